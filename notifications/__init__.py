@@ -1,0 +1,25 @@
+"""Site-wide notifications for Django: a durable inbox whose changes reach every open tab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .notify import NotifyResult, anotify_accounts, broadcast, notify_accounts
+    from .registry import online
+
+__all__ = ["NotifyResult", "anotify_accounts", "broadcast", "notify_accounts", "online"]
+
+
+def __getattr__(name: str) -> Any:
+    # Models can't be imported before Django's app registry is ready, and this
+    # package is imported to build it.
+    if name == "online":
+        from . import registry
+
+        return registry.online
+    if name in __all__:
+        from . import notify
+
+        return getattr(notify, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""Who a broadcast is for, and which broadcasts an account sees."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+
+from .conf import conf
+
+EVERYONE = "everyone"
+STAFF = "staff"
+_GROUP_PREFIX = "group:"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An account as far as its inbox is concerned."""
+
+    account_id: Any
+    audiences: frozenset[str]
+    since: datetime | None  # broadcasts created before it are not for this account
+
+    @classmethod
+    def of(cls, account: Any) -> Reader:
+        """Return the reader that a user object is; asks the database for its groups."""
+        audiences = {EVERYONE}
+        if getattr(account, "is_staff", False):
+            audiences.add(STAFF)
+        if groups := getattr(account, "groups", None):
+            audiences.update(f"{_GROUP_PREFIX}{pk}" for pk in groups.values_list("pk", flat=True))
+        since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
+        return cls(account.pk, frozenset(audiences), since)
+
+    @property
+    def scope(self) -> str:
+        """An opaque name of the audiences: another one means another list of broadcasts."""
+        return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
+
+
+def audience_key(audience: str | Group) -> str:
+    """
+    Return what a Broadcast stores for an audience.
+
+    Raises ValueError unless it is "everyone", "staff" or a saved Group.
+    """
+    if isinstance(audience, Group) and audience.pk is not None:
+        return f"{_GROUP_PREFIX}{audience.pk}"
+    if isinstance(audience, str) and audience in {EVERYONE, STAFF}:
+        return audience
+    raise ValueError(f'audience must be "everyone", "staff" or a saved Group, not {audience!r}')
+
+
+def group_id(key: str) -> int | None:
+    """Return the primary key of the Group that an audience key names, if it names one."""
+    return int(key.removeprefix(_GROUP_PREFIX)) if key.startswith(_GROUP_PREFIX) else None
+
+
+def accounts_in(key: str) -> QuerySet[Any]:
+    """Return the active accounts of an audience key."""
+    accounts = get_user_model()._default_manager.filter(is_active=True)
+    if key == STAFF:
+        return accounts.filter(is_staff=True)
+    if (group := group_id(key)) is not None:
+        return accounts.filter(groups=group)
+    return accounts

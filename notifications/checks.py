@@ -1,0 +1,122 @@
+"""
+System checks: what is set wrong is said at start, with what is allowed.
+
+E001–E003 settings, E004–W007 channel layer, W008 database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import router
+
+from .conf import conf
+
+IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+REDIS_CORE = "channels_redis.core.RedisChannelLayer"
+REDIS_PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+LEAST_CAPACITY = 100_000
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    interval, timeout = conf.HEARTBEAT_INTERVAL, conf.HEARTBEAT_TIMEOUT
+    if not _is_number(interval) or interval <= 0:
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_HEARTBEAT_INTERVAL must be a number of seconds above 0, "
+                f"not {interval!r}.",
+                id="notifications.E001",
+            )
+        )
+    elif not _is_number(timeout) or timeout < 2 * interval:
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_HEARTBEAT_TIMEOUT must be a number of seconds that lets two "
+                f"heartbeats pass, not {timeout!r}.",
+                hint=f"Set it to {2 * interval:g} or more.",
+                id="notifications.E002",
+            )
+        )
+    if conf.MAINTENANCE not in {"server", "external"}:
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_MAINTENANCE must be “server” or “external”, "
+                f"not {conf.MAINTENANCE!r}.",
+                id="notifications.E003",
+            )
+        )
+    return messages
+
+
+def check_channel_layer(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
+    if not layer:
+        return [
+            Error(
+                "CHANNEL_LAYERS has no “default” layer: nothing could be pushed.",
+                hint=f"Use {IN_MEMORY} for one process, {REDIS_PUBSUB} for several.",
+                id="notifications.E004",
+            )
+        ]
+    backend, config = layer.get("BACKEND"), layer.get("CONFIG", {})
+    if backend == IN_MEMORY and config.get("capacity", 100) < LEAST_CAPACITY:
+        return [
+            Warning(
+                "The in-memory channel layer drops what exceeds its capacity.",
+                hint=f'Set "CONFIG": {{"capacity": {LEAST_CAPACITY}}} or more.',
+                id="notifications.W005",
+            )
+        ]
+    if backend == REDIS_CORE:
+        return [
+            Warning(
+                "RedisChannelLayer drops bursts and closes its sockets when Redis pauses.",
+                hint=f"Use {REDIS_PUBSUB}.",
+                id="notifications.W006",
+            )
+        ]
+    hosts = config.get("hosts", []) if backend == REDIS_PUBSUB else []
+    if any(not isinstance(host, dict) or host.get("socket_timeout", 5) for host in hosts):
+        return [
+            Warning(
+                "redis-py ends an idle subscription after 5 seconds.",
+                hint='Give each host as {"address": …, "socket_timeout": None, '
+                '"socket_connect_timeout": 3, "socket_keepalive": True}.',
+                id="notifications.W007",
+            )
+        ]
+    return []
+
+
+def check_database(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    from .models import Notification
+
+    database = settings.DATABASES.get(router.db_for_write(Notification), {})
+    options = database.get("OPTIONS", {})
+    if database.get("ENGINE") != "django.db.backends.sqlite3" or (
+        options.get("transaction_mode") == "IMMEDIATE" and options.get("timeout", 5) >= 20
+    ):
+        return []
+    return [
+        Warning(
+            "SQLite will answer “database is locked” when several write at once.",
+            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+            '"init_command": "PRAGMA journal_mode=WAL;"}.',
+            id="notifications.W008",
+        )
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

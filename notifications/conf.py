@@ -1,0 +1,42 @@
+"""The NOTIFICATIONS_* settings, read live so that override_settings works."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+from django.conf import settings
+
+
+class Conf:
+    """One property per setting; the docstring gives its unit and meaning."""
+
+    @property
+    def HEARTBEAT_INTERVAL(self) -> float:
+        """
+        Seconds between a client's heartbeats, between two checks of the hub
+        and between two renewals of a worker's lease.
+        """
+        return cast(float, getattr(settings, "NOTIFICATIONS_HEARTBEAT_INTERVAL", 9))
+
+    @property
+    def HEARTBEAT_TIMEOUT(self) -> float:
+        """Seconds of silence after which a socket is closed; also a worker's lease."""
+        return cast(float, getattr(settings, "NOTIFICATIONS_HEARTBEAT_TIMEOUT", 20))
+
+    @property
+    def MAINTENANCE(self) -> str:
+        """`server`: every server process runs it, taking turns; `external`: only the command."""
+        return cast(str, getattr(settings, "NOTIFICATIONS_MAINTENANCE", "server"))
+
+    @property
+    def ACCOUNT_CREATED_FIELD(self) -> str:
+        """The account's field with its time of creation: older broadcasts are not for it."""
+        return cast(str, getattr(settings, "NOTIFICATIONS_ACCOUNT_CREATED_FIELD", "date_joined"))
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.HEARTBEAT_TIMEOUT)
+
+
+conf = Conf()

@@ -1,0 +1,325 @@
+"""
+From committed rows to open tabs: number them, build their frames, push.
+
+Rows are numbered after the commit, in short transactions that lock the inbox
+first and read second: ids are given before the commit, and transactions commit
+in another order, so a reader that goes by ids can miss a row for ever. Whoever
+numbers a row pushes it. This module alone sends to the channel layer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from . import layer, protocol
+from .models import Broadcast, BroadcastHead, Inbox, Notification, State
+from .signals import broadcast_sent, notification_created
+from .transactions import in_short_transaction
+
+ACCOUNTS_PER_TRANSACTION: Final = 1000
+ENTRIES_PER_MESSAGE: Final = 500
+MESSAGE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
+# Up to so many accounts are reached by their own groups, more through all hubs.
+FEW_ACCOUNTS: Final = 20
+
+_pending: WeakKeyDictionary[BaseDatabaseWrapper, set[Any]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A step of one account's inbox: the changes `first` to `seq`, and the frame that tells them."""
+
+    account_id: Any
+    first: int
+    seq: int
+    frame: protocol.Frame
+    counted_at: int | None = None  # the `broadcast_seq` at which the frame counts broadcasts
+
+
+# --- After the commit
+
+
+def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
+    """Deliver these accounts' rows once the transaction commits, with all others of it at once."""
+    connection = connections[using]
+    pending = _pending.setdefault(connection, set())
+    if not connection.run_on_commit:
+        pending.clear()  # what an earlier transaction left that was rolled back
+    pending.update(account_ids)
+
+    # A nested function: a partial would crash while Django logs its failure (ticket 36487).
+    def deliver_pending() -> None:
+        accounts = set(pending)
+        pending.clear()
+        deliver(accounts, using)
+
+    transaction.on_commit(deliver_pending, using=using, robust=True)
+
+
+def deliver(account_ids: Iterable[Any], using: str) -> int:
+    """Number and push what is committed and unnumbered for these accounts; return how many rows."""
+    keys = sorted(set(account_ids))
+    delivered = 0
+    for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION):
+        rows, pushes = in_short_transaction(
+            _numbering(keys[start : start + ACCOUNTS_PER_TRANSACTION], using), using
+        )
+        push(pushes)
+        if notification_created.has_listeners(Notification):
+            for row in rows:
+                notification_created.send_robust(Notification, notification=row)
+        delivered += len(rows)
+    return delivered
+
+
+def deliver_broadcasts(using: str) -> int:
+    """Number and push the committed, unnumbered broadcasts; return how many."""
+
+    def number() -> list[Broadcast]:
+        head = BroadcastHead.objects.using(using).lock()
+        rows = list(Broadcast.objects.using(using).unnumbered().order_by("pk"))
+        for row in rows:
+            head.seq += 1
+            row.number = row.seq = head.seq
+        Broadcast.objects.using(using).bulk_update(rows, ["number", "seq"], batch_size=500)
+        head.save(using=using, update_fields=["seq"])
+        return rows
+
+    rows = in_short_transaction(number, using)
+    for row in rows:
+        _push_broadcast(row, row.frame())
+        broadcast_sent.send_robust(Broadcast, broadcast=row)
+    return len(rows)
+
+
+def _numbering(
+    keys: Sequence[Any], using: str
+) -> Callable[[], tuple[list[Notification], list[Push]]]:
+    def number() -> tuple[list[Notification], list[Push]]:
+        inboxes = Inbox.objects.using(using).lock(keys)
+        notifications = Notification.objects.using(using)
+        rows = list(
+            notifications.unnumbered().filter(account_id__in=keys).order_by("account_id", "pk")
+        )
+        older = _replaceable(rows, using)
+        replaced: list[Notification] = []
+        pushes = []
+        for row in rows:
+            inbox = inboxes[row.account_id]
+            first = inbox.seq + 1
+            if row.replace_key:
+                place = (row.account_id, row.replace_key)
+                for old in older[place]:
+                    old.seq = inbox.next_seq()
+                    old.gone_at = timezone.now()
+                    inbox.unread -= 1
+                    replaced.append(old)
+                    row.replaces = old.pk
+                older[place] = [row]
+            row.number = row.seq = inbox.next_seq()
+            inbox.unread += 1
+            pushes.append(Push(row.account_id, first, row.seq, row.frame(unread=inbox.unread)))
+        notifications.bulk_update(
+            [*replaced, *rows], ["number", "seq", "gone_at", "replaces"], batch_size=500
+        )
+        Inbox.objects.using(using).bulk_update(
+            inboxes.values(), ["seq", "unread"], batch_size=500
+        )
+        return rows, pushes
+
+    return number
+
+
+def _replaceable(
+    rows: Iterable[Notification], using: str
+) -> defaultdict[tuple[Any, str], list[Notification]]:
+    """Return the unread notifications whose place one of `rows` takes, by account and key."""
+    places = {(row.account_id, row.replace_key) for row in rows if row.replace_key}
+    older: defaultdict[tuple[Any, str], list[Notification]] = defaultdict(list)
+    if places:
+        for old in (
+            Notification.objects.using(using)
+            .unread()
+            .filter(
+                account_id__in={account for account, _ in places},
+                replace_key__in={key for _, key in places},
+            )
+            .order_by("number")
+        ):
+            if (old.account_id, old.replace_key) in places:
+                older[old.account_id, old.replace_key].append(old)
+    return older
+
+
+# --- Expiry
+
+
+def expire(using: str) -> int:
+    """Take expired notifications and broadcasts out of all inboxes and tabs; return how many."""
+    now = timezone.now()
+    due = Notification.objects.using(using).present().filter(expires_at__lte=now)
+    expired = 0
+    while keys := sorted(
+        set(due.order_by().values_list("account_id", flat=True)[:ACCOUNTS_PER_TRANSACTION])
+    ):
+        pushes = in_short_transaction(_expiring(keys, due, using), using)
+        push(pushes)
+        expired += len(pushes)
+    return expired + _expire_broadcasts(using)
+
+
+def _expiring(
+    keys: Sequence[Any], due: Any, using: str
+) -> Callable[[], list[Push]]:
+    def expire_accounts() -> list[Push]:
+        inboxes = Inbox.objects.using(using).lock(keys)
+        rows = list(due.filter(account_id__in=keys).order_by("account_id", "number"))
+        pushes = []
+        for row in rows:
+            inbox = inboxes[row.account_id]
+            inbox.unread -= row.state == State.UNREAD
+            row.seq = inbox.next_seq()
+            row.gone_at = timezone.now()
+            gone = protocol.state(State.GONE, [row.wire_id], seq=row.seq, unread=inbox.unread)
+            pushes.append(Push(row.account_id, row.seq, row.seq, gone))
+        Notification.objects.using(using).bulk_update(rows, ["seq", "gone_at"], batch_size=500)
+        Inbox.objects.using(using).bulk_update(
+            inboxes.values(), ["seq", "unread"], batch_size=500
+        )
+        return pushes
+
+    return expire_accounts
+
+
+def _expire_broadcasts(using: str) -> int:
+    due = Broadcast.objects.using(using).filter(
+        seq__isnull=False, gone_at=None, expires_at__lte=timezone.now()
+    )
+    if not due.exists():
+        return 0
+
+    def expire_due() -> list[Broadcast]:
+        head = BroadcastHead.objects.using(using).lock()
+        rows = list(due.order_by("number"))
+        for row in rows:
+            head.seq += 1
+            row.seq = head.seq
+            row.gone_at = timezone.now()
+        Broadcast.objects.using(using).bulk_update(rows, ["seq", "gone_at"], batch_size=500)
+        head.save(using=using, update_fields=["seq"])
+        return rows
+
+    rows = in_short_transaction(expire_due, using)
+    for row in rows:
+        _push_broadcast(
+            row, protocol.state(State.GONE, [row.wire_id], broadcast_seq=row.seq), gone=True
+        )
+    return len(rows)
+
+
+# --- Pushing
+
+
+def push(pushes: Iterable[Push]) -> None:
+    """Send numbered changes to the hubs that have sockets of their accounts."""
+    _publish_to_accounts(
+        "notifications.push",
+        [
+            {
+                "account": str(step.account_id),
+                "first": step.first,
+                "seq": step.seq,
+                "counted_at": step.counted_at,
+                "text": protocol.encode(step.frame),
+            }
+            for step in pushes
+        ],
+    )
+
+
+def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
+    """Send a frame without a number to the accounts' open tabs: at most once, stored nowhere."""
+    text = protocol.encode(frame)
+    _publish_to_accounts(
+        "notifications.frames",
+        [{"account": str(account_id), "text": text} for account_id in account_ids],
+    )
+
+
+def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -> None:
+    """Ask the hubs that have these connections to close them."""
+    layer.publish(
+        [
+            (
+                protocol.HUBS_GROUP,
+                {
+                    "type": "notifications.close",
+                    "id": uuid.uuid4().hex,
+                    "connections": [str(pk) for pk in connection_ids],
+                    "code": int(code),
+                },
+            )
+        ]
+    )
+
+
+def _push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
+    layer.publish(
+        [
+            (
+                protocol.HUBS_GROUP,
+                {
+                    "type": "notifications.broadcast",
+                    "id": uuid.uuid4().hex,
+                    "seq": row.seq,
+                    "audience": row.audience,
+                    "created_at": row.created_at.isoformat(),
+                    "gone": gone,
+                    "text": protocol.encode(frame),
+                },
+            )
+        ]
+    )
+
+
+def _publish_to_accounts(message_type: str, entries: list[dict[str, Any]]) -> None:
+    by_account: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        by_account[entry["account"]].append(entry)
+    # Each group costs the in-memory layer time at every send, so it has one for all.
+    if len(by_account) > FEW_ACCOUNTS or layer.is_in_memory():
+        batches = [(protocol.HUBS_GROUP, batch) for batch in _batches(entries)]
+    else:
+        batches = [
+            (protocol.account_group(account), batch)
+            for account, own in by_account.items()
+            for batch in _batches(own)
+        ]
+    layer.publish(
+        [
+            (group, {"type": message_type, "id": uuid.uuid4().hex, "entries": batch})
+            for group, batch in batches
+        ]
+    )
+
+
+def _batches(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry["text"])
+        if len(batch) == ENTRIES_PER_MESSAGE or size > MESSAGE_SIZE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

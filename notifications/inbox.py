@@ -1,0 +1,291 @@
+"""
+What an account sees: pages, counts and changes. What it does is in marks.py.
+
+Notifications have one row per account, broadcasts one row and a receipt per
+account that acted. Both kinds are merged here and nowhere else. Every reading
+takes the head first and the rows second, so that a row that arrives in between
+is seen twice rather than never.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from django.db import router
+
+from . import protocol
+from .audiences import Reader
+from .models import (
+    Broadcast,
+    BroadcastHead,
+    BroadcastReceipt,
+    Inbox,
+    Message,
+    Notification,
+    State,
+)
+
+PAGE: Final = 30
+LARGEST_PAGE: Final = 100
+MOST_CHANGES: Final = 1000  # behind by more than that, a client reloads its list
+
+_POSITION = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far somebody has seen an inbox."""
+
+    seq: int
+    broadcast_seq: int
+    epoch: int
+    scope: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "seq": self.seq,
+            "broadcast_seq": self.broadcast_seq,
+            "epoch": self.epoch,
+            "scope": self.scope,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    unread: int
+    unread_broadcasts: int
+
+    @property
+    def total(self) -> int:
+        return self.unread + self.unread_broadcasts
+
+    def as_dict(self) -> dict[str, int]:
+        return {"unread": self.unread, "unread_broadcasts": self.unread_broadcasts}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest state of an inbox, read before its rows."""
+
+    cursor: Cursor
+    counts: Counts
+    floor: int
+    broadcast_floor: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.cursor.as_dict(), **self.counts.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: list[protocol.Frame]
+    next: str | None  # the `before` of the next page, None at the end
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened after a cursor, oldest first; `resync` if that can't be told any more."""
+
+    frames: list[protocol.Frame]
+    cursor: Cursor  # where a client stands that has taken all frames
+    counts: Counts
+    complete: bool = True  # False: there is more, ask again from `cursor`
+    resync: bool = False
+
+
+# --- Reading
+
+
+def read_head(reader: Reader) -> Head:
+    """Return where the account's inbox stands now, with its counts."""
+    using = router.db_for_write(Inbox)
+    broadcasts = BroadcastHead.objects.using(using).current()
+    inbox = Inbox.objects.using(using).filter(pk=reader.account_id).first() or Inbox()
+    unread_broadcasts = (
+        Broadcast.objects.using(using).unread(reader).filter(seq__lte=broadcasts.seq).count()
+    )
+    return Head(
+        Cursor(inbox.seq, broadcasts.seq, broadcasts.epoch, reader.scope),
+        Counts(inbox.unread, unread_broadcasts),
+        inbox.floor,
+        broadcasts.floor,
+    )
+
+
+def read_heads(account_ids: Iterable[Any]) -> tuple[dict[Any, int], int]:
+    """Return the newest `seq` of each account that has an inbox, and of the broadcasts."""
+    using = router.db_for_write(Inbox)
+    heads = dict(
+        Inbox.objects.using(using).filter(pk__in=account_ids).values_list("account_id", "seq")
+    )
+    return heads, BroadcastHead.objects.using(using).current().seq
+
+
+def read_page(
+    reader: Reader, before: str | None = None, limit: int = PAGE, unread: bool = False
+) -> Page:
+    """
+    Return `limit` items of the inbox, newest first.
+
+    before: the `next` of the page before; None starts with the newest.
+    Raises ValueError for a `before` that no page gave.
+    """
+    head = read_head(reader)
+    position = _parse_position(before) if before else None
+    using = router.db_for_write(Notification)
+    notifications = Notification.objects.using(using).filter(account_id=reader.account_id)
+    notifications = notifications.unread() if unread else notifications.in_inbox()
+    broadcasts = Broadcast.objects.using(using)
+    broadcasts = broadcasts.unread(reader) if unread else broadcasts.in_inbox(reader)
+    if position:
+        notifications = notifications.filter(number__lt=position[0])
+        broadcasts = broadcasts.filter(number__lt=position[1])
+    newest = list(notifications.order_by("-number")[: limit + 1])
+    newest_broadcasts = list(broadcasts.order_by("-number")[: limit + 1])
+    rows = list(_merged(newest, newest_broadcasts))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    states = _broadcast_states(reader, [row for row in rows if isinstance(row, Broadcast)])
+    return Page(
+        [row.frame(states[row.pk]) if isinstance(row, Broadcast) else row.frame() for row in rows],
+        _next_position(rows, position) if more else None,
+        head,
+    )
+
+
+def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
+    """
+    Return at most `limit` changes after a cursor, oldest first.
+
+    An item that the cursor can't know comes whole, in its present state; of
+    the others only the state. A frame with a `seq` promises that everything
+    up to it has been told, and so does one with a `broadcast_seq`.
+    """
+    head = read_head(reader)
+    if not _can_follow(cursor, head):
+        return Changes([], head.cursor, head.counts, resync=True)
+    told = list(_changed_items(reader, cursor.seq, head.cursor.seq, limit + 1))
+    complete = len(told) <= limit
+    told = told[:limit]
+    seq = head.cursor.seq if complete else told[-1][0]
+    broadcast_seq = cursor.broadcast_seq
+    if complete:
+        room = limit - len(told)
+        news = list(
+            _changed_broadcasts(reader, broadcast_seq, head.cursor.broadcast_seq, room + 1)
+        )
+        complete = len(news) <= room
+        told += news[:room]
+        if complete:
+            broadcast_seq = head.cursor.broadcast_seq
+        elif room:
+            broadcast_seq = news[room - 1][0]
+    reached = Cursor(seq, broadcast_seq, head.cursor.epoch, head.cursor.scope)
+    return Changes(list(_joined(frame for _, frame in told)), reached, head.counts, complete)
+
+
+def _can_follow(cursor: Cursor, head: Head) -> bool:
+    return (
+        cursor.epoch == head.cursor.epoch
+        and cursor.scope == head.cursor.scope
+        and head.floor <= cursor.seq <= head.cursor.seq
+        and head.broadcast_floor <= cursor.broadcast_seq <= head.cursor.broadcast_seq
+        and head.cursor.seq - cursor.seq <= MOST_CHANGES
+        and head.cursor.broadcast_seq - cursor.broadcast_seq <= MOST_CHANGES
+    )
+
+
+def _changed_items(
+    reader: Reader, after: int, upto: int, limit: int
+) -> Iterator[tuple[int, protocol.Frame]]:
+    """
+    Yield what changed in the account's own rows, notifications and receipts, by `seq`.
+
+    Up to the head only: a later change may already be in one of the two
+    tables while an earlier one was not yet in the other when that was read.
+    """
+    using = router.db_for_write(Notification)
+    changed = {"account_id": reader.account_id, "seq__gt": after, "seq__lte": upto}
+    rows: list[Notification | BroadcastReceipt] = [
+        *Notification.objects.using(using).filter(**changed).order_by("seq")[:limit],
+        *BroadcastReceipt.objects.using(using).filter(**changed).order_by("seq")[:limit],
+    ]
+    for row in sorted(rows, key=lambda row: row.seq or 0)[:limit]:
+        assert row.seq is not None
+        is_new = isinstance(row, Notification) and (row.number or 0) > after
+        if is_new and row.state != State.GONE:
+            yield row.seq, row.frame()
+        else:
+            yield row.seq, protocol.state(row.state, [row.wire_id], seq=row.seq)
+
+
+def _changed_broadcasts(
+    reader: Reader, after: int, upto: int, limit: int
+) -> Iterator[tuple[int, protocol.Frame]]:
+    using = router.db_for_write(Broadcast)
+    changed = Broadcast.objects.using(using).addressed_to(reader)
+    rows = list(changed.filter(seq__gt=after, seq__lte=upto).order_by("seq")[:limit])
+    states = _broadcast_states(reader, rows)
+    for row in rows:
+        assert row.seq is not None
+        if row.gone_at is None and (row.number or 0) > after:
+            yield row.seq, row.frame(states[row.pk])
+        else:
+            state = State.GONE if row.gone_at else states[row.pk]
+            yield row.seq, protocol.state(state, [row.wire_id], broadcast_seq=row.seq)
+
+
+def _joined(frames: Iterable[protocol.Frame]) -> Iterator[protocol.Frame]:
+    """Join neighbouring state frames that say the same of several items."""
+
+    def kind(frame: protocol.Frame) -> Any:
+        if frame["type"] != "state":
+            return id(frame)
+        return frame["as"], "broadcast_seq" in frame
+
+    for _, group in groupby(frames, key=kind):
+        same = list(group)
+        if same[0]["type"] == "state":
+            yield {**same[-1], "ids": [wire_id for frame in same for wire_id in frame["ids"]]}
+        else:
+            yield from same
+
+
+def _merged(
+    notifications: Sequence[Message], broadcasts: Sequence[Message]
+) -> Iterator[Message]:
+    """
+    Merge both kinds, each by its own number, by the time of the foremost.
+
+    Not sorted by time: within a kind the number is the order, whatever the
+    clocks of the processes that made the rows say.
+    """
+    queues = [list(reversed(notifications)), list(reversed(broadcasts))]
+    while any(queues):
+        yield max((queue for queue in queues if queue), key=lambda q: q[-1].created_at).pop()
+
+
+def _broadcast_states(reader: Reader, broadcasts: Sequence[Broadcast]) -> dict[int, State]:
+    states = dict.fromkeys((row.pk for row in broadcasts), State.UNREAD)
+    receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt))
+    for receipt in receipts.filter(account_id=reader.account_id, broadcast__in=list(states)):
+        states[receipt.broadcast_id] = receipt.state
+    return states
+
+
+def _parse_position(text: str) -> tuple[int, int]:
+    if not (match := _POSITION.fullmatch(text)):
+        raise ValueError(f"before must be the “next” of another page, not {text!r:.100}")
+    return int(match[1]), int(match[2])
+
+
+def _next_position(rows: Sequence[Message], position: tuple[int, int] | None) -> str:
+    last = {row.wire_prefix: row.number for row in rows}
+    beyond_all = 10**18 - 1
+    number, broadcast_number = position or (beyond_all, beyond_all)
+    return f"n{last.get('n', number)}b{last.get('b', broadcast_number)}"

@@ -1,0 +1,173 @@
+"""
+The periodic task, without Celery: what no request and no socket does in time.
+
+Every server process runs it, one lease row letting one of them do a pass per
+interval; the command `notification_maintenance` runs the same passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, models, router
+from django.db.models.functions import Now
+
+from . import delivery, registry
+from .conf import conf
+from .database_thread import DatabaseThread
+from .models import (
+    BroadcastReceipt,
+    Connection,
+    Inbox,
+    MaintenanceLease,
+    Notification,
+)
+from .protocol import CloseCode
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 1000
+LATE_AFTER: Final = 5  # intervals without a pass
+
+
+@dataclass(slots=True)
+class Report:
+    """How many of each thing one pass dealt with."""
+
+    workers_reaped: int = 0
+    connections_reaped: int = 0
+    overdue_connections: int = 0
+    notifications_delivered: int = 0
+    broadcasts_delivered: int = 0
+    expired: int = 0
+    accounts_swept: int = 0
+
+    def __str__(self) -> str:
+        done = [f"{name.replace('_', ' ')}: {n}" for name, n in asdict(self).items() if n]
+        return ", ".join(done) or "nothing to do"
+
+
+class Maintenance:
+    """The task of one process, with what it remembers from pass to pass."""
+
+    def __init__(self) -> None:
+        self._reap_from = 0.0  # monotonic seconds
+        self._swept_upto: Any = None
+
+    def run_in_turn(self) -> Report | None:
+        """Run a pass unless another process did within the interval."""
+        return self.run() if _take_turn() else None
+
+    def run(self, sweep_all: bool = False) -> Report:
+        """
+        Run one pass; `sweep_all` looks at every account instead of the next thousand.
+
+        After a database error no worker is reaped for one lease: nobody could
+        renew theirs either.
+        """
+        try:
+            report = self._pass(sweep_all)
+        except DatabaseError:
+            self._reap_from = time.monotonic() + conf.HEARTBEAT_TIMEOUT
+            raise
+        MaintenanceLease.objects.filter(pk=MaintenanceLease.ONLY).update(passed_at=Now())
+        return report
+
+    def _pass(self, sweep_all: bool) -> Report:
+        report = Report()
+        if time.monotonic() >= self._reap_from:
+            report.workers_reaped, report.connections_reaped = registry.reap()
+        report.overdue_connections = _close_overdue()
+        using = router.db_for_write(Notification)
+        report.notifications_delivered = _deliver_left_overs(using)
+        report.broadcasts_delivered = delivery.deliver_broadcasts(using)
+        report.expired = delivery.expire(using)
+        report.accounts_swept = self._sweep(using, sweep_all)
+        return report
+
+    def _sweep(self, using: str, sweep_all: bool) -> int:
+        """Delete what deleted accounts left: at a time only from the next BATCH of inboxes."""
+        swept = 0
+        while True:
+            inboxes = Inbox.objects.using(using).order_by("pk")
+            if self._swept_upto is not None:
+                inboxes = inboxes.filter(pk__gt=self._swept_upto)
+            keys = list(inboxes.values_list("pk", flat=True)[:BATCH])
+            self._swept_upto = keys[-1] if keys else None
+            known = set(
+                get_user_model()._base_manager.filter(pk__in=keys).values_list("pk", flat=True)
+            )
+            for key in keys:
+                if key not in known:
+                    _delete_account_rows(key, using)
+                    swept += 1
+            if not (keys and sweep_all):
+                return swept
+
+
+def is_late() -> bool:
+    """Whether no process has completed a pass for LATE_AFTER intervals."""
+    limit = Now() - timedelta(seconds=LATE_AFTER * conf.HEARTBEAT_INTERVAL)
+    return not MaintenanceLease.objects.filter(passed_at__gte=limit).exists()
+
+
+async def run_forever() -> None:
+    """Run a pass per interval until cancelled; a failure is logged and the next one tried."""
+    thread = DatabaseThread("notifications-maintenance")
+    maintenance = Maintenance()
+    try:
+        while True:
+            try:
+                report = await thread.run(maintenance.run_in_turn)
+            except Exception:
+                logger.exception("A maintenance pass failed")
+            else:
+                if report and report != Report():
+                    logger.info("Maintenance: %s", report)
+            await asyncio.sleep(conf.HEARTBEAT_INTERVAL)
+    finally:
+        await thread.close()
+
+
+def _take_turn() -> bool:
+    # A little less than the interval, or every second turn would come just too early.
+    until = Now() + timedelta(seconds=0.8 * conf.HEARTBEAT_INTERVAL)
+    turn = MaintenanceLease.objects.filter(pk=MaintenanceLease.ONLY, expires_at__lte=Now())
+    if turn.update(expires_at=until):
+        return True
+    first = MaintenanceLease(pk=MaintenanceLease.ONLY, expires_at=Now())
+    MaintenanceLease.objects.bulk_create([first], ignore_conflicts=True)
+    return bool(turn.update(expires_at=until))
+
+
+def _close_overdue() -> int:
+    overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH])
+    if overdue:
+        delivery.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
+    return len(overdue)
+
+
+def _deliver_left_overs(using: str) -> int:
+    """Number what a process left behind that died between its commit and the numbering."""
+    unnumbered = Notification.objects.using(using).unnumbered().order_by()
+    delivered = 0
+    while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH]):
+        delivered += delivery.deliver(keys, using)
+    return delivered
+
+
+def _delete_account_rows(account_id: Any, using: str) -> None:
+    for model in (Notification, BroadcastReceipt, Connection):
+        _delete_in_batches(model.objects.using(using).filter(account_id=account_id))
+    Inbox.objects.using(using).filter(pk=account_id).delete()
+
+
+def _delete_in_batches(rows: models.QuerySet[Any]) -> None:
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+        rows.filter(pk__in=keys).delete()

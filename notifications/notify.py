@@ -1,0 +1,229 @@
+"""
+The way in: `notify_accounts()`, `anotify_accounts()` and `broadcast()`.
+
+They check what they are given, write rows in the caller's transaction and
+leave numbering and pushing to what runs after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import Group
+from django.db import router, transaction
+from django.utils import timezone
+
+from . import delivery, protocol
+from .accounts import account_keys, require_known
+from .audiences import audience_key
+from .models import Broadcast, Notification
+
+KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
+ROWS_PER_STATEMENT: Final = 10_000
+# PostgreSQL stores no NUL; an even number of backslashes before it would escape none.
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyResult:
+    """How many notifications were created, how many skipped by their key, and the new ids."""
+
+    created: int = 0
+    skipped: int = 0
+    ids: list[int] = field(default_factory=list)
+
+
+def notify_accounts(
+    accounts: Any,
+    type: str,
+    body: str,
+    *,
+    meta_data: Any = "",
+    url: str = "",
+    level: str = "info",
+    idempotency_key: str | None = None,
+    replace_key: str | None = None,
+    expires_at: datetime | None = None,
+    persist: bool = True,
+) -> NotifyResult:
+    """
+    Put a notification in each account's inbox and push it to the account's open tabs.
+
+    The rows are part of the caller's transaction: rolled back, they never
+    were. Numbering and pushing wait for the commit; a channel layer that is
+    down delays the push, and neither fails nor holds up the caller.
+
+    accounts: an account, a primary key, or an iterable or queryset of them;
+        each counts once.
+    type: what clients dispatch on, `[a-z][a-z0-9_.]*`, 64 characters at most.
+    meta_data: any JSON value of 16 KiB at most.
+    url: where the notification leads: an http(s) address or a path on the site.
+    level: "info", "success", "warning" or "error".
+    idempotency_key: an account that has a notification with this key gets no other.
+    replace_key: takes the place of the account's unread notification with this key.
+    expires_at: an aware datetime, after which it leaves all inboxes.
+    persist: False pushes to open tabs only, at most once, and stores nothing.
+
+    Raises ValueError, naming the argument and what is allowed, before
+    anything is written; RuntimeError inside a running event loop.
+    """
+    _require_no_running_loop("notify_accounts", "await anotify_accounts(...)")
+    _check_message(type, body, meta_data, url, level, expires_at)
+    _check_key("idempotency_key", idempotency_key)
+    _check_key("replace_key", replace_key)
+    if not persist and (idempotency_key or replace_key or expires_at):
+        raise ValueError(
+            "persist=False stores nothing: idempotency_key, replace_key and expires_at need a row"
+        )
+    using = router.db_for_write(Notification)
+    keys = account_keys(accounts)
+    require_known(keys)
+    if not keys:
+        return NotifyResult()
+    if not persist:
+        frame = protocol.frame(type, body, meta_data, level=level, url=url)
+
+        def push() -> None:
+            delivery.push_frame(keys, frame)
+
+        transaction.on_commit(push, using=using, robust=True)
+        return NotifyResult()
+    ids: list[int] = []
+    with transaction.atomic(using=using, savepoint=False):
+        for start in range(0, len(keys), ROWS_PER_STATEMENT):
+            ids += Notification.objects.using(using).insert(
+                keys[start : start + ROWS_PER_STATEMENT],
+                type=type,
+                body=body,
+                meta_data=meta_data,
+                url=url,
+                level=level,
+                idempotency_key=idempotency_key,
+                replace_key=replace_key or "",
+                expires_at=expires_at,
+            )
+        delivery.deliver_after_commit(keys, using)
+    return NotifyResult(created=len(ids), skipped=len(keys) - len(ids), ids=ids)
+
+
+async def anotify_accounts(accounts: Any, type: str, body: str, **options: Any) -> NotifyResult:
+    """Do what `notify_accounts` does, in an event loop."""
+    return await database_sync_to_async(notify_accounts)(accounts, type, body, **options)
+
+
+def broadcast(
+    type: str,
+    body: str,
+    *,
+    audience: str | Group = "everyone",
+    meta_data: Any = "",
+    url: str = "",
+    level: str = "info",
+    expires_at: datetime | None = None,
+    sent_by: Any = None,
+) -> Broadcast:
+    """
+    Put one message in the inboxes of a whole audience, in one row, and push it.
+
+    audience: "everyone" (every active account), "staff" or a saved Group;
+        accounts created later don't get it. sent_by: the operator, if any.
+    The other arguments, and the errors, are those of `notify_accounts`.
+    """
+    _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
+    _check_message(type, body, meta_data, url, level, expires_at)
+    using = router.db_for_write(Broadcast)
+    with transaction.atomic(using=using, savepoint=False):
+        row = Broadcast.objects.using(using).create(
+            audience=audience_key(audience),
+            type=type,
+            body=body,
+            meta_data=meta_data,
+            url=url,
+            level=level,
+            expires_at=expires_at,
+            sent_by=sent_by,
+        )
+
+        def deliver() -> None:
+            delivery.deliver_broadcasts(using)
+
+        transaction.on_commit(deliver, using=using, robust=True)
+    return row
+
+
+# --- Checks
+
+
+def _require_no_running_loop(function: str, instead: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        f"{function}() waits for the database and can't run inside an event loop; use {instead}"
+    )
+
+
+def _check_message(
+    type: Any, body: Any, meta_data: Any, url: Any, level: Any, expires_at: Any
+) -> None:
+    if not protocol.is_valid_type(type):
+        raise ValueError(
+            f"type must be a small letter, then small letters, digits, “_” or “.”, "
+            f"{protocol.MAX_TYPE_LENGTH} characters at most, and none of "
+            f"{', '.join(sorted(protocol.RESERVED_TYPES))}; not {type!r:.100}"
+        )
+    if not _is_storable_text(body):
+        raise ValueError(f"body must be text without NUL and surrogates, not {body!r:.100}")
+    _check_meta_data(meta_data)
+    if not protocol.is_safe_url(url):
+        raise ValueError(
+            f"url must be empty, an http(s) address or a path on the site that starts with a "
+            f"single “/”, {protocol.MAX_URL_LENGTH} characters at most, without spaces, control "
+            f"characters and backslashes; not {url!r:.100}"
+        )
+    if level not in protocol.LEVELS:
+        raise ValueError(f"level must be one of {', '.join(protocol.LEVELS)}; not {level!r:.100}")
+    if expires_at is not None and not (
+        isinstance(expires_at, datetime) and timezone.is_aware(expires_at)
+    ):
+        raise ValueError(f"expires_at must be an aware datetime or None, not {expires_at!r:.100}")
+
+
+def _check_meta_data(meta_data: Any) -> None:
+    try:
+        encoded = json.dumps(meta_data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size = len(encoded.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"meta_data must be a JSON value: {error}") from error
+    if _ESCAPED_NUL.search(encoded):
+        raise ValueError("meta_data may not contain the character NUL")
+    if size > protocol.MAX_META_DATA:
+        raise ValueError(
+            f"meta_data may have {protocol.MAX_META_DATA} bytes of JSON at most, not {size}"
+        )
+
+
+def _check_key(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not (_is_storable_text(value) and 0 < len(value) <= KEY_LENGTH):
+        raise ValueError(
+            f"{name} must be None or text of 1 to {KEY_LENGTH} characters, not {value!r:.100}"
+        )
+
+
+def _is_storable_text(value: Any) -> bool:
+    if not isinstance(value, str) or "\x00" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+"""
+Wire protocol, version 1: frame shapes, group names, close codes and limits.
+
+Pure functions and constants; nothing here reads or writes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import IntEnum
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+Frame = dict[str, Any]
+
+VERSION: Final = 1
+
+# Every hub is in this group; an account's group is `account_group(pk)`.
+HUBS_GROUP: Final = "notifications.hubs"
+
+MAX_TYPE_LENGTH: Final = 64  # characters
+MAX_URL_LENGTH: Final = 2000  # characters
+MAX_META_DATA: Final = 16 * 1024  # bytes of JSON
+MAX_CLIENT_FRAME: Final = 4 * 1024  # bytes
+MAX_ERRORS_IN_A_ROW: Final = 20  # then 4400
+
+LEVELS: Final = ("info", "success", "warning", "error")
+# The protocol's own types: what an application may not call its messages.
+RESERVED_TYPES: Final = frozenset(
+    {"register", "heartbeat", "ping", "state", "resync", "error", "bye"}
+)
+
+_TYPE = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
+_PLAIN_GROUP_SUFFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
+_CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a socket; what a client does next stands beside it."""
+
+    NORMAL = 1000  # no retry
+    RESTART = 4012  # retry after a jittered delay
+    PROTOCOL_ABUSE = 4400  # stop
+    NOT_LOGGED_IN = 4401  # stop until the page loads again
+    SESSION_CHANGED = 4402  # retry once
+    DEACTIVATED = 4403  # stop
+    HEARTBEAT_LOST = 4408  # retry
+    EVICTED = 4409  # stop until visible
+    TOO_FAST = 4429  # retry after 30 s or more
+    OVERLOADED = 4503  # back off
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client may come back by itself."""
+        return self in _RECONNECT
+
+
+_RECONNECT = frozenset(
+    {
+        CloseCode.RESTART,
+        CloseCode.SESSION_CHANGED,
+        CloseCode.HEARTBEAT_LOST,
+        CloseCode.TOO_FAST,
+        CloseCode.OVERLOADED,
+    }
+)
+
+
+class ClientError(Exception):
+    """A client's frame that can't be taken; `code` is what the `error` frame says."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+# --- Names
+
+
+def account_group(account_id: object) -> str:
+    """Return the channel-layer group of an account's hubs, a legal name for any key."""
+    key = str(account_id)
+    if _PLAIN_GROUP_SUFFIX.fullmatch(key):
+        return f"account_{key}"
+    return f"account.sha256.{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def is_valid_type(value: object) -> bool:
+    """Whether `value` can be an application's message type."""
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_TYPE_LENGTH
+        and _TYPE.fullmatch(value) is not None
+        and value not in RESERVED_TYPES
+    )
+
+
+def is_safe_url(value: object) -> bool:
+    """Whether `value` is empty, an http(s) URL or a path on the site."""
+    if not isinstance(value, str) or len(value) > MAX_URL_LENGTH:
+        return False
+    # Browsers strip control characters and read a backslash as a slash, so
+    # "/\evil.example" and "/\t/evil.example" leave the site.
+    if _CONTROL_OR_SPACE.search(value) or "\\" in value:
+        return False
+    if value == "" or (value.startswith("/") and not value.startswith("//")):
+        return True
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+# --- Frames
+
+
+def encode(frame: Frame) -> str:
+    """Return a frame as it goes over the wire."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+
+
+def frame(type: str, body: str = "", meta_data: Any = "", **siblings: Any) -> Frame:
+    """Return a server frame: the seed's `type` and `content`, and what is new beside them."""
+    return {"type": type, "content": {"body": body, "meta_data": meta_data}, **siblings}
+
+
+def state(as_: str, ids: list[str], **siblings: Any) -> Frame:
+    """Return the frame that tells a change of items by their ids; `siblings` has its numbers."""
+    return frame("state", **{"as": str(as_)}, ids=ids, **siblings)
+
+
+def state_range(as_: str, span: Frame, **siblings: Any) -> Frame:
+    """Return the frame that tells a change of everything up to `span["upto"]`."""
+    return frame("state", **{"as": str(as_)}, range=span, **siblings)
+
+
+def error(code: str, message: str) -> Frame:
+    return frame("error", message, code=code)
+
+
+def bye(code: CloseCode, delay: float = 0) -> Frame:
+    """Return the frame that says, just before a close, why and how long to wait (seconds)."""
+    return frame("bye", code=int(code), reconnect=code.reconnect, delay=delay)
+
+
+def parse_client_frame(text: str | None) -> str:
+    """
+    Return the type of a client's frame, which is always `heartbeat`.
+
+    Raises ClientError for anything else. Other keys are allowed and ignored,
+    as the seed's server ignored them.
+    """
+    if text is None:
+        raise ClientError("bad_frame", "Only text frames are understood, this one is binary.")
+    if len(text) > MAX_CLIENT_FRAME or len(text.encode(errors="replace")) > MAX_CLIENT_FRAME:
+        raise ClientError("bad_frame", f"A frame may have {MAX_CLIENT_FRAME} bytes at most.")
+    try:
+        content = json.loads(text)
+    # Digits beyond Python's limit are a ValueError, deep nesting is a RecursionError.
+    except (ValueError, RecursionError):
+        raise ClientError("bad_json", "The frame is not JSON.") from None
+    if not isinstance(content, dict):
+        raise ClientError("bad_frame", "The frame must be a JSON object.")
+    if "type" not in content:
+        raise ClientError("bad_field", "The frame has no “type”; it must be “heartbeat”.")
+    if not isinstance(content["type"], str):
+        raise ClientError("bad_field", "“type” must be a string: “heartbeat”.")
+    if content["type"] != "heartbeat":
+        raise ClientError("bad_type", "Unknown type; a client may only send “heartbeat”.")
+    return "heartbeat"

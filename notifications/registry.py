@@ -1,0 +1,91 @@
+"""
+Who is connected: Worker and Connection rows, written in batches.
+
+A connection counts while its worker's lease runs, by the database's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from .accounts import KEYS_PER_QUERY, account_keys
+from .conf import conf
+from .models import Connection, Worker
+from .signals import account_offline, account_online
+
+
+def online(accounts: Any) -> set[Any]:
+    """
+    Return the primary keys of those accounts that have a live socket, on any worker.
+
+    accounts: an account, a primary key, or an iterable or queryset of them.
+    """
+    keys = account_keys(accounts)
+    found: set[Any] = set()
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        rows = Connection.objects.live().filter(account_id__in=keys[start : start + KEYS_PER_QUERY])
+        found.update(rows.values_list("account_id", flat=True).distinct())
+    return found
+
+
+def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
+    """
+    Let the worker and its connections count for another lease.
+
+    Writes them all again when the worker's row is not there: it is new, or
+    was reaped while the process or the database stood still.
+    """
+    lease_until = Now() + conf.lease
+    if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
+        return
+    with transaction.atomic():
+        worker.lease_until = lease_until  # type: ignore[assignment]  an expression
+        worker.save(force_insert=True)
+        Connection.objects.bulk_create(connections, ignore_conflicts=True, batch_size=500)
+
+
+def record(opened: Sequence[Connection], closed: Sequence[Connection], seen: Sequence[Any]) -> None:
+    """Write what happened to a worker's connections; `seen` are ids of those that live."""
+    # A socket that ended before it was written needs no row.
+    ended = {connection.pk for connection in closed}
+    arrivals = {connection.account_id for connection in opened}
+    departures = {connection.account_id for connection in closed}
+    before = online(arrivals | departures)
+    with transaction.atomic():
+        Connection.objects.bulk_create(
+            [connection for connection in opened if connection.pk not in ended], batch_size=500
+        )
+        Connection.objects.filter(pk__in=ended).delete()
+        Connection.objects.filter(pk__in=seen).update(last_seen=Now())
+    after = online(arrivals | departures)
+    _announce(after - before, before - after)
+
+
+def retire(worker: Worker) -> None:
+    """Take a worker that ends, and its connections, out of the registry."""
+    _delete(Worker.objects.filter(pk=worker.pk))
+
+
+def reap() -> tuple[int, int]:
+    """Delete the workers whose lease is over; return how many, and how many connections."""
+    return _delete(Worker.objects.dead())
+
+
+def _delete(workers: Any) -> tuple[int, int]:
+    accounts = set(
+        Connection.objects.filter(worker__in=workers).values_list("account_id", flat=True)
+    )
+    _, deleted = workers.delete()
+    _announce((), accounts - online(accounts))
+    return deleted.get(Worker._meta.label, 0), deleted.get(Connection._meta.label, 0)
+
+
+def _announce(arrived: Iterable[Any], left: Iterable[Any]) -> None:
+    for account_id in arrived:
+        account_online.send_robust(Connection, account_id=account_id)
+    for account_id in left:
+        account_offline.send_robust(Connection, account_id=account_id)

@@ -1,0 +1,22 @@
+"""Where the socket is; a site adds it to its ProtocolTypeRouter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.routing import URLRouter
+from django.urls import path, re_path
+
+from .consumers import NotificationConsumer
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Answer 403 to a socket of any other path, where URLRouter would raise."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+websocket_urlpatterns = [path("ws/notifications/", NotificationConsumer.as_asgi())]
+
+# The whole socket side of a site that has no other sockets.
+websocket_application = URLRouter([*websocket_urlpatterns, re_path("", refuse)])

@@ -1,0 +1,237 @@
+"""
+The inbox over HTTP: JSON for the client library, pages and forms for everybody else.
+
+Everything is read and changed by account: another account's ids are as if they
+did not exist. Changes need POST and the CSRF token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError, connection, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from . import inbox, layer, maintenance, marks
+from .audiences import Reader
+from .marks import MarkError, Span
+
+LARGEST_NUMBER = 2**63 - 1
+
+
+def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer 401 instead of a redirect, which a script would follow to a page of HTML."""
+
+    def checked(request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return JsonResponse({"error": "Log in first."}, status=401)
+        return view(request)
+
+    return checked
+
+
+@never_cache
+@require_GET
+@login_required
+def inbox_page(request: HttpRequest) -> HttpResponse:
+    """The inbox as a page that works without JavaScript."""
+    unread = request.GET.get("unread") == "1"
+    try:
+        page = inbox.read_page(
+            Reader.of(request.user), request.GET.get("before") or None, unread=unread
+        )
+    except ValueError:
+        return redirect("notifications:inbox")
+    return render(request, "notifications/inbox.html", {"page": page, "only_unread": unread})
+
+
+@never_cache
+@require_GET
+@_json_login_required
+def items(request: HttpRequest) -> HttpResponse:
+    """
+    `GET items/?before=<cursor>&limit=<n>&unread=1`: a page of the inbox, newest first.
+
+    Answers `items`, `next` (the `before` of the following page, or null),
+    where the inbox stands (`seq`, `broadcast_seq`, `epoch`, `scope`) and the
+    counts; 400 for a parameter that is not allowed.
+    """
+    try:
+        page = inbox.read_page(
+            Reader.of(request.user),
+            request.GET.get("before") or None,
+            limit=_number(request.GET, "limit", inbox.PAGE, least=1, most=inbox.LARGEST_PAGE),
+            unread=request.GET.get("unread") == "1",
+        )
+    except ValueError as error:
+        return _bad_request(error)
+    return JsonResponse({"items": page.items, "next": page.next, **page.head.as_dict()})
+
+
+@never_cache
+@require_GET
+@_json_login_required
+def changes(request: HttpRequest) -> HttpResponse:
+    """
+    `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: what happened since.
+
+    Answers `frames` as the socket would have sent them, oldest first, the
+    cursor after them, the counts, `more` if there is more, and `resync` if
+    the list has to be loaded again.
+    """
+    try:
+        cursor = inbox.Cursor(
+            _number(request.GET, "seq"),
+            _number(request.GET, "broadcast_seq"),
+            _number(request.GET, "epoch"),
+            request.GET.get("scope", ""),
+        )
+    except ValueError as error:
+        return _bad_request(error)
+    told = inbox.read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
+    return JsonResponse(
+        {
+            "frames": told.frames,
+            "resync": told.resync,
+            "more": not told.complete,
+            **told.cursor.as_dict(),
+            **told.counts.as_dict(),
+        }
+    )
+
+
+@never_cache
+@require_POST
+@transaction.non_atomic_requests
+@_json_login_required
+def mark(request: HttpRequest) -> HttpResponse:
+    """
+    `POST mark/`: change the state of own items; all devices are told by a `state` frame.
+
+    JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
+    `{"undo": range}`; answers the `range` it numbered (for `undo`; null if there
+    was nothing to change), the `ids` that changed and the counts.
+    A form posts `ids`, or `seq` and `broadcast_seq`, `as` and `next`, and is redirected.
+    """
+    from_form = request.content_type != "application/json"
+    try:
+        reader = Reader.of(request.user)
+        marked = _marked(reader, _form(request) if from_form else _json_object(request))
+    except ValueError as error:
+        return _bad_request(error)
+    if from_form:
+        return redirect(_next_url(request))
+    return JsonResponse(
+        {
+            "range": marked.span.as_dict() if marked.span else None,
+            "ids": marked.ids,
+            **marked.counts.as_dict(),
+        }
+    )
+
+
+def _marked(reader: Reader, told: dict[str, Any]) -> marks.Marked:
+    match told:
+        case {"undo": {"as": str(name), "from": int(first), "seq": int(seq)}}:
+            return marks.undo(reader, Span(name, first, min(seq, LARGEST_NUMBER)))
+        case {"upto": {"seq": int(seq), "broadcast_seq": int(broadcast_seq)}, "as": str(name)}:
+            return marks.mark_all(
+                reader, name, min(seq, LARGEST_NUMBER), min(broadcast_seq, LARGEST_NUMBER)
+            )
+        case {"ids": list(ids), "as": str(name)}:
+            return marks.mark(reader, name, ids)
+    raise MarkError(
+        "The body must have “as” (text) with “ids” (a list), or with “upto” "
+        "(an object with the numbers “seq” and “broadcast_seq”), or only “undo” "
+        "(a range that an earlier answer gave)."
+    )
+
+
+def _json_object(request: HttpRequest) -> dict[str, Any]:
+    try:
+        told = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise MarkError("The body must be JSON.") from None
+    if not isinstance(told, dict):
+        raise MarkError("The body must be a JSON object.")
+    return told
+
+
+def _form(request: HttpRequest) -> dict[str, Any]:
+    told: dict[str, Any] = {"as": request.POST.get("as", "")}
+    if "seq" in request.POST:
+        told["upto"] = {name: _number(request.POST, name) for name in ("seq", "broadcast_seq")}
+    else:
+        told["ids"] = request.POST.getlist("ids")
+    return told
+
+
+def _next_url(request: HttpRequest) -> str:
+    url = request.POST.get("next", "")
+    on_site = url_has_allowed_host_and_scheme(
+        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return url if on_site else reverse("notifications:inbox")
+
+
+def _number(
+    values: QueryDict,
+    name: str,
+    default: int | None = None,
+    least: int = 0,
+    most: int = LARGEST_NUMBER,
+) -> int:
+    text = values.get(name, "")
+    if not text and default is not None:
+        return default
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else -1
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be a number from {least} to {most}, not {text!r:.100}")
+    return number
+
+
+def _bad_request(error: Exception) -> JsonResponse:
+    return JsonResponse({"error": str(error)}, status=400)
+
+
+# --- Health
+
+
+@never_cache
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_GET
+def readyz(request: HttpRequest) -> HttpResponse:
+    """
+    The database and the channel layer answer: 200, otherwise 503.
+
+    A `warning` says when the periodic task has not run lately.
+    """
+    problems = []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        problems.append("database")
+    if get_channel_layer() is None or not layer.answers():
+        problems.append("channel layer")
+    report: dict[str, Any] = {"status": "unavailable" if problems else "ok"}
+    if problems:
+        report["unavailable"] = problems
+    elif maintenance.is_late():
+        report["warning"] = "The periodic task has not run lately: see notification_maintenance."
+    return JsonResponse(report, status=503 if problems else 200)
