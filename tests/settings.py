@@ -1,0 +1,19 @@
+import atexit
+import shutil
+import tempfile
+
+from notify_site.settings import *  # noqa: F403
+from notify_site.settings import DATABASES
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, as on a real site: connections to one in-memory database do not
+    # wait for each other, they fail with "database table is locked".
+    directory = tempfile.mkdtemp(prefix="notify-site-")
+    atexit.register(shutil.rmtree, directory)
+    DATABASES["default"]["TEST"] = {"NAME": f"{directory}/test.sqlite3"}
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
+NOTIFICATIONS_HEARTBEAT_TIMEOUT = 1.5
+NOTIFICATIONS_MAINTENANCE = "external"
