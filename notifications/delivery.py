@@ -239,6 +239,8 @@ def push(pushes: Iterable[Push]) -> None:
                 "first": step.first,
                 "seq": step.seq,
                 "counted_at": step.counted_at,
+                "unread": step.frame.get("unread"),
+                "unread_broadcasts": step.frame.get("unread_broadcasts"),
                 "text": protocol.encode(step.frame),
             }
             for step in pushes

@@ -139,10 +139,10 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         account = Notification._meta.get_field("account")
         keys = [account.get_db_prep_save(key, connection) for key in account_ids]
         if connection.vendor == "postgresql":
-            accounts = f"SELECT unnest(%s::{account.db_type(connection)}[])"
+            accounts = f"SELECT unnest(%s::{account.db_type(connection)}[]) AS key"
             parameter: Any = keys
         else:
-            accounts = "SELECT value FROM json_each(%s)"
+            accounts = "SELECT value AS key FROM json_each(%s)"
             parameter = models.JSONField().get_db_prep_save(keys, connection)
         quote = connection.ops.quote_name
         columns = ", ".join(quote(field.column) for field in fields)
@@ -156,7 +156,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         statement = (
             f"INSERT INTO {quote(Notification._meta.db_table)} ({quote(account.column)}, {columns}) "
             f"SELECT account.key, {placeholders} "
-            f"FROM ({accounts} AS key) AS account WHERE true ORDER BY account.key "
+            f"FROM ({accounts}) AS account WHERE true ORDER BY account.key "
             f"ON CONFLICT DO NOTHING RETURNING {quote(Notification._meta.pk.column)}"
         )
         with connection.cursor() as cursor:

@@ -48,7 +48,11 @@ def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
         Connection.objects.bulk_create(connections, ignore_conflicts=True, batch_size=500)
 
 
-def record(opened: Sequence[Connection], closed: Sequence[Connection], seen: Sequence[Any]) -> None:
+def record(
+    opened: Sequence[Connection],
+    closed: Sequence[Connection],
+    seen: Sequence[Any],
+) -> None:
     """Write what happened to a worker's connections; `seen` are ids of those that live."""
     # A socket that ended before it was written needs no row.
     ended = {connection.pk for connection in closed}
@@ -57,7 +61,9 @@ def record(opened: Sequence[Connection], closed: Sequence[Connection], seen: Seq
     before = online(arrivals | departures)
     with transaction.atomic():
         Connection.objects.bulk_create(
-            [connection for connection in opened if connection.pk not in ended], batch_size=500
+            [connection for connection in opened if connection.pk not in ended],
+            ignore_conflicts=True,  # a renewal may have written them already
+            batch_size=500,
         )
         Connection.objects.filter(pk__in=ended).delete()
         Connection.objects.filter(pk__in=seen).update(last_seen=Now())

@@ -1,0 +1,106 @@
+"""
+Who opens a socket: the session cookie, read and never written.
+
+Channels' own middleware is not used: it ignores SECRET_KEY_FALLBACKS and
+flushes the session of a visitor whose key was rotated.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    load_backend,
+)
+from django.core.exceptions import ValidationError
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.crypto import constant_time_compare
+
+from .audiences import Reader
+from .protocol import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks for a socket: an account's reader, or the code to refuse it with."""
+
+    reader: Reader | None
+    refusal: CloseCode = CloseCode.NOT_LOGGED_IN
+
+
+def handshake_request(scope: dict[str, Any]) -> ASGIRequest:
+    """Return the handshake as the request it is, for Django's own checks of host and cookies."""
+    scheme = {"ws": "http", "wss": "https"}[scope.get("scheme", "ws")]
+    return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, io.BytesIO())
+
+
+def is_own_origin(request: HttpRequest) -> bool:
+    """
+    Whether the handshake comes from a page of this site: exact scheme, host and port.
+
+    The same rule as for unsafe requests: the Host, validated, or an entry of
+    CSRF_TRUSTED_ORIGINS. Browsers always send an Origin; without one, no.
+    """
+    return "HTTP_ORIGIN" in request.META and CsrfViewMiddleware(_no_view)._origin_verified(request)
+
+
+def authenticate(request: HttpRequest) -> Visitor:
+    """Return whom the request's session belongs to; reads the database, changes nothing."""
+    session = _read_session(request)
+    account = _account(session)
+    if account is None:
+        return Visitor(None)
+    if not account.is_active:
+        return Visitor(None, CloseCode.DEACTIVATED)
+    return Visitor(Reader.of(account))
+
+
+def _no_view(request: HttpRequest) -> HttpResponse:
+    raise AssertionError("only the middleware's origin check is used")
+
+
+def _read_session(request: HttpRequest) -> dict[str, Any]:
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if not key:
+        return {}
+    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    session: dict[str, Any] = store.load()
+    return session
+
+
+def _account(session: dict[str, Any]) -> Any:
+    """Return the account of a session as django.contrib.auth.get_user does, also if inactive."""
+    user_model = get_user_model()
+    backend_path = session.get(BACKEND_SESSION_KEY)
+    if SESSION_KEY not in session or backend_path not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    try:
+        key = user_model._meta.pk.to_python(session[SESSION_KEY])
+    except ValidationError:
+        return None
+    account = load_backend(backend_path).get_user(key)
+    if account is None:
+        # Backends hide inactive accounts; those are told another code.
+        account = user_model._default_manager.filter(pk=key, is_active=False).first()
+    if account is None or not _is_current(session, account):
+        return None
+    return account
+
+
+def _is_current(session: dict[str, Any], account: Any) -> bool:
+    """Whether the session was opened with the account's present password."""
+    if not hasattr(account, "get_session_auth_hash"):
+        return True
+    known = session.get(HASH_SESSION_KEY) or ""
+    hashes = [account.get_session_auth_hash(), *account.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(known, valid) for valid in hashes)

@@ -1,0 +1,79 @@
+"""This process in the registry: its lease, and its sockets' rows, written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from . import registry
+from .conf import conf
+from .database_thread import DatabaseThread
+from .models import Connection, Worker
+from .sockets import Socket
+
+BATCHING: Final = 0.05  # seconds that arrivals and departures are collected
+SEEN_EVERY: Final = 60.0  # seconds between two writings of `last_seen`
+
+
+class Enrolment:
+    def __init__(
+        self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]
+    ) -> None:
+        self._database = database
+        self._sockets = sockets
+        self.worker = Worker(host=platform.node(), pid=os.getpid())
+        self._opened: list[Connection] = []
+        self._closed: list[Connection] = []
+        self._renew_at = 0.0  # monotonic seconds, as the next
+        self._seen_from = time.monotonic()
+        self._changed = asyncio.Event()
+
+    def opened(self, socket: Socket) -> None:
+        self._opened.append(socket.connection)
+        self._changed.set()
+
+    def closed(self, socket: Socket) -> None:
+        self._closed.append(socket.connection)
+        self._changed.set()
+
+    async def step(self) -> None:
+        """Wait for a change or the time to renew the lease, and write what there is to write."""
+        try:
+            async with asyncio.timeout(max(0.0, self._renew_at - time.monotonic())):
+                await self._changed.wait()
+                await asyncio.sleep(BATCHING)
+        except TimeoutError:
+            pass
+        await self._write()
+
+    async def end(self) -> None:
+        """Take this worker and its connections out of the registry."""
+        await self._database.run(registry.retire, self.worker)
+
+    async def _write(self) -> None:
+        self._changed.clear()
+        opened, self._opened = self._opened, []
+        closed, self._closed = self._closed, []
+        now = time.monotonic()
+        seen = []
+        if now >= self._seen_from + SEEN_EVERY:
+            seen = [s.connection.pk for s in self._sockets() if s.heard_at > self._seen_from]
+            self._seen_from = now
+        try:
+            if now >= self._renew_at:
+                live = [socket.connection for socket in self._sockets()]
+                await self._database.run(registry.renew_lease, self.worker, live)
+                self._renew_at = now + conf.HEARTBEAT_INTERVAL
+            if opened or closed or seen:
+                await self._database.run(registry.record, opened, closed, seen)
+        except Exception:
+            # Perhaps this worker was reaped: the next renewal writes it again, and this later.
+            self._opened = opened + self._opened
+            self._closed = closed + self._closed
+            self._renew_at = 0.0
+            self._changed.set()
+            raise

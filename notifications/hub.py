@@ -1,0 +1,328 @@
+"""
+The hub: all sockets of this process and event loop, and how far each has been written.
+
+A pushed change that is a socket's next is written, an older one skipped, and a
+later one leaves the socket *behind*: what it lacks is then read from the
+database, for all sockets behind at once. A new socket is behind from its start.
+So connecting with an old cursor, a lost push, a layer outage, a slow reader and
+a crash between commit and push are one case, healed in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from django.db import DatabaseError, router
+
+from . import delivery, inbox, layer, maintenance, protocol
+from .audiences import Reader
+from .conf import conf
+from .database_thread import DatabaseThread
+from .enrolment import Enrolment
+from .inbox import Changes, Cursor
+from .models import Notification
+from .protocol import CloseCode
+from .sockets import Socket
+from .subscriptions import Subscriptions
+
+logger = logging.getLogger(__name__)
+
+ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
+ROUND_SIZE: Final = 32 * 1024  # characters written to it
+REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
+RETRY: Final = 1.0  # seconds until a failed reading is tried again
+REMEMBERED: Final = 10_000  # message ids, against duplicates
+ACCOUNTS_PER_QUERY: Final = 500
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def get_hub() -> Hub:
+    """Return the running event loop's hub; the first call makes and starts it."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+    return _hubs[loop]
+
+
+async def stop_hub() -> None:
+    """Close the running loop's sockets, if it has a hub, with the code to come back soon."""
+    if hub := _hubs.pop(asyncio.get_running_loop(), None):
+        await hub.stop()
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.database = DatabaseThread("notifications-hub")
+        self._sockets: dict[str, Socket] = {}  # by connection id
+        self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
+        self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
+        self._behind: set[Socket] = set()
+        self._wake_healing = asyncio.Event()
+        self._recent_ids: OrderedDict[str, None] = OrderedDict()
+        self._subscriptions = Subscriptions(self._receive)
+        self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
+        self._tasks = [
+            asyncio.create_task(_repeat(step))
+            for step in (self._heal, self._watch, self._check, self._enrolment.step)
+        ]
+        if conf.MAINTENANCE == "server":
+            self._tasks.append(asyncio.create_task(maintenance.run_forever()))
+        self._opened = asyncio.create_task(self._subscriptions.open())
+
+    @property
+    def worker_id(self) -> Any:
+        """This process in the registry, for the rows of its connections."""
+        return self._enrolment.worker.pk
+
+    # --- Sockets come and go
+
+    async def join(self, socket: Socket) -> None:
+        """
+        Take in an accepted socket: it gets `register`, then what it missed, then lives.
+
+        Returns when `register` is written, so that what the client says meanwhile is answered
+        behind it.
+        """
+        await asyncio.shield(self._opened)
+        siblings = self._accounts[socket.account]
+        is_first = not siblings
+        siblings.add(socket)
+        self._sockets[socket.id] = socket
+        self._by_silence[socket] = None
+        self._behind.add(socket)
+        self._enrolment.opened(socket)
+        if is_first:
+            await self._subscriptions.join(socket.account)
+        self._wake_healing.set()
+        await socket.wait_registered()
+
+    def leave(self, socket: Socket) -> None:
+        """Forget a socket that has ended; a second call does nothing."""
+        if self._sockets.pop(socket.id, None) is None:
+            return
+        self._by_silence.pop(socket, None)
+        self._behind.discard(socket)
+        self._enrolment.closed(socket)
+        siblings = self._accounts[socket.account]
+        siblings.discard(socket)
+        if not siblings:
+            del self._accounts[socket.account]
+            task = asyncio.create_task(self._leave_group(socket.account))
+            self._tasks.append(task)
+            task.add_done_callback(self._tasks.remove)
+
+    def close(self, socket: Socket, code: CloseCode) -> None:
+        """Tell the client why, close its socket and forget it."""
+        socket.close(code)
+        self.leave(socket)
+
+    def heard(self, socket: Socket) -> None:
+        """Any frame of the client is a sign of life."""
+        socket.heard_at = time.monotonic()
+        socket.pinged = False
+        if socket in self._by_silence:
+            self._by_silence.move_to_end(socket)
+
+    async def stop(self) -> None:
+        """Close all sockets with the restart code and take this worker out of the registry."""
+        for socket in list(self._sockets.values()):
+            self.close(socket, CloseCode.RESTART)
+        tasks = [*self._tasks, self._opened]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._subscriptions.close()
+        await self._enrolment.end()
+        await self.database.close()
+
+    async def _leave_group(self, account: str) -> None:
+        if account not in self._accounts:  # nobody came meanwhile
+            await self._subscriptions.leave(account)
+
+    # --- Messages from the channel layer
+
+    def _receive(self, account: str | None, message: layer.Message) -> None:
+        """Take a message of the group of `account`, or of all hubs (None)."""
+        message_id = message.get("id")
+        if message_id is not None:
+            if message_id in self._recent_ids:
+                return
+            self._recent_ids[message_id] = None
+            if len(self._recent_ids) > REMEMBERED:
+                self._recent_ids.popitem(last=False)
+        match message:
+            case {"type": "notifications.push", "entries": entries}:
+                for entry in entries:
+                    for socket in self._accounts.get(entry["account"], ()):
+                        self._push(socket, entry)
+            case {"type": "notifications.broadcast"}:
+                for socket in self._sockets.values():
+                    self._push_broadcast(socket, message)
+            case {"type": "notifications.frames", "entries": entries}:
+                for entry in entries:
+                    self._write_unnumbered(entry["account"], entry["text"])
+            case {"type": "notifications.frame", "frame": {"type": str()} as frame} if account:
+                self._write_unnumbered(account, protocol.encode(frame))
+            case {"type": "notifications.close", "connections": connections, "code": code}:
+                for connection in connections:
+                    if socket := self._sockets.get(connection):
+                        self.close(socket, CloseCode(code))
+            case _:
+                logger.warning("Ignored a channel layer message: %.200r", message.get("type"))
+
+    def _push(self, socket: Socket, entry: dict[str, Any]) -> None:
+        seq = entry["seq"]
+        if socket in self._behind:
+            socket.missed(seq=seq)
+        elif seq > socket.seq:
+            counted_at = entry["counted_at"]
+            is_next = entry["first"] == socket.seq + 1
+            if is_next and counted_at in {None, socket.broadcast_seq} and not socket.is_full:
+                socket.write(entry["text"])
+                socket.seq = seq
+                socket.count(entry["unread"], entry["unread_broadcasts"])
+            else:
+                self._fall_behind(socket)
+
+    def _push_broadcast(self, socket: Socket, message: dict[str, Any]) -> None:
+        seq = message["seq"]
+        if socket in self._behind:
+            socket.missed(broadcast_seq=seq)
+        elif seq > socket.broadcast_seq:
+            addressed = socket.reader.gets(message["audience"], message["created_at"])
+            # Only the database knows whether one that goes was unread here.
+            must_count = addressed and message["gone"]
+            if seq == socket.broadcast_seq + 1 and not must_count and not socket.is_full:
+                socket.broadcast_seq = seq
+                if addressed:
+                    socket.write(message["text"])
+                    socket.unread_broadcasts += 1
+            else:
+                self._fall_behind(socket)
+
+    def _write_unnumbered(self, account: str, text: str) -> None:
+        for socket in self._accounts.get(account, ()):
+            if socket.registered and not socket.is_full:
+                socket.write(text)
+
+    # --- Healing
+
+    def _fall_behind(self, socket: Socket) -> None:
+        self._behind.add(socket)
+        asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
+
+    async def _heal(self) -> None:
+        """Write what they lack to all sockets that are behind, a bounded part of it each."""
+        await self._wake_healing.wait()
+        self._wake_healing.clear()
+        sockets = [socket for socket in self._behind if not socket.is_full]
+        if not sockets:
+            return
+        for socket in sockets:
+            socket.missed_nothing()
+        wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
+        try:
+            readings = await self.database.run(_read_changes, wanted)
+        except Exception:
+            asyncio.get_running_loop().call_later(RETRY, self._wake_healing.set)
+            raise
+        for socket, changes in zip(sockets, readings, strict=True):
+            if socket in self._behind:
+                self._catch_up(socket, changes)
+        if any(not socket.is_full for socket in self._behind):
+            self._wake_healing.set()
+
+    def _catch_up(self, socket: Socket, changes: Changes) -> None:
+        if not socket.registered:
+            socket.register(changes)
+        if changes.resync:
+            socket.write_frame(protocol.frame("resync", **changes.cursor.as_dict()))
+        written = 0
+        for frame in changes.frames:
+            written += socket.write_frame(frame)
+            socket.seq = frame.get("seq", socket.seq)
+            socket.broadcast_seq = frame.get("broadcast_seq", socket.broadcast_seq)
+            if written > ROUND_SIZE:
+                return
+        socket.follow(changes.cursor)
+        if changes.complete and not socket.has_missed():
+            self._behind.discard(socket)
+            socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
+            socket.answer_heartbeat()
+
+    # --- What happens at intervals
+
+    async def _watch(self) -> None:
+        """Ping the sockets silent for an interval, close those silent for the timeout."""
+        await asyncio.sleep(min(1.0, conf.HEARTBEAT_INTERVAL / 2))
+        now = time.monotonic()
+        ping = protocol.encode(protocol.frame("ping"))
+        while self._by_silence:
+            socket = next(iter(self._by_silence))
+            if now - socket.heard_at <= conf.HEARTBEAT_TIMEOUT:
+                break
+            self.close(socket, CloseCode.HEARTBEAT_LOST)
+        for socket in self._by_silence:
+            if now - socket.heard_at < conf.HEARTBEAT_INTERVAL:
+                break
+            if not socket.pinged and socket.registered:
+                socket.pinged = True
+                socket.write(ping)
+
+    async def _check(self) -> None:
+        """Compare all sockets with the database, and join the groups again."""
+        # Without a shared layer, other processes are heard through the database only.
+        interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
+        await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
+        await self._subscriptions.refresh()
+        keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
+        for start in range(0, len(keys), ACCOUNTS_PER_QUERY):
+            chunk = keys[start : start + ACCOUNTS_PER_QUERY]
+            heads, broadcast_seq = await self.database.run(_look, chunk)
+            for key in chunk:
+                for socket in self._accounts.get(str(key), ()):
+                    if heads.get(key, 0) > socket.seq or broadcast_seq > socket.broadcast_seq:
+                        self._behind.add(socket)
+        if self._behind:
+            self._wake_healing.set()
+
+
+async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
+    """Run a step again and again; a failure is logged and harms no later one."""
+    while True:
+        try:
+            await step()
+        except DatabaseError as error:
+            logger.warning("The database is away (%s), trying again", type(error).__name__)
+            await asyncio.sleep(RETRY)
+        except Exception:
+            logger.exception("The hub failed at %s", step.__name__)
+            await asyncio.sleep(RETRY)
+
+
+def _read_changes(wanted: Iterable[tuple[Reader, Cursor | None]]) -> list[Changes]:
+    readings = []
+    for reader, cursor in wanted:
+        if cursor is None:  # a socket that starts now
+            head = inbox.read_head(reader)
+            readings.append(Changes([], head.cursor, head.counts))
+        else:
+            readings.append(inbox.read_changes(reader, cursor, ITEMS_PER_ROUND))
+    return readings
+
+
+def _look(account_ids: list[Any]) -> tuple[dict[Any, int], int]:
+    """Number what a crash left of these accounts, and return where they stand."""
+    using = router.db_for_write(Notification)
+    left_over = Notification.objects.using(using).unnumbered().filter(account_id__in=account_ids)
+    if keys := set(left_over.values_list("account_id", flat=True)):
+        delivery.deliver(keys, using)
+    delivery.deliver_broadcasts(using)
+    return inbox.read_heads(account_ids)

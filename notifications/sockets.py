@@ -1,0 +1,178 @@
+"""One open socket as the hub keeps it: who it belongs to and how far it has been written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from . import protocol
+from .audiences import Reader
+from .conf import conf
+from .inbox import Changes, Cursor
+from .models import Connection
+from .protocol import CloseCode
+from .transports import AsgiTransport
+
+
+class Socket:
+    """
+    `seq` and `broadcast_seq` are the socket's cursor: all that is visible to
+    its account up to them has been written to it.
+    """
+
+    __slots__ = (
+        "_missed_broadcast_seq",
+        "_missed_seq",
+        "_registration",
+        "_start",
+        "_transport",
+        "account",
+        "broadcast_seq",
+        "connection",
+        "epoch",
+        "heard_at",
+        "id",
+        "pinged",
+        "reader",
+        "seq",
+        "unread",
+        "unread_broadcasts",
+    )
+
+    def __init__(
+        self,
+        reader: Reader,
+        transport: AsgiTransport,
+        connection: Connection,
+        start: Cursor | None,
+    ) -> None:
+        """`start` is the cursor that the client gave; None starts at the head."""
+        self.id = str(connection.pk)
+        self.account = str(reader.account_id)
+        self.reader = reader
+        self.connection = connection
+        self.heard_at = time.monotonic()
+        self.pinged = False
+        self._registration: asyncio.Future[None] | None = asyncio.Future()
+        self.seq = self.broadcast_seq = self.epoch = 0
+        self.unread = self.unread_broadcasts = 0
+        self._transport = transport
+        self._start = start
+        self.missed_nothing()
+
+    # --- Registration
+
+    @property
+    def registered(self) -> bool:
+        """Whether `register`, the first of all frames, has been written."""
+        return self._registration is None
+
+    async def wait_registered(self) -> None:
+        """Return when the first frame has been written, or the socket was closed instead."""
+        if self._registration:
+            await self._registration
+
+    # --- Writing
+
+    @property
+    def is_full(self) -> bool:
+        return self._transport.is_full
+
+    def write(self, text: str) -> None:
+        self._transport.write(text)
+
+    def write_frame(self, frame: protocol.Frame) -> int:
+        """Write a frame; return its length in characters."""
+        text = protocol.encode(frame)
+        self.write(text)
+        return len(text)
+
+    def register(self, changes: Changes) -> None:
+        """Write the first frame: where this socket starts."""
+        start = changes.cursor
+        if self._start is not None and not changes.resync:
+            start = self._start
+        self.follow(start)
+        self._end_waiting()
+        self.write_frame(
+            protocol.frame(
+                "register",
+                v=protocol.VERSION,
+                connection=self.id,
+                **start.as_dict(),
+                heartbeat={"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
+            )
+        )
+
+    def answer_heartbeat(self) -> None:
+        self.write_frame(
+            protocol.frame(
+                "heartbeat",
+                seq=self.seq,
+                broadcast_seq=self.broadcast_seq,
+                unread=self.unread,
+                unread_broadcasts=self.unread_broadcasts,
+            )
+        )
+
+    def close(self, code: CloseCode) -> None:
+        self.write_frame(protocol.bye(code))
+        self._transport.close(code)
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        if self._registration:
+            if not self._registration.done():
+                self._registration.set_result(None)
+            self._registration = None
+
+    # --- The cursor
+
+    def wanted_cursor(self) -> Cursor | None:
+        """From where to read what this socket lacks; None: it starts at the head."""
+        if not self.registered:
+            return self._start
+        return Cursor(self.seq, self.broadcast_seq, self.epoch, self.reader.scope)
+
+    def follow(self, cursor: Cursor) -> None:
+        self.seq, self.broadcast_seq, self.epoch = (
+            cursor.seq,
+            cursor.broadcast_seq,
+            cursor.epoch,
+        )
+
+    def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
+        """Remember the counts that a frame told; None where it told none."""
+        if unread is not None:
+            self.unread = unread
+        if unread_broadcasts is not None:
+            self.unread_broadcasts = unread_broadcasts
+
+    # --- Pushes that came while it was behind
+
+    def missed(self, seq: int = 0, broadcast_seq: int = 0) -> None:
+        self._missed_seq = max(self._missed_seq, seq)
+        self._missed_broadcast_seq = max(self._missed_broadcast_seq, broadcast_seq)
+
+    def missed_nothing(self) -> None:
+        self._missed_seq = self._missed_broadcast_seq = 0
+
+    def has_missed(self) -> bool:
+        """Whether a push passed by that the last reading did not bring."""
+        return self._missed_seq > self.seq or self._missed_broadcast_seq > self.broadcast_seq
+
+
+def parse_start(values: Any) -> Cursor | None:
+    """
+    Return the cursor in the query of a socket's URL, None if there is none.
+
+    One that is malformed counts as unknown: it can't be followed, so the client is told `resync`.
+    """
+    if not any(name in values for name in ("seq", "broadcast_seq", "epoch", "scope")):
+        return None
+    numbers = [
+        int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+        for text in (values.get(name, "") for name in ("seq", "broadcast_seq", "epoch"))
+    ]
+    return Cursor(*numbers, values.get("scope", ""))
