@@ -1,0 +1,97 @@
+"""What operators fill in to send a message; the models' validators say what is allowed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import audiences
+from .models import Broadcast, Notification
+
+MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:
+    ModelForm = forms.ModelForm
+
+
+class MessageForm(ModelForm):
+    """The fields that every message has."""
+
+    body = forms.CharField(
+        label=_("Body"),
+        max_length=MAX_BODY_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"}),
+        help_text=_("Plain text."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["type"].help_text = _(
+            "By it the site's scripts tell messages apart. Leave it unless they expect another."
+        )
+        self.fields["url"].help_text = _(
+            "Where the message leads: a path on this site, such as /orders/, or an http(s) address."
+        )
+
+    def clean_body(self) -> str:
+        body: str = self.cleaned_data["body"]
+        return body.replace("\r\n", "\n")
+
+
+class NotificationForm(MessageForm):
+    class Meta:
+        model = Notification
+        fields = ["body", "level", "url", "type"]
+        widgets = {
+            "url": forms.TextInput(attrs={"class": "vTextField"}),
+            "type": forms.TextInput(attrs={"class": "vTextField"}),
+        }
+
+
+def audience_choices() -> list[tuple[Any, Any]]:
+    choices: list[tuple[Any, Any]] = [
+        (audiences.EVERYONE, _("Everyone")),
+        (audiences.STAFF, _("Staff")),
+    ]
+    groups = [
+        (audiences.audience_key(group), group.name) for group in Group.objects.order_by("name")
+    ]
+    return [*choices, (_("Groups"), groups)] if groups else choices
+
+
+class BroadcastForm(MessageForm):
+    audience = forms.ChoiceField(
+        label=_("Audience"),
+        choices=audience_choices,
+        help_text=_("Its active accounts; those created later don't get the message."),
+    )
+
+    class Meta:
+        model = Broadcast
+        fields = ["audience", "body", "level", "url", "type", "expires_at"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "expires_at" in self.fields:
+            self.fields["expires_at"].help_text = _("At this time it leaves all inboxes.")
+
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now():
+            raise ValidationError(_("This time has passed."))
+        return expires_at
+
+    @property
+    def chosen_audience(self) -> str | Group:
+        """The audience of a valid form, as `broadcast()` takes it."""
+        key: str = self.cleaned_data["audience"]
+        pk = audiences.group_id(key)
+        return key if pk is None else Group.objects.get(pk=pk)
