@@ -38,7 +38,7 @@ class Visitor:
     refusal: CloseCode = CloseCode.NOT_LOGGED_IN
 
 
-def handshake_request(scope: dict[str, Any]) -> ASGIRequest:
+def handshake_request(scope: Any) -> ASGIRequest:
     """Return the handshake as the request it is, for Django's own checks of host and cookies."""
     scheme = {"ws": "http", "wss": "https"}[scope.get("scheme", "ws")]
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, io.BytesIO())
@@ -51,7 +51,8 @@ def is_own_origin(request: HttpRequest) -> bool:
     The same rule as for unsafe requests: the Host, validated, or an entry of
     CSRF_TRUSTED_ORIGINS. Browsers always send an Origin; without one, no.
     """
-    return "HTTP_ORIGIN" in request.META and CsrfViewMiddleware(_no_view)._origin_verified(request)
+    check: Any = CsrfViewMiddleware(_no_view)
+    return "HTTP_ORIGIN" in request.META and bool(check._origin_verified(request))
 
 
 def authenticate(request: HttpRequest) -> Visitor:
@@ -81,7 +82,7 @@ def _read_session(request: HttpRequest) -> dict[str, Any]:
 def _account(session: dict[str, Any]) -> Any:
     """Return the account of a session as django.contrib.auth.get_user does, also if inactive."""
     user_model = get_user_model()
-    backend_path = session.get(BACKEND_SESSION_KEY)
+    backend_path = session.get(BACKEND_SESSION_KEY, "")
     if SESSION_KEY not in session or backend_path not in settings.AUTHENTICATION_BACKENDS:
         return None
     try:

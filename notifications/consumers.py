@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from channels.consumer import get_handler_name
 from channels.exceptions import DenyConnection, StopConsumer
@@ -17,7 +17,7 @@ from .hub import get_hub
 from .models import Connection
 from .protocol import ClientError, CloseCode
 from .sockets import Socket, parse_start
-from .transports import AsgiTransport
+from .transports import AsgiTransport, Send
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             return
         self.socket = Socket(
             visitor.reader,
-            AsgiTransport(self.base_send),
+            AsgiTransport(cast(Send, self.base_send)),
             Connection(
                 worker_id=self.hub.worker_id,
                 account_id=visitor.reader.account_id,

@@ -36,7 +36,7 @@ _pending: WeakKeyDictionary[BaseDatabaseWrapper, set[Any]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A step of one account's inbox: the changes `first` to `seq`, and the frame that tells them."""
+    """A step of an account's inbox: the changes `first` to `seq`, and the frame that tells them."""
 
     account_id: Any
     first: int
@@ -131,9 +131,7 @@ def _numbering(
         notifications.bulk_update(
             [*replaced, *rows], ["number", "seq", "gone_at", "replaces"], batch_size=500
         )
-        Inbox.objects.using(using).bulk_update(
-            inboxes.values(), ["seq", "unread"], batch_size=500
-        )
+        Inbox.objects.using(using).bulk_update(inboxes.values(), ["seq", "unread"], batch_size=500)
         return rows, pushes
 
     return number
@@ -177,9 +175,7 @@ def expire(using: str) -> int:
     return expired + _expire_broadcasts(using)
 
 
-def _expiring(
-    keys: Sequence[Any], due: Any, using: str
-) -> Callable[[], list[Push]]:
+def _expiring(keys: Sequence[Any], due: Any, using: str) -> Callable[[], list[Push]]:
     def expire_accounts() -> list[Push]:
         inboxes = Inbox.objects.using(using).lock(keys)
         rows = list(due.filter(account_id__in=keys).order_by("account_id", "number"))
@@ -192,9 +188,7 @@ def _expiring(
             gone = protocol.state(State.GONE, [row.wire_id], seq=row.seq, unread=inbox.unread)
             pushes.append(Push(row.account_id, row.seq, row.seq, gone))
         Notification.objects.using(using).bulk_update(rows, ["seq", "gone_at"], batch_size=500)
-        Inbox.objects.using(using).bulk_update(
-            inboxes.values(), ["seq", "unread"], batch_size=500
-        )
+        Inbox.objects.using(using).bulk_update(inboxes.values(), ["seq", "unread"], batch_size=500)
         return pushes
 
     return expire_accounts

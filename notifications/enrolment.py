@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
+
+from django.db import DatabaseError
 
 from . import registry
 from .conf import conf
@@ -15,14 +18,14 @@ from .database_thread import DatabaseThread
 from .models import Connection, Worker
 from .sockets import Socket
 
+logger = logging.getLogger(__name__)
+
 BATCHING: Final = 0.05  # seconds that arrivals and departures are collected
 SEEN_EVERY: Final = 60.0  # seconds between two writings of `last_seen`
 
 
 class Enrolment:
-    def __init__(
-        self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]
-    ) -> None:
+    def __init__(self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]) -> None:
         self._database = database
         self._sockets = sockets
         self.worker = Worker(host=platform.node(), pid=os.getpid())
@@ -52,7 +55,10 @@ class Enrolment:
 
     async def end(self) -> None:
         """Take this worker and its connections out of the registry."""
-        await self._database.run(registry.retire, self.worker)
+        try:
+            await self._database.run(registry.retire, self.worker)
+        except DatabaseError as error:
+            logger.warning("Left in the registry until the lease ends: %s", type(error).__name__)
 
     async def _write(self) -> None:
         self._changed.clear()

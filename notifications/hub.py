@@ -172,8 +172,8 @@ class Hub:
                 self._write_unnumbered(account, protocol.encode(frame))
             case {"type": "notifications.close", "connections": connections, "code": code}:
                 for connection in connections:
-                    if socket := self._sockets.get(connection):
-                        self.close(socket, CloseCode(code))
+                    if closing := self._sockets.get(connection):
+                        self.close(closing, CloseCode(code))
             case _:
                 logger.warning("Ignored a channel layer message: %.200r", message.get("type"))
 

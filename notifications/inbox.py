@@ -176,9 +176,7 @@ def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
     broadcast_seq = cursor.broadcast_seq
     if complete:
         room = limit - len(told)
-        news = list(
-            _changed_broadcasts(reader, broadcast_seq, head.cursor.broadcast_seq, room + 1)
-        )
+        news = list(_changed_broadcasts(reader, broadcast_seq, head.cursor.broadcast_seq, room + 1))
         complete = len(news) <= room
         told += news[:room]
         if complete:
@@ -217,8 +215,7 @@ def _changed_items(
     ]
     for row in sorted(rows, key=lambda row: row.seq or 0)[:limit]:
         assert row.seq is not None
-        is_new = isinstance(row, Notification) and (row.number or 0) > after
-        if is_new and row.state != State.GONE:
+        if isinstance(row, Notification) and (row.number or 0) > after and row.state != State.GONE:
             yield row.seq, row.frame()
         else:
             yield row.seq, protocol.state(row.state, [row.wire_id], seq=row.seq)
@@ -256,9 +253,7 @@ def _joined(frames: Iterable[protocol.Frame]) -> Iterator[protocol.Frame]:
             yield from same
 
 
-def _merged(
-    notifications: Sequence[Message], broadcasts: Sequence[Message]
-) -> Iterator[Message]:
+def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:
     """
     Merge both kinds, each by its own number, by the time of the foremost.
 

@@ -83,7 +83,7 @@ def answers() -> bool:
 
 
 async def _publish(messages: list[tuple[str, Message]]) -> None:
-    channel_layer = get_channel_layer()
+    channel_layer: Any = get_channel_layer()
     # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
     async with asyncio.timeout(TIMEOUT):
         for start in range(0, len(messages), AT_A_TIME):

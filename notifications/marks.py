@@ -133,11 +133,9 @@ def _change(
         notifications = list(pick(mine.present()).order_by("number"))
         unread_before = sum(row.state == State.UNREAD for row in notifications)
         now = timezone.now()
-        changed: list[Notification | BroadcastReceipt] = [
-            item
-            for item in (*notifications, *_receipts(reader, pick_broadcasts, using))
-            if _apply(mark, item, now)
-        ]
+        items: list[Notification | BroadcastReceipt] = [*notifications]
+        items += _receipts(reader, pick_broadcasts, using)
+        changed = [item for item in items if _apply(mark, item, now)]
         # One frame per state, so each state gets numbers without a hole.
         changed.sort(key=lambda item: item.state)
         for item in changed:

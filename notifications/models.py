@@ -8,7 +8,7 @@ or fail a transaction that deletes an account. Maintenance sweeps orphans.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -144,7 +144,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         else:
             accounts = "SELECT value AS key FROM json_each(%s)"
             parameter = models.JSONField().get_db_prep_save(keys, connection)
-        quote = connection.ops.quote_name
+        quote: Callable[[Any], str] = connection.ops.quote_name
         columns = ", ".join(quote(field.column) for field in fields)
         # PostgreSQL takes an untyped value in a SELECT for text; SQLite has no such types.
         placeholders = ", ".join(
@@ -154,7 +154,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
             for field in fields
         )
         statement = (
-            f"INSERT INTO {quote(Notification._meta.db_table)} ({quote(account.column)}, {columns}) "
+            f"INSERT INTO {quote(Notification._meta.db_table)} "
+            f"({quote(account.column)}, {columns}) "
             f"SELECT account.key, {placeholders} "
             f"FROM ({accounts}) AS account WHERE true ORDER BY account.key "
             f"ON CONFLICT DO NOTHING RETURNING {quote(Notification._meta.pk.column)}"
@@ -256,8 +257,10 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
         return mine.filter(created_at__gte=reader.since) if reader.since else mine
 
     def in_inbox(self, reader: audiences.Reader) -> BroadcastQuerySet:
-        return self.addressed_to(reader).filter(gone_at=None).exclude(
-            models.Exists(reader_receipts(reader).filter(archived_at__isnull=False))
+        return (
+            self.addressed_to(reader)
+            .filter(gone_at=None)
+            .exclude(models.Exists(reader_receipts(reader).filter(archived_at__isnull=False)))
         )
 
     def unread(self, reader: audiences.Reader) -> BroadcastQuerySet:
@@ -442,7 +445,7 @@ class Worker(models.Model):
     host = models.CharField(_("host"), max_length=255)
     pid = models.PositiveIntegerField(_("process"))
     started_at = models.DateTimeField(_("started"), default=timezone.now)
-    lease_until = models.DateTimeField(_("lease until"))
+    lease_until = models.DateTimeField(_("lease until"), default=timezone.now)
 
     objects = WorkerQuerySet.as_manager()
 

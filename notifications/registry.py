@@ -43,8 +43,8 @@ def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
     if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
         return
     with transaction.atomic():
-        worker.lease_until = lease_until  # type: ignore[assignment]  an expression
-        worker.save(force_insert=True)
+        Worker.objects.bulk_create([worker])
+        Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
         Connection.objects.bulk_create(connections, ignore_conflicts=True, batch_size=500)
 
 

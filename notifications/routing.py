@@ -16,7 +16,10 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
-websocket_urlpatterns = [path("ws/notifications/", NotificationConsumer.as_asgi())]
+# The stubs know path() with views only.
+_consumer: Any = NotificationConsumer.as_asgi()
+_refuse: Any = refuse
+websocket_urlpatterns: list[Any] = [path("ws/notifications/", _consumer)]
 
 # The whole socket side of a site that has no other sockets.
-websocket_application = URLRouter([*websocket_urlpatterns, re_path("", refuse)])
+websocket_application = URLRouter([*websocket_urlpatterns, re_path("", _refuse)])

@@ -1,7 +1,7 @@
 """
-Daphne with what a notification server needs: `python -m notifications.server`, all of Daphne's flags.
+Daphne with what a notification server needs: `python -m notifications.server`.
 
-It runs the hub, and with it the periodic task, from its start, and on SIGTERM
+It takes all of Daphne's flags. It runs the hub, and with it the periodic task, from its start, and on SIGTERM
 closes the sockets with the code that brings the clients back.
 """
 
@@ -19,12 +19,12 @@ CLOSING: Final = 2.0  # seconds for the closing handshakes
 MAX_MESSAGE: Final = 64 * 1024  # bytes that a client may send at once, before the 4 KiB rule
 
 
-class Server(DaphneServer):  # type: ignore[misc]  Daphne has no types
+class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     def run(self) -> None:
         # Only now: the models behind it need the application's settings.
         from .hub import get_hub
 
-        reactor.callWhenRunning(get_hub)  # type: ignore[attr-defined]
+        reactor.callWhenRunning(get_hub)
         super().run()
 
     def kill_all_applications(self) -> Any:
@@ -40,7 +40,7 @@ class Server(DaphneServer):  # type: ignore[misc]  Daphne has no types
             await asyncio.sleep(0.02)
         # Daphne looks up the application of each connection, and one whose
         # upgrade came in the last second may have none: KeyError.
-        self.connections = {
+        self.connections: dict[Any, Any] = {
             protocol: details
             for protocol, details in self.connections.items()
             if "application_instance" in details

@@ -59,7 +59,7 @@ class Socket:
         self.unread = self.unread_broadcasts = 0
         self._transport = transport
         self._start = start
-        self.missed_nothing()
+        self._missed_seq = self._missed_broadcast_seq = 0
 
     # --- Registration
 
@@ -175,4 +175,5 @@ def parse_start(values: Any) -> Cursor | None:
         int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
         for text in (values.get(name, "") for name in ("seq", "broadcast_seq", "epoch"))
     ]
-    return Cursor(*numbers, values.get("scope", ""))
+    seq, broadcast_seq, epoch = numbers
+    return Cursor(seq, broadcast_seq, epoch, values.get("scope", ""))

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -114,8 +115,10 @@ class Subscriptions:
 
     def _hand_over_to(self, account: str | None) -> Callable[[Any], None]:
         def hand_over(item: Any) -> None:
-            # A sender may run in another thread, on a loop of its own.
-            self._loop.call_soon_threadsafe(self._receiver, account, self._message(item))
+            # A sender may run in another thread, on a loop of its own; it must not
+            # fail because this hub's loop was closed without stopping the hub.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._receiver, account, self._message(item))
 
         return hand_over
 

@@ -1,0 +1,117 @@
+import { connect } from "../client.js";
+import { clone, setText, slot } from "./template.js";
+
+const MOST_SHOWN = 99
+
+// The bell with the unread count, and the panel that it opens.
+//
+// Without JavaScript, or where a browser has no popovers, it stays what the
+// server rendered: a link to the inbox page.
+export class NotificationsBell extends HTMLElement {
+  #client
+  #listeners
+  #opened
+  #button
+  #panel
+
+  connectedCallback() {
+    this.#client = connect()
+    if (!this.#client) return
+    this.#listeners = new AbortController()
+    if (HTMLElement.prototype.showPopover) this.#build()
+    const { signal } = this.#listeners
+    this.#client.addEventListener("unread", this.#renderCount, { signal })
+    this.#client.addEventListener("status", this.#renderStatus, { signal })
+    this.#renderCount()
+    this.#renderStatus()
+  }
+
+  disconnectedCallback() {
+    this.#opened?.abort()
+    this.#listeners?.abort()
+  }
+
+  get isOpen() {
+    return this.#panel?.matches(":popover-open") ?? false
+  }
+
+  open() {
+    if (this.isOpen) return
+    this.#opened = new AbortController()
+    const { signal } = this.#opened
+    document.addEventListener("pointerdown", this.#closeOutside, { signal })
+    document.addEventListener("focusin", this.#closeOutside, { signal })
+    addEventListener("resize", this.#place, { signal })
+    addEventListener("scroll", this.#place, { passive: true, signal })
+    this.#place()
+    this.#panel.showPopover()
+    this.#button.setAttribute("aria-expanded", "true")
+    this.#panel.focus({ preventScroll: true })
+    slot(this.#panel, "inbox").load()
+  }
+
+  close() {
+    if (!this.isOpen) return
+    this.#opened.abort()
+    const hadFocus = this.#panel.contains(document.activeElement) || document.activeElement === document.body
+    this.#panel.hidePopover()
+    this.#button.setAttribute("aria-expanded", "false")
+    if (hadFocus) this.#button.focus({ preventScroll: true })
+  }
+
+  // Private
+
+  #build() {
+    const link = this.querySelector('[data-part="bell"]')
+    if (!this.#button) {
+      const { childNodes } = clone("bell")
+      const [button, panel] = [...childNodes].filter((node) => node.nodeType === Node.ELEMENT_NODE)
+      this.#button = button
+      this.#panel = panel
+      const hadFocus = link === document.activeElement
+      link.replaceWith(button)
+      this.append(panel)
+      if (hadFocus) button.focus()
+    }
+    const { signal } = this.#listeners
+    this.#button.addEventListener("click", this.#toggle, { signal })
+    this.#panel.addEventListener("click", this.#act, { signal })
+    this.addEventListener("keydown", this.#closeWithEscape, { signal })
+  }
+
+  #toggle = () => (this.isOpen ? this.close() : this.open())
+
+  #act = ({ target }) => {
+    if (target.closest('[data-action="close"]')) this.close()
+    if (target.closest('[data-action="mark-all"]')) slot(this.#panel, "inbox").markAll()
+  }
+
+  #closeWithEscape = (event) => {
+    if (event.key !== "Escape" || !this.isOpen) return
+    event.stopPropagation()
+    this.close()
+  }
+
+  #closeOutside = ({ target }) => {
+    if (!this.contains(target) && !target.closest?.("notifications-toasts")) this.close()
+  }
+
+  // Below the bell, at its end; the style sheet makes a sheet of it on a phone.
+  #place = () => {
+    const { bottom, left, right } = this.#button.getBoundingClientRect()
+    const isRightToLeft = getComputedStyle(this).direction === "rtl"
+    const { clientWidth } = document.documentElement
+    this.#panel.style.setProperty("--notifications-panel-top", `${Math.max(0, bottom)}px`)
+    this.#panel.style.setProperty("--notifications-panel-end", `${Math.max(0, isRightToLeft ? left : clientWidth - right)}px`)
+  }
+
+  #renderCount = () => {
+    const { total } = this.#client.unread
+    setText(this, "count", total > MOST_SHOWN ? `${MOST_SHOWN}+` : String(total))
+    for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = total === 0
+  }
+
+  #renderStatus = () => {
+    this.dataset.status = this.#client.status
+  }
+}

@@ -1,0 +1,101 @@
+"""`{% load notifications %}{% notifications_bell %}`: the whole browser side in one tag."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.template import Context
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.html import json_script
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+from .. import inbox, protocol
+from ..audiences import Reader
+
+register = template.Library()
+
+SOCKET_PATH = "/ws/notifications/"
+
+
+@register.inclusion_tag("notifications/_bell.html", takes_context=True)
+def notifications_bell(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+    """
+    Render the bell with the unread count of the logged-in account, and all it needs.
+
+    Nothing for anonymous visitors. Without JavaScript the bell is a link to the inbox.
+    """
+    return _setup(context, socket_path)
+
+
+@register.inclusion_tag("notifications/_setup.html", takes_context=True)
+def notifications_setup(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+    """Render what the bell needs, without a bell: for pages with elements of their own."""
+    return _setup(context, socket_path)
+
+
+@register.filter
+def notification_time(iso_time: str) -> datetime | None:
+    """Return the `created_at` of an item as a datetime."""
+    return parse_datetime(iso_time)
+
+
+@register.filter
+def notification_age(iso_time: str) -> str:
+    """Return how long ago an item was created, in its largest unit only."""
+    created_at = parse_datetime(iso_time)
+    return timesince(created_at, depth=1) if created_at else ""
+
+
+@register.filter
+def notification_url(item: protocol.Frame) -> str:
+    """Return the item's url if it may be followed: a row can be older than the check."""
+    url = item.get("url")
+    return str(url) if protocol.is_safe_url(url) else ""
+
+
+@register.filter
+def is_on_site(url: str) -> bool:
+    """Whether a url that may be followed is a path on this site."""
+    return url.startswith("/")
+
+
+def _setup(context: Context, socket_path: str) -> dict[str, Any]:
+    request = context.get("request")
+    account = getattr(request, "user", None)
+    if not isinstance(request, HttpRequest) or account is None or not account.is_authenticated:
+        return {}
+    # Once in a page, however many of the tags it has.
+    needs_setup = not hasattr(request, "_notifications_set_up")
+    request._notifications_set_up = True  # type: ignore[attr-defined]
+    head = inbox.read_head(Reader.of(account))
+    return {
+        "account": account,
+        "unread": head.counts.total,
+        "needs_setup": needs_setup,
+        "config": _config(request, head, socket_path),
+    }
+
+
+def _config(request: HttpRequest, head: inbox.Head, socket_path: str) -> SafeString:
+    return json_script(
+        {
+            "account": str(request.user.pk),
+            "cursor": head.cursor.as_dict(),
+            **head.counts.as_dict(),
+            "urls": {
+                "items": reverse("notifications:items"),
+                "mark": reverse("notifications:mark"),
+                "inbox": reverse("notifications:inbox"),
+                "socket": socket_path,
+            },
+            # Not from the cookie, which scripts may be kept from (CSRF_COOKIE_HTTPONLY).
+            "csrf_token": get_token(request),
+        },
+        "notifications-config",
+    )

@@ -1,0 +1,109 @@
+"""
+For the tests of sites that use this app: tabs of logged-in accounts, through the real consumer.
+
+    @pytest.fixture
+    async def connect(transactional_db):
+        async with open_tabs(application) as connect:
+            yield connect
+
+    async def test_paying_rings_the_bell(connect, alice):
+        tab = await connect(alice)
+        await sync_to_async(pay)(order)
+        assert (await tab.receive("order_paid"))["content"]["body"] == "Paid"
+
+The database has to be a transactional one, because the hub reads it in threads of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from channels.db import database_sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.test import Client
+
+from .hub import stop_hub
+from .protocol import Frame
+
+PATH: Final = "/ws/notifications/"
+ORIGIN: Final = "http://testserver"
+
+
+class Tab(WebsocketCommunicator):
+    """One open socket; `session` is its cookie's value."""
+
+    def __init__(self, application: Any, session: str = "", origin: str = ORIGIN, **cursor: Any):
+        headers = [(b"host", b"testserver"), (b"origin", origin.encode())]
+        if session:
+            headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
+        super().__init__(application, f"{PATH}?{urlencode(cursor)}", headers)
+        self.session = session
+
+    async def receive(self, type: str, timeout: float = 1) -> Frame:
+        """Return the next frame of this type, passing over others, `timeout` seconds for each."""
+        while True:
+            frame: Frame = await self.receive_json_from(timeout)
+            if frame["type"] == type:
+                return frame
+
+    async def receive_until_level(self) -> list[Frame]:
+        """Return the frames up to and with the `heartbeat` that says that nothing is missing."""
+        frames: list[Frame] = []
+        while not frames or frames[-1]["type"] != "heartbeat":
+            frames.append(await self.receive_json_from())
+        return frames
+
+    async def receive_rest(self, timeout: float = 0.2) -> list[Frame]:
+        """Return what else comes within `timeout` seconds, but for pings and heartbeats."""
+        frames: list[Frame] = []
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while not await self.receive_nothing(timeout=max(0.0, end - loop.time())):
+            frame = await self.receive_json_from()
+            if frame["type"] not in {"ping", "heartbeat"}:
+                frames.append(frame)
+        return frames
+
+    async def closed_with(self) -> int:
+        """Return the code that the server closes the socket with, passing over frames."""
+        while True:
+            output = await self.receive_output()
+            if output["type"] == "websocket.close":
+                return int(output.get("code") or 1000)
+
+
+Connect = Callable[..., Awaitable[Tab]]
+
+
+def log_in(account: Any) -> str:
+    """Return the session cookie of a new session of this account."""
+    client = Client()
+    client.force_login(account)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+@asynccontextmanager
+async def open_tabs(application: Any) -> AsyncIterator[Connect]:
+    """Give a function that opens a tab of an account (None: an anonymous one); close all after."""
+    tabs: list[Tab] = []
+
+    async def connect(account: Any = None, *, session: str = "", **options: Any) -> Tab:
+        if account is not None and not session:
+            session = await database_sync_to_async(log_in)(account)
+        tab = Tab(application, session, **options)
+        tabs.append(tab)
+        accepted, _ = await tab.connect()
+        assert accepted, "the handshake was refused"
+        return tab
+
+    try:
+        yield connect
+    finally:
+        for tab in tabs:
+            await tab.disconnect()
+        await stop_hub()

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from notifications.hub import stop_hub
+from notifications.routing import websocket_application
+from notifications.testing import Connect, open_tabs
+
+
+@pytest.fixture(autouse=True)
+async def stopped_hub(transactional_db: None) -> AsyncIterator[None]:
+    """Each test has its own event loop, and so its own hub."""
+    yield
+    await stop_hub()
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    async with open_tabs(websocket_application) as connect:
+        yield connect

@@ -1,0 +1,202 @@
+"""One socket: who gets in, what it is told, how it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.models import Session
+
+from notifications import protocol
+from notifications.routing import websocket_application
+from notifications.testing import Tab, log_in
+
+
+async def test_an_anonymous_visitor_is_told_to_log_in(connect):
+    tab = await connect(None)
+
+    assert (await tab.receive("bye"))["code"] == 4401
+    assert await tab.closed_with() == 4401
+
+
+async def test_a_forged_session_is_told_to_log_in(connect):
+    tab = await connect(session="0123456789abcdefghijklmnopqrstuv")
+
+    assert await tab.closed_with() == 4401
+
+
+async def test_a_deactivated_account_is_told_so(connect, alice):
+    session = await sync_to_async(log_in)(alice)
+    alice.is_active = False
+    await alice.asave()
+
+    tab = await connect(session=session)
+
+    assert await tab.closed_with() == 4403
+
+
+async def test_a_session_from_before_a_password_change_is_told_to_log_in(connect, alice):
+    session = await sync_to_async(log_in)(alice)
+    alice.set_password("another")
+    await alice.asave()
+
+    tab = await connect(session=session)
+
+    assert await tab.closed_with() == 4401
+
+
+async def test_a_rotated_secret_key_lets_the_session_in_and_leaves_it_as_it_is(
+    connect, alice, settings
+):
+    session = await sync_to_async(log_in)(alice)
+    before = await Session.objects.values_list("session_data", flat=True).aget()
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another" * 10
+
+    tab = await connect(session=session)
+
+    assert (await tab.receive("register"))["v"] == 1
+    assert await Session.objects.values_list("session_data", flat=True).aget() == before
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "https://testserver",
+        "http://testserver:8000",
+        "ftp://testserver",
+        "chrome-extension://testserver",
+        "null",
+        "",
+    ],
+)
+async def test_a_page_of_another_site_is_refused(transactional_db, alice, origin):
+    session = await sync_to_async(log_in)(alice)
+    tab = Tab(websocket_application, session, origin=origin)
+
+    accepted, _ = await tab.connect()
+
+    assert not accepted
+    await tab.disconnect()
+
+
+async def test_a_handshake_without_origin_is_refused(transactional_db, alice):
+    tab = WebsocketCommunicator(
+        websocket_application, "/ws/notifications/", [(b"host", b"testserver")]
+    )
+
+    accepted, _ = await tab.connect()
+
+    assert not accepted
+    await tab.disconnect()
+
+
+async def test_a_trusted_origin_gets_in(connect, alice, settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://www.example.com"]
+
+    tab = await connect(alice, origin="https://www.example.com")
+
+    assert await tab.receive("register")
+
+
+async def test_a_socket_elsewhere_is_refused(transactional_db):
+    tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
+
+    accepted, _ = await tab.connect()
+
+    assert not accepted
+    await tab.disconnect()
+
+
+async def test_register_comes_first_and_the_counts_follow(connect, alice, settings):
+    tab = await connect(alice)
+
+    register, level = await tab.receive_until_level()
+
+    assert register["type"] == "register"
+    assert register["content"] == {"body": "", "meta_data": ""}
+    assert (register["v"], register["seq"], register["broadcast_seq"]) == (1, 0, 0)
+    assert register["heartbeat"] == {
+        "interval": settings.NOTIFICATIONS_HEARTBEAT_INTERVAL,
+        "timeout": settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT,
+    }
+    assert (level["unread"], level["unread_broadcasts"]) == (0, 0)
+
+
+async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    answer = await tab.receive_json_from()
+    assert answer["type"] == "heartbeat"
+    assert answer["content"] == {"body": "", "meta_data": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("not json", "bad_json"),
+        ("", "bad_json"),
+        ("{", "bad_json"),
+        ("[" * 4000, "bad_json"),
+        ("1" * 4000 + "0" * 96, "bad_frame"),
+        ("1" * 4097, "bad_frame"),
+        ("[]", "bad_frame"),
+        ("null", "bad_frame"),
+        ("NaN", "bad_frame"),
+        ("{}", "bad_field"),
+        ('{"type": 1}', "bad_field"),
+        ('{"type": ["heartbeat"]}', "bad_field"),
+        ('{"type": "order_paid"}', "bad_type"),
+        ('{"type": "websocket.disconnect"}', "bad_type"),
+        ('{"type": "\\ud800"}', "bad_type"),
+    ],
+)
+async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice, text, code):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await tab.send_input({"type": "websocket.receive", "text": text})
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    error = await tab.receive_json_from()
+    assert (error["type"], error["code"]) == ("error", code)
+    assert error["content"]["body"]
+    assert (await tab.receive_json_from())["type"] == "heartbeat"
+
+
+async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await tab.send_to(bytes_data=b'{"type":"heartbeat"}')
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    assert (await tab.receive_json_from())["code"] == "bad_frame"
+    assert (await tab.receive_json_from())["type"] == "heartbeat"
+
+
+async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    for _ in range(protocol.MAX_ERRORS_IN_A_ROW):
+        await tab.send_to(text_data="nonsense")
+
+    assert await tab.closed_with() == 4400
+
+
+async def test_a_heartbeat_between_errors_starts_the_count_again(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    for _ in range(3):
+        for _ in range(protocol.MAX_ERRORS_IN_A_ROW - 1):
+            await tab.send_to(text_data="nonsense")
+        await tab.send_to(text_data=json.dumps({"type": "heartbeat"}))
+        await tab.receive("heartbeat")

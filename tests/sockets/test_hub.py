@@ -1,0 +1,421 @@
+"""What reaches which tab, and that a tab is made whole from the database."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import Group
+from django.db import connections, transaction
+from django.utils import timezone
+
+from notifications import anotify_accounts, broadcast, delivery, inbox, marks, notify_accounts
+from notifications.audiences import Reader
+from notifications.hub import stop_hub
+from notifications.models import Broadcast, Inbox, Notification
+from notifications.protocol import CloseCode
+
+
+async def eventually(condition, timeout=5.0):
+    """Wait for an async condition that no frame tells."""
+    async with asyncio.timeout(timeout):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def read_cursor(account):
+    head = await sync_to_async(lambda: inbox.read_head(Reader.of(account)))()
+    return head.cursor.as_dict()
+
+
+async def test_a_notification_reaches_all_tabs_of_its_account_only(connect, alice, bob):
+    tabs = [await connect(alice), await connect(alice)]
+    bobs_tab = await connect(bob)
+    await bobs_tab.receive_until_level()
+
+    await anotify_accounts([alice], "order_paid", "Order 12 is paid", meta_data={"order_id": 12})
+
+    for tab in tabs:
+        frame = await tab.receive("order_paid")
+        assert frame["content"] == {"body": "Order 12 is paid", "meta_data": {"order_id": 12}}
+        assert (frame["seq"], frame["number"], frame["unread"]) == (1, 1, 1)
+    assert await bobs_tab.receive_rest() == []
+
+
+async def test_the_counts_in_the_next_heartbeat_include_it(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    await anotify_accounts(alice, "hello", "one")
+    await tab.receive("hello")
+
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    answer = await tab.receive_json_from()
+    assert (answer["seq"], answer["unread"]) == (1, 1)
+
+
+async def test_a_hundred_come_in_the_order_of_their_numbers(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await asyncio.gather(*(anotify_accounts(alice, "hello", str(n)) for n in range(100)))
+
+    frames = [await tab.receive("hello") for _ in range(100)]
+    assert [frame["seq"] for frame in frames] == list(range(1, 101))
+    assert len({frame["id"] for frame in frames}) == 100
+
+
+async def test_a_rolled_back_transaction_pushes_nothing(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    @sync_to_async
+    def fail_after_notifying():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            notify_accounts(alice, "order_paid", "never")
+            broadcast("maintenance", "never")
+            notify_accounts(alice, "typing", "never", persist=False)
+            raise ZeroDivisionError
+
+    await fail_after_notifying()
+    await anotify_accounts(alice, "order_paid", "the next one")
+
+    frame = await tab.receive_json_from()
+    assert (frame["content"]["body"], frame["seq"]) == ("the next one", 1)
+
+
+async def test_a_rolled_back_savepoint_pushes_nothing_of_it(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    @sync_to_async
+    def roll_back_in_the_middle():
+        with transaction.atomic():
+            notify_accounts(alice, "hello", "before")
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                notify_accounts(alice, "hello", "never")
+                raise ZeroDivisionError
+            notify_accounts(alice, "hello", "after")
+
+    await roll_back_in_the_middle()
+
+    bodies = [(await tab.receive("hello"))["content"]["body"] for _ in range(2)]
+    assert bodies == ["before", "after"]
+    assert await tab.receive_rest() == []
+
+
+async def test_a_thread_without_a_loop_reaches_the_tab_at_once(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    def notify() -> None:
+        notify_accounts(alice.pk, "hello", "from a thread")
+        connections.close_all()
+
+    await asyncio.get_running_loop().run_in_executor(None, notify)
+
+    assert (await tab.receive("hello"))["content"]["body"] == "from a thread"
+
+
+async def test_what_is_not_stored_reaches_open_tabs_and_leaves_no_row(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    result = await anotify_accounts(alice, "typing", "bob is typing", persist=False)
+
+    frame = await tab.receive("typing")
+    assert "seq" not in frame and "id" not in frame
+    assert result.ids == []
+    assert not await Notification.objects.aexists()
+
+
+async def test_anybody_may_send_a_frame_through_the_layer(connect, alice, bob):
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    await tab.receive_until_level()
+    await bobs_tab.receive_until_level()
+
+    await get_channel_layer().group_send(
+        f"account_{alice.pk}",
+        {
+            "type": "notifications.frame",
+            "frame": {"type": "progress", "content": {"body": "50 %", "meta_data": ""}},
+        },
+    )
+
+    assert (await tab.receive("progress"))["content"]["body"] == "50 %"
+    assert await bobs_tab.receive_rest() == []
+
+
+async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    message = {
+        "type": "notifications.frames",
+        "id": "the same",
+        "entries": [{"account": str(alice.pk), "text": '{"type":"typing"}'}],
+    }
+
+    for _ in range(2):
+        await get_channel_layer().group_send("notifications.hubs", message)
+
+    assert (await tab.receive_json_from())["type"] == "typing"
+    assert await tab.receive_rest() == []
+
+
+# --- Healing
+
+
+async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+
+    await anotify_accounts(alice, "hello", "lost on the way")
+
+    assert (await tab.receive("hello"))["seq"] == 1
+    assert (await tab.receive("heartbeat"))["unread"] == 1
+
+
+async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, monkeypatch):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    publish = delivery.layer.publish
+    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+    await anotify_accounts(alice, "hello", "lost")
+    monkeypatch.setattr(delivery.layer, "publish", publish)
+
+    await anotify_accounts(alice, "hello", "arrived")
+
+    frames = [await tab.receive("hello") for _ in range(2)]
+    assert [frame["content"]["body"] for frame in frames] == ["lost", "arrived"]
+    await tab.receive("heartbeat")
+    assert await tab.receive_rest(0.5) == []
+
+
+async def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(connect, alice, monkeypatch):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    monkeypatch.setattr(delivery, "deliver_after_commit", lambda keys, using: None)
+
+    await anotify_accounts(alice, "hello", "left over")
+
+    assert (await tab.receive("hello"))["seq"] == 1
+
+
+async def test_a_tab_that_comes_back_gets_what_it_missed_once(connect, alice):
+    await anotify_accounts(alice, "hello", "seen")
+    cursor = await read_cursor(alice)
+    await anotify_accounts(alice, "hello", "missed 1")
+    await anotify_accounts(alice, "hello", "missed 2")
+
+    tab = await connect(alice, **cursor)
+
+    register, *missed, level = await tab.receive_until_level()
+    assert (register["type"], register["seq"]) == ("register", 1)
+    assert [frame["content"]["body"] for frame in missed] == ["missed 1", "missed 2"]
+    assert (level["seq"], level["unread"]) == (3, 3)
+
+
+async def test_a_tab_without_a_cursor_starts_from_now(connect, alice):
+    await anotify_accounts(alice, "hello", "old")
+
+    tab = await connect(alice)
+
+    register, level = await tab.receive_until_level()
+    assert (register["seq"], level["unread"]) == (1, 1)
+
+
+async def test_more_than_a_round_comes_whole_and_in_order(connect, alice):
+    cursor = await read_cursor(alice)
+    await sync_to_async(make_notifications)(alice, 350)
+
+    tab = await connect(alice, **cursor)
+
+    _, *missed, level = await tab.receive_until_level()
+    assert [frame["seq"] for frame in missed] == list(range(1, 351))
+    assert level["unread"] == 350
+
+
+async def test_more_than_a_thousand_are_loaded_again_instead(connect, alice):
+    cursor = await read_cursor(alice)
+    await sync_to_async(make_notifications)(alice, 1001)
+
+    tab = await connect(alice, **cursor)
+
+    register, resync, level = await tab.receive_until_level()
+    assert resync["type"] == "resync"
+    assert register["seq"] == resync["seq"] == level["seq"] == 1001
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epoch": 2},
+        {"scope": "another"},
+        {"seq": 5},
+        {"broadcast_seq": 5},
+        {"seq": "-1"},
+        {"seq": "x"},
+        {"seq": "9" * 30},
+    ],
+)
+async def test_a_cursor_that_cannot_be_followed_is_told_to_reload(connect, alice, wrong):
+    cursor = {**(await read_cursor(alice)), **wrong}
+
+    tab = await connect(alice, **cursor)
+
+    register, resync, _ = await tab.receive_until_level()
+    assert (register["type"], resync["type"]) == ("register", "resync")
+    assert resync["epoch"] == register["epoch"] == 1
+
+
+async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
+    await anotify_accounts(alice, "hello", "one")
+    await anotify_accounts(alice, "hello", "two")
+    await Inbox.objects.filter(pk=alice.pk).aupdate(floor=2)
+
+    tab = await connect(alice, **{**(await read_cursor(alice)), "seq": 1})
+
+    assert [frame["type"] for frame in await tab.receive_until_level()] == [
+        "register",
+        "resync",
+        "heartbeat",
+    ]
+
+
+def make_notifications(account, count):
+    Notification.objects.bulk_create(
+        Notification(account=account, type="hello", body=str(n)) for n in range(count)
+    )
+    delivery.deliver([account.pk], "default")
+
+
+# --- Marks
+
+
+async def test_what_is_read_in_one_tab_is_read_in_the_others(connect, alice):
+    result = await anotify_accounts(alice, "hello", "one")
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    wire_id = f"n{result.ids[0]}"
+
+    await sync_to_async(lambda: marks.mark(Reader.of(alice), "read", [wire_id]))()
+
+    state = await tab.receive("state")
+    assert (state["as"], state["ids"], state["seq"]) == ("read", [wire_id], 2)
+    assert (state["unread"], state["unread_broadcasts"]) == (0, 0)
+
+
+async def test_a_mark_made_while_away_comes_as_state(connect, alice):
+    result = await anotify_accounts(alice, "hello", "known to the client")
+    cursor = await read_cursor(alice)
+    wire_id = f"n{result.ids[0]}"
+    await sync_to_async(lambda: marks.mark(Reader.of(alice), "read", [wire_id]))()
+
+    tab = await connect(alice, **cursor)
+
+    _, state, level = await tab.receive_until_level()
+    assert (state["type"], state["as"], state["ids"]) == ("state", "read", [wire_id])
+    assert level["unread"] == 0
+
+
+# --- Broadcasts
+
+
+async def test_a_broadcast_reaches_its_audience_and_is_one_row(connect, alice, bob, carol):
+    group = await Group.objects.acreate(name="Customers")
+    await alice.groups.aadd(group)
+    bob.is_staff = True
+    await bob.asave()
+    tabs = {user: await connect(user) for user in (alice, bob, carol)}
+    for tab in tabs.values():
+        await tab.receive_until_level()
+
+    await sync_to_async(broadcast)("news", "for customers", audience=group)
+    await sync_to_async(broadcast)("news", "for staff", audience="staff")
+    await sync_to_async(broadcast)("news", "for everyone")
+
+    got = {
+        user: [(await tab.receive("news"))["content"]["body"] for _ in range(count)]
+        for (user, tab), count in zip(tabs.items(), (2, 2, 1), strict=True)
+    }
+    assert got == {
+        alice: ["for customers", "for everyone"],
+        bob: ["for staff", "for everyone"],
+        carol: ["for everyone"],
+    }
+    for tab in tabs.values():
+        assert await tab.receive_rest() == []
+    assert await Broadcast.objects.acount() == 3
+
+
+async def test_a_broadcast_not_for_a_tab_leaves_no_gap_in_it(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await sync_to_async(broadcast)("news", "for staff", audience="staff")
+    await sync_to_async(broadcast)("news", "for everyone")
+
+    assert (await tab.receive_json_from())["broadcast_seq"] == 2
+    assert await tab.receive_rest(0.5) == []
+
+
+async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    await sync_to_async(broadcast)("news", "short-lived", expires_at=timezone.now())
+    news = await tab.receive("news")
+
+    await sync_to_async(delivery.expire)("default")
+
+    state = await tab.receive("state")
+    assert (state["as"], state["ids"]) == ("gone", [news["id"]])
+    assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 0
+
+
+# --- Silence
+
+
+async def test_a_silent_client_is_pinged_then_closed(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    assert await tab.receive("ping")
+    assert (await tab.receive("bye", timeout=3))["code"] == 4408
+
+
+async def test_a_client_that_answers_pings_stays(connect, alice, settings):
+    tab = await connect(alice)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 2 * settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT
+
+    while loop.time() < end:
+        await tab.receive("ping")
+        await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+    assert await tab.receive("heartbeat")
+
+
+async def test_an_operator_can_disconnect_a_tab(connect, alice):
+    tab, other_tab = await connect(alice), await connect(alice)
+    register = await tab.receive("register")
+    await other_tab.receive_until_level()
+
+    await sync_to_async(delivery.close_connections)([register["connection"]], CloseCode.EVICTED)
+
+    assert await tab.closed_with() == 4409
+    assert await other_tab.receive_rest(0.2) == []
+
+
+async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await stop_hub()
+
+    bye = await tab.receive("bye")
+    assert (bye["code"], bye["reconnect"]) == (4012, True)
+    assert await tab.closed_with() == 4012
