@@ -118,7 +118,6 @@ class BroadcastAdmin(ReadOnlyAdmin):
         "online_now",
         "read_by",
     ]
-    list_filter = ["level", "created_at"]
     list_per_page = 25
     list_select_related = ["sent_by"]
     ordering = ["-pk"]
