@@ -1,8 +1,9 @@
 """
 Daphne with what a notification server needs: `python -m notifications.server`.
 
-It takes all of Daphne's flags. It runs the hub, and with it the periodic task, from its start, and on SIGTERM
-closes the sockets with the code that brings the clients back.
+It takes all of Daphne's flags, runs the hub, and with it the periodic task,
+from its start, and on SIGTERM closes the sockets with the code that brings the
+clients back.
 """
 
 from __future__ import annotations

@@ -79,7 +79,12 @@ class Migration(migrations.Migration):
                     "started_at",
                     models.DateTimeField(default=django.utils.timezone.now, verbose_name="started"),
                 ),
-                ("lease_until", models.DateTimeField(verbose_name="lease until")),
+                (
+                    "lease_until",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="lease until"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "worker",
