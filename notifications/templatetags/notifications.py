@@ -53,9 +53,9 @@ def notification_age(iso_time: str) -> str:
 
 
 @register.filter
-def notification_url(item: protocol.Frame) -> str:
+def notification_url(item: protocol.Frame | None) -> str:
     """Return the item's url if it may be followed: a row can be older than the check."""
-    url = item.get("url")
+    url = item.get("url") if item else ""
     return str(url) if protocol.is_safe_url(url) else ""
 
 
@@ -67,19 +67,23 @@ def is_on_site(url: str) -> bool:
 
 def _setup(context: Context, socket_path: str) -> dict[str, Any]:
     request = context.get("request")
+    if not isinstance(request, HttpRequest):
+        return {}
     account = getattr(request, "user", None)
-    if not isinstance(request, HttpRequest) or account is None or not account.is_authenticated:
+    if account is None or not account.is_authenticated:
         return {}
     # Once in a page, however many of the tags it has.
-    needs_setup = not hasattr(request, "_notifications_set_up")
-    request._notifications_set_up = True  # type: ignore[attr-defined]
+    if done := getattr(request, "_notifications", None):
+        return {**done, "needs_setup": False}
     head = inbox.read_head(Reader.of(account))
-    return {
+    done = {
         "account": account,
         "unread": head.counts.total,
-        "needs_setup": needs_setup,
+        "needs_setup": True,
         "config": _config(request, head, socket_path),
     }
+    request._notifications = done  # type: ignore[attr-defined]
+    return done
 
 
 def _config(request: HttpRequest, head: inbox.Head, socket_path: str) -> SafeString:

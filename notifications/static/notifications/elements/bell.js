@@ -2,6 +2,7 @@ import { connect } from "../client.js";
 import { clone, setText, slot } from "./template.js";
 
 const MOST_SHOWN = 99
+const PATIENCE = 2000 // ms without a connection, before it shows
 
 // The bell with the unread count, and the panel that it opens.
 //
@@ -13,6 +14,7 @@ export class NotificationsBell extends HTMLElement {
   #opened
   #button
   #panel
+  #losing
 
   connectedCallback() {
     this.#client = connect()
@@ -27,6 +29,8 @@ export class NotificationsBell extends HTMLElement {
   }
 
   disconnectedCallback() {
+    clearTimeout(this.#losing)
+    this.#losing = undefined
     this.#opened?.abort()
     this.#listeners?.abort()
   }
@@ -111,7 +115,16 @@ export class NotificationsBell extends HTMLElement {
     for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = total === 0
   }
 
+  // Only a loss that lasts is worth a word.
   #renderStatus = () => {
-    this.dataset.status = this.#client.status
+    const { status } = this.#client
+    const isSettled = status === "online" || status === "closed"
+    if (isSettled) {
+      clearTimeout(this.#losing)
+      this.#losing = undefined
+      this.dataset.status = status
+    } else {
+      this.#losing ??= setTimeout(() => (this.dataset.status = "offline"), PATIENCE)
+    }
   }
 }

@@ -22,6 +22,7 @@ export class NotificationsInbox extends HTMLElement {
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
     this.#client.addEventListener("change", this.#render, { signal })
+    this.#client.addEventListener("unread", this.#renderUnread, { signal })
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
     this.addEventListener("submit", this.#submit, { signal })
@@ -113,6 +114,10 @@ export class NotificationsInbox extends HTMLElement {
 
   #toggle(part, isShown) {
     this.#content.querySelector(`[data-part="${part}"]`).hidden = !isShown
+  }
+
+  #renderUnread = () => {
+    for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = this.#client.unread.total === 0
   }
 
   #refreshTimes = () => {
