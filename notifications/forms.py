@@ -16,6 +16,14 @@ from .models import Broadcast, Notification
 
 MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
 
+HELP_TEXTS: Final = {
+    "type": _("By it the site's scripts tell messages apart. Leave it unless they expect another."),
+    "url": _(
+        "Where the message leads: a path on this site, such as /orders/, or an http(s) address."
+    ),
+    "expires_at": _("At this time it leaves all inboxes."),
+}
+
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
 else:
@@ -32,15 +40,6 @@ class MessageForm(ModelForm):
         help_text=_("Plain text."),
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["type"].help_text = _(
-            "By it the site's scripts tell messages apart. Leave it unless they expect another."
-        )
-        self.fields["url"].help_text = _(
-            "Where the message leads: a path on this site, such as /orders/, or an http(s) address."
-        )
-
     def clean_body(self) -> str:
         body: str = self.cleaned_data["body"]
         return body.replace("\r\n", "\n")
@@ -50,6 +49,7 @@ class NotificationForm(MessageForm):
     class Meta:
         model = Notification
         fields = ["body", "level", "url", "type"]
+        help_texts = HELP_TEXTS
         widgets = {
             "url": forms.TextInput(attrs={"class": "vTextField"}),
             "type": forms.TextInput(attrs={"class": "vTextField"}),
@@ -77,11 +77,7 @@ class BroadcastForm(MessageForm):
     class Meta:
         model = Broadcast
         fields = ["audience", "body", "level", "url", "type", "expires_at"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "expires_at" in self.fields:
-            self.fields["expires_at"].help_text = _("At this time it leaves all inboxes.")
+        help_texts = HELP_TEXTS
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
