@@ -155,9 +155,6 @@ class BroadcastAdmin(ReadOnlyAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.sent_fieldsets if obj else self.compose_fieldsets
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return flatten_fieldsets(self.sent_fieldsets) if obj else []
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BroadcastChangeList
 

@@ -680,7 +680,9 @@ def test_the_notification_of_a_deleted_account_is_listed(admin: Client, alice: U
     [
         ("unread", []),
         ("read", ["read_at"]),
+        ("archived", ["archived_at"]),
         ("archived", ["read_at", "archived_at"]),
+        ("gone", ["gone_at"]),
         ("gone", ["read_at", "archived_at", "gone_at"]),
     ],
 )
