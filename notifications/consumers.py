@@ -64,7 +64,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         if visitor.reader is None:
             await self.send(text_data=protocol.encode(protocol.bye(visitor.refusal)))
-            await self.close(visitor.refusal)
+            await self.close(int(visitor.refusal))
             return
         self.socket = Socket(
             visitor.reader,

@@ -25,7 +25,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         # Only now: the models behind it need the application's settings.
         from .hub import get_hub
 
-        reactor.callWhenRunning(get_hub)
+        # Not callWhenRunning: that is before the event loop runs.
+        reactor.callLater(0, get_hub)
         super().run()
 
     def kill_all_applications(self) -> Any:

@@ -7,9 +7,12 @@ So far by ASGI `send` only, which any server has.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+logger = logging.getLogger(__name__)
 
 HIGH_WATER: Final = 64 * 1024  # characters unsent, above which nothing more is written
 
@@ -40,7 +43,8 @@ class AsgiTransport:
         """Close the socket behind what was written before."""
         if not self._closed:
             self._closed = True
-            self._put({"type": "websocket.close", "code": code})
+            # Autobahn takes an int only, no IntEnum.
+            self._put({"type": "websocket.close", "code": int(code)})
 
     def _put(self, message: dict[str, Any]) -> None:
         self._waiting.append(message)
@@ -55,8 +59,9 @@ class AsgiTransport:
                 await self._send(message)
                 self._waiting.popleft()
                 self._unsent -= len(message.get("text", ""))
-        except Exception:
-            # The peer is gone, in whatever way the server says that.
+        except Exception as error:
+            # Usually the peer is gone, which each server says in its own way.
+            logger.debug("A socket could not be written: %r", error)
             self._closed = True
             self._waiting.clear()
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import json
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -215,19 +216,23 @@ class PostgresServer(Service):
         self.start()
 
 
+ServerName = Literal["daphne", "plain daphne", "uvicorn"]
+
+
 class SiteServer(Service):
     def __init__(
         self,
         directory: Path,
         port: int,
         env: Mapping[str, str],
-        server: Literal["daphne", "uvicorn"],
+        server: ServerName,
     ) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         options = {
             "daphne": f"notifications.server -b 127.0.0.1 -p {port}",
+            "plain daphne": f"daphne -b 127.0.0.1 -p {port}",
             "uvicorn": f"uvicorn --host 127.0.0.1 --port {port}",
         }[server]
         super().__init__(
@@ -237,16 +242,31 @@ class SiteServer(Service):
         )
 
     def answers(self) -> bool:
+        return bool(self.get_json("/healthz"))
+
+    def get_json(self, path: str) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            return json.load(connection.getresponse())
         finally:
             connection.close()
 
     def terminate(self) -> None:
         """Ask the server to drain and end, as a deploy does; `wait()` waits for it."""
         self.process.terminate()
+
+
+class Command(Service):
+    """A management command that goes on until it is told to end."""
+
+    def __init__(self, directory: Path, args: Sequence[str], env: Mapping[str, str]) -> None:
+        super().__init__(
+            [sys.executable, "-u", "manage.py", *args], directory, env=_site_environment(env)
+        )
+
+    def answers(self) -> bool:
+        return bool(self.output())
 
 
 @contextmanager
@@ -269,9 +289,14 @@ def postgres_server() -> AbstractContextManager[PostgresServer]:
 
 
 def site_server(
-    port: int, env: Mapping[str, str], server: Literal["daphne", "uvicorn"] = "daphne"
+    port: int, env: Mapping[str, str], server: ServerName = "daphne"
 ) -> AbstractContextManager[SiteServer]:
     return _running(lambda directory: SiteServer(directory, port, env, server))
+
+
+def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:
+    """Run manage.py in the background, from its first line of output on."""
+    return _running(lambda directory: Command(directory, args, env))
 
 
 def manage(*args: str, env: Mapping[str, str]) -> str:

@@ -1,0 +1,113 @@
+"""Real processes: one server on SQLite, or two on PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.services import (
+    PostgresServer,
+    RedisServer,
+    SiteServer,
+    free_port,
+    manage,
+    postgres_server,
+    redis_server,
+    site_server,
+)
+from tests.visitor import Visitor
+
+# Short intervals; the periodic task only when a test runs it.
+FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+
+
+@dataclass
+class Site:
+    """One site of one or more server processes."""
+
+    env: dict[str, str]
+    servers: list[SiteServer]
+
+    def manage(self, *args: str) -> str:
+        return manage(*args, env=self.env)
+
+    def shell(self, code: str) -> str:
+        """Run code in a `manage.py shell` of its own, which is no server process."""
+        imports = "from notifications import *; from django.contrib.auth.models import User"
+        return self.manage("shell", "-v", "0", "-c", f"{imports}\n{code}").strip()
+
+    def count(self, model: str) -> int:
+        return int(
+            self.shell(f"from notifications.models import {model}; print({model}.objects.count())")
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of one's own, to be stopped and frozen."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    with ExitStack() as stack:
+
+        def start(env: dict[str, str], servers: int = 1, server: str = "daphne") -> Site:
+            env = {"DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3", **env}
+            manage("migrate", "-v", "0", env=env)
+            manage("demo_data", env=env)
+            return Site(
+                env,
+                [
+                    stack.enter_context(site_server(free_port(), env, server))
+                    for _ in range(servers)
+                ],
+            )
+
+        yield start
+
+
+@pytest.fixture
+def cluster_env(postgres: PostgresServer) -> Callable[[RedisServer], dict[str, str]]:
+    def env(redis: RedisServer) -> dict[str, str]:
+        database = postgres.create_database(f"site_{uuid.uuid4().hex[:12]}")
+        return {"DATABASE_URL": database, "REDIS_URL": redis.url}
+
+    return env
+
+
+@pytest.fixture
+def cluster(start_site, cluster_env, shared_redis) -> Site:
+    """Two servers with one database and one Redis, at a fast interval."""
+    return start_site({**cluster_env(shared_redis), **FAST}, servers=2)
+
+
+@pytest.fixture
+def new_visitor() -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def new(site: str, username: str) -> Visitor:
+        visitors.append(Visitor())
+        return visitors[-1].log_in(site, username)
+
+    yield new
+    for visitor in visitors:
+        visitor.leave()

@@ -1,0 +1,209 @@
+"""PostgreSQL, Redis and two server processes; and what happens when one of them goes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cluster.conftest import FAST
+
+
+def test_a_push_reaches_tabs_on_the_other_server(cluster, new_visitor):
+    here, there = (server.url for server in cluster.servers)
+    alice = new_visitor(here, "alice")
+    tabs = [alice.open_tab(here), alice.open_tab(there)]
+    for tab in tabs:
+        tab.receive("heartbeat")
+
+    alice.submit(f"{here}/", f"{here}/orders/1/pay/")
+
+    for tab in tabs:
+        assert tab.receive("order_paid")["unread"] == 1
+
+
+def test_a_management_command_reaches_tabs_on_both_servers(
+    start_site, cluster_env, new_visitor, redis
+):
+    # At the default interval, so that it is the push that arrives and not the check.
+    site = start_site(cluster_env(redis), servers=2)
+    here, there = (server.url for server in site.servers)
+    alice = new_visitor(here, "alice")
+    tabs = [alice.open_tab(here), alice.open_tab(there)]
+    for tab in tabs:
+        tab.receive("heartbeat")
+
+    site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "from a command")')
+
+    for tab in tabs:
+        assert tab.receive("hello", timeout=2)["content"]["body"] == "from a command"
+
+
+def test_a_broadcast_is_one_row_and_reaches_everybody(cluster, new_visitor):
+    here, there = (server.url for server in cluster.servers)
+    tabs = [
+        new_visitor(here, "alice").open_tab(here),
+        new_visitor(there, "bob").open_tab(there),
+    ]
+    for tab in tabs:
+        tab.receive("heartbeat")
+
+    cluster.shell('broadcast("maintenance", "Back in five minutes", level="warning")')
+
+    for tab in tabs:
+        assert tab.receive("maintenance")["content"]["body"] == "Back in five minutes"
+    assert cluster.count("Broadcast") == 1
+    assert cluster.count("BroadcastReceipt") == 0
+    page = new_visitor(here, "carol").get_json(f"{here}/notifications/items/")
+    assert [item["type"] for item in page["items"]] == ["maintenance"]
+
+
+def test_who_is_online_is_known_on_every_server(cluster, new_visitor):
+    here, there = (server.url for server in cluster.servers)
+    new_visitor(here, "alice").open_tab(here).receive("heartbeat")
+    new_visitor(there, "bob").open_tab(there).receive("heartbeat")
+
+    wait_until(lambda: cluster.count("Connection") == 2)
+
+    names = 'print(*User.objects.filter(pk__in=online(User.objects.all())).order_by("pk"))'
+    assert cluster.shell(names) == "alice bob"
+
+
+def test_a_stopped_redis_holds_up_nobody_and_loses_nothing(
+    start_site, cluster_env, new_visitor, redis
+):
+    site = start_site({**cluster_env(redis), **FAST})
+    url = site.servers[0].url
+    alice = new_visitor(url, "alice")
+    tab = alice.open_tab(url)
+    tab.receive("heartbeat")
+    redis.stop()
+
+    for order in (1, 2):
+        started = time.monotonic()
+        assert alice.submit(f"{url}/", f"{url}/orders/{order}/pay/") == 200
+        assert time.monotonic() - started < 1
+
+    assert [tab.receive("order_paid")["seq"] for _ in range(2)] == [1, 2]
+    assert len(alice.get_json(f"{url}/notifications/items/")["items"]) == 2
+    redis.start()
+    wait_until(lambda: '"ok"' in alice.get(f"{url}/readyz"))
+    alice.submit(f"{url}/", f"{url}/orders/3/pay/")
+    assert tab.receive("order_paid")["seq"] == 3
+
+
+def test_a_frozen_redis_holds_up_nobody(start_site, cluster_env, new_visitor, redis):
+    site = start_site({**cluster_env(redis), **FAST})
+    url = site.servers[0].url
+    alice = new_visitor(url, "alice")
+    tab = alice.open_tab(url)
+    tab.receive("heartbeat")
+    redis.freeze()
+
+    started = time.monotonic()
+    assert alice.submit(f"{url}/", f"{url}/orders/1/pay/") == 200
+    assert time.monotonic() - started < 1
+
+    assert tab.receive("order_paid")["seq"] == 1
+    tab.say('{"type": "heartbeat"}')
+    assert tab.receive("heartbeat")["unread"] == 1
+
+
+def test_the_rows_of_a_killed_server_go_once_its_lease_is_over(cluster, new_visitor):
+    here, there = cluster.servers
+    bobs_tab = new_visitor(there.url, "bob").open_tab(there.url)
+    new_visitor(here.url, "alice").open_tab(here.url).receive("heartbeat")
+    wait_until(lambda: cluster.count("Connection") == 2)
+
+    here.kill()
+
+    def is_reaped():
+        bobs_tab.say('{"type": "heartbeat"}')
+        return "connections reaped: 1" in run_maintenance(cluster)
+
+    wait_until(is_reaped)
+    assert cluster.count("Worker") == cluster.count("Connection") == 1
+    names = "print(*User.objects.filter(pk__in=online(User.objects.all())))"
+    assert cluster.shell(names) == "bob"
+
+
+def test_a_worker_that_was_reaped_while_frozen_writes_itself_again(cluster, new_visitor):
+    here = cluster.servers[0]
+    new_visitor(here.url, "alice").open_tab(here.url).receive("heartbeat")
+    wait_until(lambda: cluster.count("Connection") == 1)
+    here.freeze()
+    wait_until(lambda: "workers reaped: 1" in run_maintenance(cluster))
+    assert cluster.count("Connection") == 0
+
+    here.thaw()
+
+    wait_until(lambda: cluster.count("Worker") == 2)
+
+
+def run_maintenance(site):
+    return site.manage("notification_maintenance", "--once")
+
+
+def wait_until(condition, timeout=20):
+    """Poll what no socket tells."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+class TestDefaultNumbers:
+    """9 and 20 seconds, as in the seed."""
+
+    def test_a_silent_client_is_closed_within_29_seconds(self, start_site, new_visitor):
+        site = start_site({})
+        url = site.servers[0].url
+        tab = new_visitor(url, "alice").open_tab(url)
+        started = time.monotonic()
+        assert tab.receive("register")["heartbeat"] == {"interval": 9, "timeout": 20}
+
+        tab.receive("ping", timeout=9 + 2)
+        assert time.monotonic() - started > 8
+
+        assert tab.receive("bye", timeout=20)["code"] == 4408
+        assert 19 < time.monotonic() - started < 29
+        assert tab.closed_with() == 4408
+        wait_until(lambda: site.count("Connection") == 0)
+
+    def test_a_client_that_answers_pings_stays(self, start_site, new_visitor):
+        site = start_site({})
+        url = site.servers[0].url
+        tab = new_visitor(url, "alice").open_tab(url)
+
+        for _ in range(3):
+            tab.receive("ping", timeout=11)
+            tab.say('{"type": "heartbeat"}')
+            tab.receive("heartbeat")
+
+        assert site.count("Connection") == 1
+
+    def test_a_killed_servers_rows_go_within_two_leases_by_themselves(
+        self, start_site, cluster_env, new_visitor, shared_redis
+    ):
+        site = start_site(cluster_env(shared_redis), servers=2)
+        doomed = site.servers[0]
+        new_visitor(doomed.url, "alice").open_tab(doomed.url).receive("heartbeat")
+        wait_until(lambda: site.count("Connection") == 1)
+
+        doomed.kill()
+
+        wait_until(lambda: site.count("Connection") == 0, timeout=40)
+
+    def test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds(
+        self, start_site, cluster_env, new_visitor, redis
+    ):
+        site = start_site(cluster_env(redis))
+        url = site.servers[0].url
+        tab = new_visitor(url, "alice").open_tab(url)
+        tab.receive("heartbeat")
+        redis.stop()
+
+        site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "unpushed")')
+
+        assert tab.receive("hello", timeout=9 + 2)["seq"] == 1

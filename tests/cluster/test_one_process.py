@@ -1,0 +1,150 @@
+"""`make run`'s way: SQLite, the in-memory layer, one server process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.cluster.conftest import FAST
+from tests.services import running_command
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+def site(start_site):
+    """At the default numbers, as a first visitor meets it."""
+    return start_site({})
+
+
+def test_paying_an_order_is_pushed_to_the_buyers_tabs(site, new_visitor):
+    url = site.servers[0].url
+    alice, bob = new_visitor(url, "alice"), new_visitor(url, "bob")
+    tabs = [alice.open_tab(url), alice.open_tab(url)]
+    bobs_tab = bob.open_tab(url)
+    for tab in (*tabs, bobs_tab):
+        tab.receive("heartbeat")
+
+    assert alice.submit(f"{url}/", f"{url}/orders/1/pay/") == 200
+
+    for tab in tabs:
+        frame = tab.receive("order_paid")
+        assert frame["content"]["meta_data"] == {"order_id": 1}
+        assert frame["unread"] == 1
+    with pytest.raises(TimeoutError):
+        bobs_tab.receive("order_paid", timeout=1)
+
+
+def test_a_shell_beside_the_server_rings_within_two_seconds(site, new_visitor):
+    url = site.servers[0].url
+    tab = new_visitor(url, "alice").open_tab(url)
+    tab.receive("heartbeat")
+
+    site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "from a shell")')
+
+    assert tab.receive("hello", timeout=2)["content"]["body"] == "from a shell"
+
+
+def test_what_is_no_frame_is_answered_and_the_socket_stays(site, new_visitor):
+    url = site.servers[0].url
+    tab = new_visitor(url, "alice").open_tab(url)
+    tab.receive("heartbeat")
+
+    codes = []
+    for text in ("not json", "[]", b"\x00\x01", '{"type": "pay"}', "", "x" * 5000):
+        tab.say(text)
+        codes.append(tab.receive("error")["code"])
+    tab.say('{"type": "heartbeat"}')
+
+    assert codes == ["bad_json", "bad_frame", "bad_frame", "bad_type", "bad_json", "bad_frame"]
+    assert tab.receive("heartbeat")["content"] == {"body": "", "meta_data": ""}
+    assert "Traceback" not in site.servers[0].output()
+
+
+def test_an_anonymous_visitor_is_told_to_log_in(site):
+    visitor = Visitor()
+
+    tab = visitor.open_tab(site.servers[0].url)
+
+    assert tab.receive("bye")["code"] == 4401
+    assert tab.closed_with() == 4401
+    visitor.leave()
+
+
+def test_a_stopped_server_sends_its_tabs_back_and_leaves_the_registry(site, new_visitor):
+    url = site.servers[0].url
+    tab = new_visitor(url, "alice").open_tab(url)
+    tab.receive("heartbeat")
+
+    site.servers[0].terminate()
+
+    bye = tab.receive("bye")
+    assert (bye["code"], bye["reconnect"]) == (4012, True)
+    assert tab.closed_with() == 4012
+    assert site.servers[0].wait(10) == 0
+    assert site.count("Worker") == site.count("Connection") == 0
+    assert "Traceback" not in site.servers[0].output()
+
+
+def test_the_server_runs_the_periodic_task_itself(site):
+    deadline = time.monotonic() + 5
+    while "warning" in site.servers[0].get_json("/readyz"):
+        assert time.monotonic() < deadline, site.servers[0].output()
+
+    assert site.servers[0].get_json("/readyz") == {"status": "ok"}
+
+
+def test_the_maintenance_command_ends_cleanly_on_sigterm(start_site):
+    site = start_site(FAST)
+    with running_command("notification_maintenance", env=site.env) as command:
+        command.process.send_signal(signal.SIGTERM)
+
+        assert command.wait(10) == 0
+        assert command.output().endswith("Maintenance ended.\n")
+
+
+def test_the_maintenance_command_says_what_it_did_once(start_site):
+    site = start_site(FAST)
+    site.shell(
+        "from notifications.models import Notification\n"
+        'alice = User.objects.get(username="alice")\n'
+        'Notification.objects.create(account=alice, type="hello", body="left by a crash")'
+    )
+
+    said = site.manage("notification_maintenance", "--once")
+
+    assert said == "Maintenance: notifications delivered: 1.\n"
+    assert site.manage("notification_maintenance", "--once") == "Maintenance: nothing to do.\n"
+
+
+@pytest.mark.parametrize("server", ["plain daphne", "uvicorn"])
+def test_other_servers_push_as_well(start_site, new_visitor, server):
+    url = start_site(FAST, server=server).servers[0].url
+    alice = new_visitor(url, "alice")
+    tab = alice.open_tab(url)
+    tab.receive("heartbeat")
+
+    alice.submit(f"{url}/", f"{url}/orders/1/pay/")
+
+    assert tab.receive("order_paid")["seq"] == 1
+
+
+def test_marking_answers_a_range_that_undoes_it(site, new_visitor):
+    url = site.servers[0].url
+    alice = new_visitor(url, "alice")
+    alice.submit(f"{url}/", f"{url}/orders/1/pay/")
+    page = alice.get_json(f"{url}/notifications/items/")
+    tab = alice.open_tab(url, **{k: page[k] for k in ("seq", "broadcast_seq", "epoch", "scope")})
+    tab.receive("heartbeat")
+
+    upto = {"seq": page["seq"], "broadcast_seq": page["broadcast_seq"]}
+    marked = alice.post_json(url, "/notifications/mark/", {"upto": upto, "as": "read"})
+
+    state = tab.receive("state")
+    assert (state["as"], state["unread"]) == ("read", 0)
+    assert state["range"] == {"from": 2, "seq": 2, "upto": upto}
+    alice.post_json(url, "/notifications/mark/", {"undo": marked["range"]})
+    assert tab.receive("state")["as"] == "unread"
+    assert json.loads(alice.get(f"{url}/notifications/items/"))["unread"] == 1

@@ -1,0 +1,97 @@
+"""A visitor of a real, running site, without a browser: cookies, forms and plain sockets."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import ExitStack
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+_CSRF_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+
+
+class OpenTab:
+    """A plain WebSocket client that says only what it is told to say."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def receive(self, type: str, timeout: float = 5) -> dict[str, Any]:
+        """Return the next frame of this type, passing over others; TimeoutError after `timeout`."""
+        end = time.monotonic() + timeout
+        while True:
+            frame: dict[str, Any] = json.loads(
+                self._connection.recv(timeout=max(0.0, end - time.monotonic()))
+            )
+            if frame["type"] == type:
+                return frame
+
+    def say(self, text: str | bytes) -> None:
+        self._connection.send(text)
+
+    def closed_with(self, timeout: float = 5) -> int | None:
+        """Wait until the server closes the socket; return the code."""
+        end = time.monotonic() + timeout
+        try:
+            while True:
+                self._connection.recv(timeout=max(0.0, end - time.monotonic()))
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+class Visitor:
+    """One browser: its cookies go to all ports of the host, as cookies do."""
+
+    def __init__(self) -> None:
+        self.cookies = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self.cookies))
+        self._tabs = ExitStack()
+
+    def log_in(self, site: str, username: str) -> Visitor:
+        self.submit(f"{site}/login/", f"{site}/login/", username=username, password="demo")
+        if "sessionid" not in {cookie.name for cookie in self.cookies}:
+            raise AssertionError(f"{username} could not log in")
+        return self
+
+    def get(self, url: str) -> str:
+        with self._opener.open(url, timeout=20) as answer:
+            return str(answer.read().decode())
+
+    def get_json(self, url: str) -> Any:
+        return json.loads(self.get(url))
+
+    def submit(self, page: str, action: str, **fields: str) -> int:
+        """Post a form that stands on `page`; return the status after redirects."""
+        if not (token := _CSRF_FIELD.search(self.get(page))):
+            raise AssertionError(f"there is no form on {page}")
+        data = urlencode({**fields, "csrfmiddlewaretoken": token[1]}).encode()
+        with self._opener.open(Request(action, data), timeout=20) as answer:
+            return int(answer.status)
+
+    def post_json(self, site: str, path: str, content: Any) -> Any:
+        token = next(cookie.value for cookie in self.cookies if cookie.name == "csrftoken")
+        headers = {"Content-Type": "application/json", "X-CSRFToken": token or ""}
+        request = Request(f"{site}{path}", json.dumps(content).encode(), headers)
+        with self._opener.open(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def open_tab(self, site: str, **cursor: Any) -> OpenTab:
+        cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+        connection = connect(
+            f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(cursor)}",
+            origin=site,  # type: ignore[arg-type]
+            additional_headers={"Cookie": cookie},
+            compression=None,
+        )
+        return OpenTab(self._tabs.enter_context(connection))
+
+    def leave(self) -> None:
+        """Close all tabs."""
+        self._tabs.close()
