@@ -27,6 +27,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.text import Truncator
+from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -377,7 +378,7 @@ class ConnectionAdmin(OfAccountAdmin):
 
     actions = ["disconnect"]
     fields = ["account_name", "worker", "user_agent", "address", "opened_at", "last_seen"]
-    list_display = ["account_name", "browser", "address", "worker", "opened_at", "last_seen"]
+    list_display = ["account_name", "browser", "address", "worker", "opened_at", "seen"]
     list_filter = [("worker", admin.RelatedOnlyFieldListFilter), "opened_at"]
     list_select_related = ["worker"]
     ordering = ["-opened_at"]
@@ -393,6 +394,10 @@ class ConnectionAdmin(OfAccountAdmin):
     @admin.display(description=_("browser"), ordering="user_agent")
     def browser(self, row: Connection) -> str:
         return browser_name(row.user_agent)
+
+    @admin.display(description=_("last seen"), ordering="last_seen")
+    def seen(self, row: Connection) -> str:
+        return str(_("%(age)s ago") % {"age": timesince(row.last_seen, depth=1)})
 
     @admin.action(description=_("Disconnect"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

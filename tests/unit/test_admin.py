@@ -167,7 +167,8 @@ def test_the_preview_shows_the_message_and_whom_it_reaches(
 
     shown = text(admin.post(COMPOSE, composed(url="/orders/7/", _preview="1")))
 
-    assert "Warning Back in five minutes /orders/7/" in shown
+    assert "Recipients will see this: Back in five minutes" in shown
+    assert "Level Warning Link /orders/7/" in shown
     assert "Audience Everyone Accounts 3 Online now 1" in shown
 
 
@@ -528,11 +529,12 @@ def test_without_the_permission_there_is_no_such_action(
 def test_open_connections_are_listed_with_account_and_browser(
     admin: Client, alice: User, connect: Callable[..., Connection]
 ) -> None:
-    connect(alice)
+    connect(alice, last_seen=timezone.now() - timedelta(minutes=3))
 
     shown = row(admin.get(CONNECTIONS).content.decode())
 
     assert shown["account_name"] == "alice"
+    assert shown["seen"].replace("\xa0", " ") == "3 minutes ago"
     assert shown["browser"] == "Chrome 139, Linux"
     assert shown["address"] == "192.0.2.7"
     assert shown["worker"] == "web-1:4711"
