@@ -34,7 +34,8 @@ RESERVED_TYPES: Final = frozenset(
 
 _TYPE = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 _PLAIN_GROUP_SUFFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
-_CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
+# Controls, spaces, and surrogates, which no database or socket takes.
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class CloseCode(IntEnum):
@@ -103,7 +104,7 @@ def is_safe_url(value: object) -> bool:
         return False
     # Browsers strip control characters and read a backslash as a slash, so
     # "/\evil.example" and "/\t/evil.example" leave the site.
-    if _CONTROL_OR_SPACE.search(value) or "\\" in value:
+    if _NOT_IN_URLS.search(value) or "\\" in value:
         return False
     if value == "" or (value.startswith("/") and not value.startswith("//")):
         return True
