@@ -20,7 +20,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
@@ -236,8 +236,9 @@ class BroadcastAdmin(ReadOnlyAdmin):
         told = {name: form.cleaned_data[name] for name in ("type", "body", "level", "url")}
         told["expires_at"] = form.cleaned_data["expires_at"]
         accounts = audiences.accounts_in(form.cleaned_data["audience"]).count()
-        with transaction.atomic():
-            BroadcastHead.objects.lock()  # a second click waits here for the first
+        using = router.db_for_write(Broadcast)
+        with transaction.atomic(using=using):
+            BroadcastHead.objects.using(using).lock()  # a second click waits for the first
             if self._was_just_sent(request, form, told):
                 self.message_user(
                     request,

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from django.utils import timezone
 
 from notifications import admin as notifications_admin
 from notifications import broadcast, delivery, notify_accounts, reach
-from notifications.admin import browser_name
+from notifications.admin import BroadcastAdmin, browser_name
 from notifications.models import (
     Broadcast,
     BroadcastReceipt,
@@ -265,6 +268,35 @@ def test_a_second_click_sends_nothing_more(admin: Client) -> None:
 
     assert Broadcast.objects.count() == 1
     assert "it was not sent again" in text(answer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_at_once_send_one_broadcast(
+    operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_have_looked = threading.Barrier(2)
+    look = BroadcastAdmin._was_just_sent
+
+    def look_together(*args: Any) -> bool:
+        was_sent = look(*args)
+        with suppress(threading.BrokenBarrierError):
+            both_have_looked.wait(timeout=0.5)
+        return was_sent
+
+    def click(browser: Client) -> int:
+        try:
+            return browser.post(COMPOSE, composed(_send="1")).status_code
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(BroadcastAdmin, "_was_just_sent", look_together)
+    browsers = [Client(), Client()]
+    for browser in browsers:
+        browser.force_login(operator)
+    with ThreadPoolExecutor() as clicks:
+        assert list(clicks.map(click, browsers)) == [302, 302]
+
+    assert Broadcast.objects.count() == 1
 
 
 def test_the_same_message_can_be_sent_again_later(admin: Client) -> None:
