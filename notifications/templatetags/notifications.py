@@ -15,8 +15,8 @@ from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from .. import inbox, protocol
-from ..audiences import Reader
+from notifications import inbox, protocol
+from notifications.audiences import Reader
 
 register = template.Library()
 

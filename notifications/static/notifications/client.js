@@ -5,6 +5,7 @@ import { recallVisit, rememberVisit } from "./visits.js";
 
 const PROTOCOL_TYPES = ["register", "heartbeat", "ping", "state", "resync", "error", "bye"]
 const OWN_EVENTS = ["notification", "announce", "change", "status", "unread"]
+const ANNOUNCED_FOR = 30_000 // ms; what nobody reported as off show does not count for longer
 const INSTANCE = Symbol.for("notifications.client")
 
 // The page's one client, connected; null on a page without the configuration
@@ -22,7 +23,8 @@ export function connect() {
 // Events, with the frame or the value as `detail`:
 //   notification, and the notification's own type: something new, stored or not;
 //     preventDefault() of `notification` keeps it from being announced as a toast
-//   announce: [{notification, since}], oldest first; `since` if it was on show before, on another page
+//   announce: [{notification, since}], oldest first; since when (ms since the epoch), which is
+//     earlier than now for what was still on show on the page before
 //   state: items were marked, or withdrawn, by this account on any device
 //   unread: {total, unread, unread_broadcasts}
 //   status: "connecting", "recovering", "online", "offline", "closed"
@@ -111,12 +113,8 @@ export class NotificationsClient extends EventTarget {
     if (cursor) this.#update(applyMark(this.#state, await this.#ask(this.#api.markAll(cursor, as))))
   }
 
-  // Who announces something says so, for it to be announced again where the tab goes
-  // before it could be read: `since` is when it appeared (ms since the epoch).
-  recordShown(notification, since) {
-    if (notification.id) this.#announced.set(notification.id, { notification, since })
-  }
-
+  // Who shows what is announced tells when it is off: until then, it comes along
+  // when the tab goes to another page.
   recordHidden(notification) {
     this.#announced.delete(notification.id)
   }
@@ -144,17 +142,27 @@ export class NotificationsClient extends EventTarget {
   }
 
   #notify(notification) {
-    const { wasSeen, since } = this.#lookUpVisit(notification)
-    const isWanted = wasSeen ? Boolean(since) : this.#tell(notification)
+    const { wasSeen, shownSince } = this.#lookUpVisit(notification)
+    const isWanted = wasSeen ? Boolean(shownSince) : this.#tell(notification)
     if (!isWanted || !this.#isPending(notification)) return
-    if (this.status === "recovering") this.#missed.push({ notification, since })
-    else this.#emit("announce", [{ notification, since }])
+    const announcement = { notification, since: shownSince ?? Date.now() }
+    if (notification.id !== undefined) this.#remember(announcement)
+    if (this.status === "recovering") this.#missed.push(announcement)
+    else this.#emit("announce", [announcement])
   }
 
   #tell(notification) {
     const isWanted = this.#emit("notification", notification, { cancelable: true })
     if (!OWN_EVENTS.includes(notification.type)) this.#emit(notification.type, notification)
     return isWanted
+  }
+
+  #remember(announcement) {
+    for (const [id, { since }] of this.#announced) {
+      if (Date.now() - since < ANNOUNCED_FOR) break
+      this.#announced.delete(id)
+    }
+    this.#announced.set(announcement.notification.id, announcement)
   }
 
   // One without an id is stored nowhere, and so can't have been read.
@@ -233,7 +241,9 @@ export class NotificationsClient extends EventTarget {
   #leave = () => {
     const cursor = cursorOf(this.#state)
     if (cursor) {
-      const shown = [...this.#announced.values()]
+      const shown = [...this.#announced.values()].filter(
+        ({ notification, since }) => this.isUnread(notification.id) && Date.now() - since < ANNOUNCED_FOR
+      )
       const before = (name) => Math.min(cursor[name], ...shown.map(({ notification }) => notification[name] - 1).filter(Number.isFinite))
       rememberVisit(this.config.account, {
         resumeFrom: { ...cursor, seq: before("seq"), broadcast_seq: before("broadcast_seq") },
@@ -259,6 +269,6 @@ export class NotificationsClient extends EventTarget {
   #lookUpVisit({ id, seq, broadcast_seq }) {
     if (!this.#visit || id === undefined) return {}
     const { seen, shown } = this.#visit
-    return { wasSeen: seq <= seen.seq || broadcast_seq <= seen.broadcast_seq, since: shown[id] }
+    return { wasSeen: seq <= seen.seq || broadcast_seq <= seen.broadcast_seq, shownSince: shown[id] }
   }
 }

@@ -78,7 +78,9 @@ export class Connection {
     if (!socket) return
     socket.removeEventListener("message", this.#receive)
     socket.removeEventListener("close", this.#closed)
-    socket.close()
+    // Closed while it is being opened, it would be an error in the console.
+    if (socket.readyState === WebSocket.CONNECTING) socket.addEventListener("open", () => socket.close())
+    else socket.close()
   }
 
   #lose(delay = this.#backoff()) {

@@ -14,6 +14,7 @@ export class NotificationsInbox extends HTMLElement {
   #listeners
   #content
   #rows = new Map()
+  #isWanted = false
   #isLoading = false
 
   connectedCallback() {
@@ -41,6 +42,7 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   async load() {
+    this.#isWanted = true
     if (this.#client) await this.#whileLoading(() => this.#client.load(this.view))
   }
 
@@ -58,6 +60,7 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   #render = () => {
+    if (!this.#isWanted) return
     const isLoaded = this.#client.isLoaded(this.view)
     // What the server rendered stays until there is something to take its place.
     if (!this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))) this.#build()

@@ -50,14 +50,16 @@ export class NotificationsToasts extends HTMLElement {
   #showWaiting = () => {
     const waiting = this.#waiting.splice(0)
     this.#frame = undefined
-    const shown = waiting.slice(-MOST_SHOWN)
-    if (waiting.length > shown.length) this.#summarise(waiting.length - shown.length)
-    for (const { notification, since } of shown) this.#show(notification, since)
+    const summarised = waiting.splice(0, Math.max(0, waiting.length - MOST_SHOWN))
+    if (summarised.length) this.#summarise(summarised)
+    for (const { notification, since } of waiting) {
+      if (notification.id === undefined || this.#client.isUnread(notification.id)) this.#show(notification, since)
+    }
   }
 
-  #show(notification, since = Date.now()) {
+  #show(notification, since) {
     const whole = SHOWN_FOR[notification.level] ?? SHOWN_FOR.info
-    const left = Math.max(whole - (Date.now() - since), SHOWN_AGAIN_FOR)
+    const left = Math.min(whole, Math.max(whole - (Date.now() - since), SHOWN_AGAIN_FOR))
     const toast = { element: clone("toast"), notification, left }
     fill(toast.element, notification)
     const replaced = this.#toasts.get(notification.replaces)
@@ -69,19 +71,19 @@ export class NotificationsToasts extends HTMLElement {
       this.#stack.append(toast.element)
     }
     this.#toasts.set(notification.id ?? Symbol(notification.type), toast)
-    this.#client.recordShown(notification, since)
     this.#hold()
     this.#run(toast)
   }
 
-  #summarise(count) {
+  #summarise(announced) {
+    for (const { notification } of announced) this.#client.recordHidden(notification)
     if (!this.#summary) {
       this.#summary = { element: clone("summary"), count: 0, left: SHOWN_FOR.info }
       this.#toasts.set("summary", this.#summary)
       this.#stack.prepend(this.#summary.element)
       this.#run(this.#summary)
     }
-    this.#summary.count += count
+    this.#summary.count += announced.length
     setText(this.#summary.element, "count", String(this.#summary.count))
   }
 

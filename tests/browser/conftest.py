@@ -1,0 +1,220 @@
+"""
+A real Chromium on the demo site in a real server process.
+
+Every test has a site of its own, with the demo's accounts and orders; whatever
+goes wrong in a page (errors, refusals of the content security policy, answers
+that failed) fails the test, also when nothing on the page shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.services import (
+    SiteServer,
+    chromium_executable,
+    free_port,
+    manage,
+    postgres_server,
+    redis_server,
+    site_server,
+)
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+PASSWORD = "demo"
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings"}
+
+expect.set_options(timeout=15_000)  # ms; several test runs may share the machine
+
+
+class Site:
+    """The demo site in one or more server processes, and what runs beside them."""
+
+    def __init__(self, env: dict[str, str], *servers: SiteServer) -> None:
+        self.env = env
+        self.servers = servers
+
+    @property
+    def server(self) -> SiteServer:
+        return self.servers[0]
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def shell(self, code: str) -> str:
+        """Run code in another process: `manage.py shell` beside the server."""
+        return manage("shell", "--no-imports", "-c", f"{SHELL}{code}", env=self.env)
+
+
+SHELL = """
+from django.contrib.auth import get_user_model
+from notifications import broadcast, notify_accounts
+from notifications.models import Broadcast, Notification
+from notifications import delivery
+alice, bob, carol = (get_user_model().objects.get(username=n) for n in ("alice", "bob", "carol"))
+"""
+
+
+class Problems:
+    """What went wrong in the pages of a test, apart from what the test expects."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.expected: list[str] = []
+
+    def expect(self, pattern: str) -> None:
+        self.expected.append(pattern)
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on(
+            "console",
+            lambda message: message.type in {"error", "warning"} and self.add(message.text),
+        )
+        context.on("weberror", lambda error: self.add(str(error.error)))
+        context.on(
+            "response",
+            lambda answer: answer.status >= 400 and self.add(f"{answer.status} {answer.url}"),
+        )
+
+    def add(self, problem: str) -> None:
+        self.found.append(problem)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [
+            problem
+            for problem in self.found
+            if not any(re.search(pattern, problem) for pattern in self.expected)
+        ]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def demo_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the demo data, for each site to start with a copy of."""
+    path = tmp_path_factory.mktemp("demo") / "site.sqlite3"
+    make_demo_data({**SETTINGS, "DATABASE_URL": f"sqlite:///{path}"})
+    return path
+
+
+def make_demo_data(env: dict[str, str]) -> None:
+    manage("migrate", "--noinput", "--verbosity", "0", env=env)
+    manage("demo_data", env=env)
+
+
+@contextmanager
+def running_site(demo_database: Path, directory: Path) -> Iterator[Site]:
+    """One process, SQLite and the in-memory layer: what `make run` starts."""
+    path = directory / "site.sqlite3"
+    for file in demo_database.parent.glob(f"{demo_database.name}*"):
+        shutil.copy(file, path.with_name(file.name))
+    env = {**SETTINGS, "DATABASE_URL": f"sqlite:///{path}"}
+    with site_server(free_port(), env) as server:
+        yield Site(env, server)
+
+
+@pytest.fixture
+def site(demo_database: Path, tmp_path: Path) -> Iterator[Site]:
+    with running_site(demo_database, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Site]:
+    """Two processes with PostgreSQL and Redis."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(postgres_server())
+        redis = stack.enter_context(redis_server())
+        env = {
+            **SETTINGS,
+            "DATABASE_URL": postgres.create_database("site"),
+            "REDIS_URL": redis.url,
+        }
+        make_demo_data(env)
+        servers = [stack.enter_context(site_server(free_port(), env)) for _ in range(2)]
+        yield Site(env, *servers)
+
+
+@pytest.fixture
+def problems() -> Iterator[Problems]:
+    problems = Problems()
+    yield problems
+    assert problems.unexpected == []
+
+
+@pytest.fixture
+def new_context(browser: Browser, problems: Problems) -> Iterator[Callable[..., BrowserContext]]:
+    """Open browsers that share nothing with each other."""
+    with ExitStack() as stack:
+
+        def open_context(**options: Any) -> BrowserContext:
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            problems.watch(context)
+            return context
+
+        yield open_context
+
+
+@pytest.fixture
+def log_in(
+    new_context: Callable[..., BrowserContext], request: pytest.FixtureRequest
+) -> Callable[..., BrowserContext]:
+    """Log an account in, in a browser of its own; the account's other tabs share it."""
+
+    def log_in(name: str, site: Site, **options: Any) -> BrowserContext:
+        context = new_context(base_url=site.url, **options)
+        page = context.new_page()
+        page.goto("/login/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
+        page.close()
+        return context
+
+    return log_in
+
+
+@pytest.fixture
+def open_tab(log_in: Callable[..., BrowserContext], site: Site) -> Callable[..., Page]:
+    """Open another tab of an account on the site."""
+    contexts: dict[str, BrowserContext] = {}
+
+    def open_tab(name: str, path: str = "/") -> Page:
+        context = contexts.get(name) or contexts.setdefault(name, log_in(name, site))
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    return open_tab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sync_playwright_keeps_a_loop() -> None:
+    # Django takes Playwright's loop for that of a server.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"

@@ -1,0 +1,39 @@
+"""Where things are on the pages."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+
+def bell(page: Page) -> Locator:
+    return page.get_by_role("button", name="Notifications")
+
+
+def badge(page: Page) -> Locator:
+    return page.locator("notifications-bell [data-part=badge]")
+
+
+def panel(page: Page) -> Locator:
+    return page.get_by_role("dialog", name="Notifications")
+
+
+def toasts(page: Page) -> Locator:
+    return page.locator("notifications-toasts [data-part=toast]:not([data-leaving])")
+
+
+def items(place: Page | Locator) -> Locator:
+    return place.locator("[data-part=item]")
+
+
+def open_bell(page: Page) -> Locator:
+    bell(page).click()
+    expect(panel(page)).to_be_visible()
+    return panel(page)
+
+
+def expect_no_unread(page: Page) -> None:
+    expect(badge(page)).to_be_hidden()
+
+
+def expect_online(page: Page) -> None:
+    expect(page.locator("notifications-bell")).to_have_attribute("data-status", "online")

@@ -1,0 +1,268 @@
+"""The client's side of the wire, against a server that says and does what a test wants."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from .conftest import Site
+from .elements import badge, expect_no_unread, items, open_bell, toasts
+
+MINUTE = 60_000  # ms
+
+
+class FakeServer:
+    """Takes the page's sockets and lets it be told anything; keeps what the page says."""
+
+    def __init__(self) -> None:
+        self.sockets: list[WebSocketRoute] = []
+        self.heard: list[Any] = []
+        self.interval: float = 9
+        self.greets = True
+
+    def accept(self, socket: WebSocketRoute) -> None:
+        self.sockets.append(socket)
+        socket.on_message(lambda text: self.heard.append(json.loads(text)))
+        if self.greets:
+            self.register()
+            self.say("heartbeat", seq=10, broadcast_seq=5, unread=0, unread_broadcasts=0)
+
+    def register(self) -> None:
+        heartbeat = {"interval": self.interval, "timeout": 2 * self.interval}
+        self.say("register", **self.start(), heartbeat=heartbeat)
+
+    def say(self, type: str, body: str = "", **siblings: Any) -> None:
+        frame = {"type": type, "content": {"body": body, "meta_data": ""}, **siblings}
+        self.sockets[-1].send(json.dumps(frame))
+
+    def notify(self, seq: int, body: str, **siblings: Any) -> None:
+        item = {"id": f"n{seq}", "number": seq, "seq": seq, "state": "unread"}
+        created_at = f"2026-01-01T00:{seq:02}:00+00:00"
+        self.say("news", body, **{**item, "level": "info", "created_at": created_at, **siblings})
+
+    def close(self, code: int) -> None:
+        self.sockets[-1].close(code=code)
+
+    def start(self) -> dict[str, Any]:
+        """The cursor that the page connected with."""
+        query = {k: v[0] for k, v in parse_qs(urlsplit(self.sockets[-1].url).query).items()}
+        return {k: v if k == "scope" else int(v) for k, v in query.items()}
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def page(site: Site, open_tab: Callable[..., Page], server: FakeServer) -> Iterator[Page]:
+    """A tab whose clock can be moved forward, and whose sockets all end at `server`."""
+    page = open_tab("alice", "/login/")
+    page.route_web_socket("**/ws/notifications/**", server.accept)
+    page.add_init_script("window.jitter = 0.999; Math.random = () => window.jitter")
+    page.clock.install()
+    page.goto("/")
+    wait_for_sockets(page, server, 1)
+    yield page
+
+
+def wait_for_sockets(page: Page, server: FakeServer, count: int) -> None:
+    wait_until(page, lambda: len(server.sockets) >= count)
+    assert len(server.sockets) == count
+
+
+def status(page: Page) -> str:
+    return str(
+        page.evaluate(
+            "async () => (await import('/static/notifications/client.js')).connect().status"
+        )
+    )
+
+
+def expect_status(page: Page, wanted: str) -> None:
+    page.wait_for_function(
+        """async (wanted) => {
+          const { connect } = await import("/static/notifications/client.js")
+          return connect().status === wanted
+        }""",
+        arg=wanted,
+    )
+
+
+@pytest.mark.parametrize("code", [1000, 4400, 4401, 4403])
+def test_a_final_close_is_final(page: Page, server: FakeServer, code: int) -> None:
+    server.close(code)
+    expect_status(page, "closed")
+    page.clock.run_for(10 * MINUTE)
+    page.evaluate("() => dispatchEvent(new Event('online'))")
+
+    assert status(page) == "closed"
+    assert len(server.sockets) == 1
+    expect(page.locator("notifications-bell")).to_have_attribute("data-status", "closed")
+
+
+@pytest.mark.parametrize("code", [1011, 4012, 4408, 4503])
+def test_after_any_other_close_it_comes_back(page: Page, server: FakeServer, code: int) -> None:
+    server.close(code)
+    expect_status(page, "offline")
+    page.clock.run_for(1000)
+
+    wait_for_sockets(page, server, 2)
+    expect_status(page, "online")
+
+
+def test_a_changed_session_is_tried_once(page: Page, server: FakeServer) -> None:
+    server.greets = False
+    server.close(4402)
+    wait_for_sockets(page, server, 2)
+    server.close(4402)
+
+    expect_status(page, "closed")
+
+
+def test_who_was_evicted_waits_to_be_looked_at(page: Page, server: FakeServer) -> None:
+    server.close(4409)
+    expect_status(page, "offline")
+    page.clock.run_for(10 * MINUTE)
+    assert len(server.sockets) == 1
+
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_who_was_too_fast_waits_half_a_minute_whatever_happens(
+    page: Page, server: FakeServer
+) -> None:
+    page.evaluate("() => { window.jitter = 0 }")
+    server.close(4429)
+    expect_status(page, "offline")
+    page.clock.run_for(29_000)
+    page.evaluate("() => dispatchEvent(new Event('online'))")
+    assert len(server.sockets) == 1
+
+    page.clock.run_for(2000)
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_the_delay_that_a_bye_asks_for_is_kept(page: Page, server: FakeServer) -> None:
+    page.evaluate("() => { window.jitter = 0 }")
+    server.say("bye", code=4012, reconnect=True, delay=20)
+    server.close(4012)
+    expect_status(page, "offline")
+    page.clock.run_for(18_000)
+    assert len(server.sockets) == 1
+
+    page.clock.run_for(3000)
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_waiting_gets_longer_and_has_full_jitter(page: Page, server: FakeServer) -> None:
+    server.greets = False
+    for attempt, seconds in enumerate([1, 2, 4, 8, 16, 30, 30], start=1):
+        server.close(4503)
+        expect_status(page, "offline")
+        page.clock.run_for(seconds * 900)
+        assert len(server.sockets) == attempt
+        page.clock.run_for(seconds * 100)
+        wait_for_sockets(page, server, attempt + 1)
+    page.evaluate("() => { window.jitter = 0 }")
+    server.close(4503)
+
+    wait_for_sockets(page, server, 9)
+
+
+def test_going_online_does_not_wait(page: Page, server: FakeServer) -> None:
+    server.close(4503)
+    expect_status(page, "offline")
+
+    page.evaluate("() => dispatchEvent(new Event('online'))")
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_it_beats_and_answers_a_ping(page: Page, server: FakeServer) -> None:
+    server.say("ping")
+    wait_until(page, lambda: server.heard == [{"type": "heartbeat"}])
+
+    page.clock.run_for(9000)
+
+    wait_until(page, lambda: server.heard == 2 * [{"type": "heartbeat"}])
+
+
+def test_a_silent_server_is_left_for_another_socket(page: Page, server: FakeServer) -> None:
+    page.clock.run_for(31_000)
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_what_is_no_frame_harms_nothing(page: Page, server: FakeServer) -> None:
+    for text in ["", "no", "[]", "null", "3", '{"type": 3}', '{"type": "state"}', "{}"]:
+        server.sockets[-1].send(text)
+    server.say("unheard_of.type", id=7)
+    server.say("news", "Stored nowhere")
+
+    expect(toasts(page)).to_contain_text(["Stored nowhere"])
+    expect_no_unread(page)
+
+
+def test_the_cursor_in_the_url_is_the_last_pair_seen(page: Page, server: FakeServer) -> None:
+    first = server.start()
+    assert (first["seq"], first["broadcast_seq"]) == (0, 0)
+    server.notify(11, "Eleven", unread=1)
+    expect(toasts(page)).to_have_count(1)
+
+    server.close(4012)
+    page.clock.run_for(1000)
+
+    wait_for_sockets(page, server, 2)
+    assert server.start() == {**first, "seq": 11, "broadcast_seq": 5}
+
+
+def test_the_same_frame_twice_is_told_once(page: Page, server: FakeServer) -> None:
+    for _ in range(2):
+        server.notify(11, "Eleven", unread=1)
+    server.notify(12, "Twelve", unread=2)
+
+    expect(toasts(page)).to_have_text(["Eleven Close", "Twelve Close"])
+    expect(badge(page)).to_have_text("2")
+
+
+def test_a_resync_loads_the_list_again(page: Page, server: FakeServer) -> None:
+    server.notify(11, "From before", unread=1)
+    expect(items(open_bell(page))).to_contain_text(["From before"])
+
+    server.say("resync", **server.start())
+
+    expect(items(page)).to_have_count(0)
+    expect_no_unread(page)
+    server.notify(12, "From now", unread=1)
+    expect(items(page)).to_contain_text(["From now"])
+    assert len(server.sockets) == 1
+
+
+def test_a_list_of_another_epoch_gets_a_socket_of_its_own(page: Page, server: FakeServer) -> None:
+    start = server.start()
+    server.say("resync", **{**start, "epoch": 2})
+
+    expect_status(page, "offline")
+    page.clock.run_for(1000)
+
+    wait_for_sockets(page, server, 2)
+    assert server.start() == {**start, "seq": 0, "broadcast_seq": 0}
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what the page sends, which reaches this process with its other events."""
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        page.evaluate("() => 0")

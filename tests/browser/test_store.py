@@ -1,0 +1,273 @@
+"""store.js, the rules of the protocol as pure functions, run where they live: in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from .conftest import running_site
+
+Run = Callable[[str], Any]
+
+IMPORT = """
+const {
+  applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, itemsIn
+} = await import("/static/notifications/store.js")
+"""
+# What the scripts below are given beside the module's own functions.
+HELPERS = """
+const start = (more = {}) => initialState({
+  cursor: { seq: 10, broadcast_seq: 5, epoch: 1, scope: "s" },
+  unread: 3, unread_broadcasts: 1, ...more
+})
+const time = (minute) => `2026-01-01T00:${String(minute).padStart(2, "0")}:00.000000+00:00`
+const own = (number, more = {}) => ({
+  type: "news", content: { body: `n${number}`, meta_data: "" },
+  id: `n${number}`, number, seq: number,
+  state: "unread", created_at: time(number), replaces: null, ...more
+})
+const cast = (number, more = {}) => ({
+  type: "news", content: { body: `b${number}`, meta_data: "" },
+  id: `b${number}`, number, broadcast_seq: number,
+  state: "unread", created_at: time(number), ...more
+})
+const marked = (as, ids, seq, more = {}) => ({ type: "state", as, ids, seq, ...more })
+const upTo = (as, range) => ({ type: "state", as, range, seq: range.seq })
+const answer = (as, ids, seq, counts) => ({ range: { as, from: seq, seq }, ids, ...counts })
+const page = (items, more = {}) => ({
+  items, next: null, seq: 10, broadcast_seq: 5, epoch: 1, scope: "s",
+  unread: 3, unread_broadcasts: 1, ...more
+})
+const after = (state, ...frames) => frames.reduce(applyFrame, state)
+const list = (state, view = "inbox") => itemsIn(state, view).map(({ id }) => id)
+const states = (state) => Object.fromEntries([...state.items].map(([id, { state }]) => [id, state]))
+const counts = ({ unread, unreadBroadcasts }) => [unread, unreadBroadcasts]
+const cursor = ({ seq, broadcastSeq }) => [seq, broadcastSeq]
+"""
+
+
+@pytest.fixture(scope="module")
+def page(
+    browser: Browser, demo_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    with running_site(demo_database, tmp_path_factory.mktemp("site")) as site:
+        page = browser.new_page()
+        page.goto(f"{site.url}/login/")
+        yield page
+        page.close()
+
+
+@pytest.fixture
+def run(page: Page) -> Run:
+    """Run a script with the store's functions; return what it returns."""
+    return lambda script: page.evaluate(f"async () => {{ {IMPORT}{HELPERS}{script} }}")
+
+
+def test_own_items_and_broadcasts_merge_by_the_time_of_the_foremost(run: Run) -> None:
+    # n12's clock is behind: within a kind the number decides all the same.
+    assert run(
+        """return list(after(start(),
+          own(11, { created_at: time(30) }), cast(6, { created_at: time(20) }),
+          own(12, { created_at: time(10) }), cast(7, { created_at: time(15) })))"""
+    ) == ["b7", "b6", "n12", "n11"]
+
+
+def test_pages_and_frames_are_one_list(run: Run) -> None:
+    assert run(
+        """let state = after(start(), own(11))
+        state = applyPage(state, page([own(11), own(10), own(9)], { seq: 11, next: "x" }), "inbox")
+        state = after(state, own(12))
+        state = applyPage(state, page([own(8), own(7)], { seq: 12 }), "inbox")
+        return [list(state), state.views.inbox.next, cursor(state)]"""
+    ) == [["n12", "n11", "n10", "n9", "n8", "n7"], None, [12, 5]]
+
+
+def test_what_is_not_above_the_cursor_is_old(run: Run) -> None:
+    assert run(
+        """const state = after(start(), own(11, { unread: 4 }))
+        const old = [own(11, { unread: 9 }), own(3), cast(5), marked("read", ["n11"], 11)]
+        const again = after(state, ...old)
+        return [again === state, isNew(state, own(11)), isNew(state, own(12)), counts(again)]"""
+    ) == [True, False, True, [4, 1]]
+
+
+def test_an_item_is_applied_only_above_the_seq_held_for_it(run: Run) -> None:
+    # The page's rows were read after the frames below were sent.
+    assert run(
+        """let state = applyPage(start(), page([own(11, { seq: 13, state: "read" })]), "inbox")
+        state = after(state, own(11))
+        const early = states(state)
+        state = after(state, marked("read", ["n11"], 12), marked("unread", ["n11"], 14))
+        return [early, states(state)]"""
+    ) == [{"n11": "read"}, {"n11": "unread"}]
+
+
+def test_an_item_that_a_page_brought_early_is_still_new_when_its_frame_comes(run: Run) -> None:
+    assert run(
+        """let state = applyPage(start(), page([own(11), own(10)]), "inbox")
+        const first = isNew(state, own(11))
+        state = after(state, own(11))
+        return [first, isNew(state, own(11)), isNew(state, own(10, { seq: 12 }))]"""
+    ) == [True, False, False]
+
+
+def test_a_replacement_takes_the_place(run: Run) -> None:
+    assert run("return list(after(start(), own(11), own(13, { replaces: 'n11' })))") == ["n13"]
+
+
+def test_a_receipt_that_comes_before_its_broadcast_is_remembered(run: Run) -> None:
+    assert run(
+        """const state = after(start(), marked("read", ["b6"], 11), cast(6), cast(7))
+        return [states(state), counts(state)]"""
+    ) == [{"b6": "read", "b7": "unread"}, [3, 2]]
+
+
+def test_a_withdrawal_that_comes_before_its_page_is_remembered(run: Run) -> None:
+    assert run(
+        """const state = after(start(), marked("gone", ["n8"], 11), marked("read", ["n7"], 12),
+          { type: "state", as: "gone", ids: ["b4"], broadcast_seq: 6 })
+        return states(applyPage(state, page([own(9), own(8), own(7), cast(4)]), "inbox"))"""
+    ) == {"n9": "unread", "n7": "read"}
+
+
+def test_a_page_that_knows_better_is_believed(run: Run) -> None:
+    assert run(
+        """const state = after(start(), marked("read", ["b4"], 11))
+        return states(applyPage(state, page([cast(4)], { seq: 12 }), "inbox"))"""
+    ) == {"b4": "unread"}
+
+
+def test_the_states_told_of_unknown_items_do_not_pile_up(run: Run) -> None:
+    assert (
+        run(
+            """let state = start()
+        for (let n = 11; n < 3000; n++) state = applyFrame(state, marked("read", [`x${n}`], n))
+        return state.early.size"""
+        )
+        == 1000
+    )
+
+
+def test_a_range_marks_what_it_covers(run: Run) -> None:
+    assert run(
+        """const range = { from: 15, seq: 16, upto: { seq: 13, broadcast_seq: 6 } }
+        const state = after(start(), own(11), own(12), cast(6), own(13), cast(7),
+          marked("unread", ["n11"], 14),
+          { ...upTo("read", range), unread: 1, unread_broadcasts: 1 })
+        return [states(state), counts(state), cursor(state)]"""
+    ) == [
+        {"n11": "unread", "n12": "read", "n13": "read", "b6": "read", "b7": "unread"},
+        [1, 1],
+        [16, 7],
+    ]
+
+
+def test_a_range_also_marks_what_comes_after_it(run: Run) -> None:
+    assert run(
+        """const range = { from: 11, seq: 12, upto: { seq: 10, broadcast_seq: 6 } }
+        const state = after(start(), upTo("read", range), cast(6), cast(7), own(13))
+        return states(applyPage(state, page([own(9)]), "inbox"))"""
+    ) == {"b6": "read", "b7": "unread", "n13": "unread", "n9": "read"}
+
+
+def test_archived_ones_leave_the_lists_and_gone_ones_the_store(run: Run) -> None:
+    assert run(
+        """const state = after(start(), own(11), own(12), own(13),
+          marked("archived", ["n11"], 14), marked("gone", ["n12"], 15))
+        return [list(state), states(state)]"""
+    ) == [["n13"], {"n11": "archived", "n13": "unread"}]
+
+
+def test_the_server_owns_the_counts(run: Run) -> None:
+    assert run(
+        """let state = after(start(), cast(6), cast(7))
+        const counted = [counts(state)]
+        const told = { seq: 11, broadcast_seq: 7, unread: 8, unread_broadcasts: 0 }
+        state = after(state, { type: "heartbeat", ...told })
+        counted.push(counts(state))
+        // The answer to a mark overtakes the frame of an earlier change.
+        state = after(state, own(12, { unread: 9 }))
+        state = applyMark(state, answer("read", ["n12"], 14, { unread: 7, unread_broadcasts: 0 }))
+        counted.push(counts(after(state, own(13, { unread: 10 }))))
+        return counted"""
+    ) == [[3, 3], [8, 0], [7, 0]]
+
+
+def test_broadcasts_that_the_page_counted_are_not_counted_again(run: Run) -> None:
+    # Connected with an older cursor than that of the page and its counts.
+    assert run(
+        """const resumeFrom = { seq: 8, broadcast_seq: 3 }
+        const state = after(start({ resumeFrom }), own(9), cast(4), cast(5), cast(6))
+        return [counts(state), list(state)]"""
+    ) == [[3, 2], ["n9", "b6", "b5", "b4"]]
+
+
+def test_a_mark_does_not_move_the_cursor(run: Run) -> None:
+    assert run(
+        """let state = after(start(), own(11))
+        state = applyMark(state, answer("read", ["n11"], 13, { unread: 3 }))
+        const read = states(state)
+        const undone = after(state, own(12), marked("unread", ["n11"], 14))
+        return [read, cursor(state), states(undone)]"""
+    ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
+
+
+def test_without_a_cursor_the_first_frame_gives_it(run: Run) -> None:
+    assert run(
+        """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
+        const state = after(initialState(), { type: "register", ...head })
+        return [cursorOf(initialState()), cursorOf(state)]"""
+    ) == [None, {"seq": 4, "broadcast_seq": 2, "epoch": 1, "scope": "s"}]
+
+
+def test_a_resync_keeps_only_what_is_told_after_it(run: Run) -> None:
+    assert run(
+        """let state = after(start(), own(11), cast(6),
+          { type: "resync", seq: 4, broadcast_seq: 2, epoch: 2, scope: "s" }, own(5))
+        const meanwhile = list(state)
+        const head = { seq: 4, broadcast_seq: 2, epoch: 2, unread: 2 }
+        state = applyPage(state, page([own(4), own(3)], head), "inbox")
+        return [meanwhile, list(state), cursor(state), state.isOutdated, counts(state)]"""
+    ) == [["n11", "b6", "n5"], ["n5", "n4", "n3"], [5, 2], False, [2, 1]]
+
+
+def test_a_page_of_another_scope_is_a_new_start(run: Run) -> None:
+    assert run(
+        """const head = { seq: 12, broadcast_seq: 3, scope: "t", unread: 1, unread_broadcasts: 0 }
+        const state = applyPage(after(start(), own(11), cast(6)), page([own(11)], head), "inbox")
+        return [list(state), cursorOf(state), counts(state)]"""
+    ) == [["n11"], {"seq": 12, "broadcast_seq": 3, "epoch": 1, "scope": "t"}, [1, 0]]
+
+
+def test_nothing_is_changed_in_place(run: Run) -> None:
+    assert run(
+        """const freeze = (value) => {
+          if (value instanceof Map || value instanceof Set) {
+            for (const name of ["set", "add", "delete", "clear"]) {
+              value[name] = () => { throw new Error(name) }
+            }
+          }
+          for (const part of value instanceof Map ? value.values() : Object.values(value)) {
+            if (part && typeof part === "object") freeze(part)
+          }
+          return Object.freeze(value)
+        }
+        let state = freeze(start())
+        const range = { from: 18, seq: 18, upto: { seq: 12, broadcast_seq: 6 } }
+        const end = { seq: 1, broadcast_seq: 1, epoch: 2 }
+        for (const frame of [own(11), own(12, { replaces: "n11" }), cast(6),
+          marked("read", ["n12", "b9"], 13),
+          upTo("read", range),
+          { type: "state", as: "gone", ids: ["b6"], broadcast_seq: 7 },
+          { type: "heartbeat", seq: 18, broadcast_seq: 7, unread: 0, unread_broadcasts: 0 },
+          { type: "resync", ...end, scope: "s" }]) {
+          state = freeze(applyFrame(state, frame))
+        }
+        state = freeze(applyPage(state, page([own(1)], end), "inbox"))
+        state = freeze(applyMark(state, answer("read", ["n1"], 2, { unread: 0 })))
+        return states(state)"""
+    ) == {"n1": "read"}

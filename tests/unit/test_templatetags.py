@@ -1,0 +1,186 @@
+"""`{% notifications_bell %}` and the templates, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest
+from django.template import Context, RequestContext, Template
+from django.test import Client, RequestFactory
+
+from notifications import broadcast, notify_accounts
+from notifications.templatetags.notifications import (
+    is_on_site,
+    notification_age,
+    notification_time,
+    notification_url,
+)
+
+BELL = "{% load notifications %}{% notifications_bell %}"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def request_of(rf: RequestFactory) -> Any:
+    def request_of(account: User | AnonymousUser) -> HttpRequest:
+        request = rf.get("/")
+        request.user = account
+        return request
+
+    return request_of
+
+
+def render(request: HttpRequest, source: str = BELL) -> str:
+    return Template(source).render(RequestContext(request))
+
+
+def config(html: str) -> dict[str, Any]:
+    found = re.search(r'<script id="notifications-config"[^>]*>(.*?)</script>', html)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_the_bell_is_a_link_with_the_count(alice: User, request_of: Any) -> None:
+    notify_accounts(alice, "news", "One")
+    broadcast("news", "For everyone")
+
+    html = render(request_of(alice))
+
+    assert '<a data-part="bell" href="/notifications/">' in html
+    assert re.search(r'<span data-part="badge"[^>]*data-when-unread>2</span>', html)
+
+
+def test_the_bell_without_news_hides_the_count(alice: User, request_of: Any) -> None:
+    html = render(request_of(alice))
+
+    assert re.search(r'<span data-part="badge"[^>]*hidden>0</span>', html)
+
+
+def test_the_count_ends_at_99(alice: User, request_of: Any) -> None:
+    for _ in range(100):
+        notify_accounts(alice, "news", "One")
+
+    assert ">99+</span>" in render(request_of(alice))
+
+
+def test_anonymous_visitors_get_nothing(request_of: Any) -> None:
+    assert render(request_of(AnonymousUser())).strip() == ""
+
+
+def test_without_a_request_there_is_nothing() -> None:
+    assert Template(BELL).render(Context()).strip() == ""
+
+
+def test_a_request_without_a_user_gets_nothing(rf: RequestFactory) -> None:
+    assert render(rf.get("/")).strip() == ""
+
+
+def test_the_page_has_the_cursor_and_what_the_script_needs(alice: User, request_of: Any) -> None:
+    notify_accounts(alice, "news", "One")
+    broadcast("news", "For everyone")
+
+    told = config(render(request_of(alice)))
+
+    assert told["account"] == str(alice.pk)
+    assert (told["cursor"]["seq"], told["cursor"]["broadcast_seq"]) == (1, 1)
+    assert (told["unread"], told["unread_broadcasts"]) == (1, 1)
+    assert told["urls"] == {
+        "items": "/notifications/items/",
+        "mark": "/notifications/mark/",
+        "inbox": "/notifications/",
+        "socket": "/ws/notifications/",
+    }
+
+
+def test_the_token_of_the_page_is_accepted(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    token = config(client.get("/notifications/").content.decode())["csrf_token"]
+
+    answer = client.post(
+        "/notifications/mark/",
+        {"ids": [], "as": "read"},
+        content_type="application/json",
+        headers={"X-CSRFToken": token},
+    )
+
+    assert answer.status_code == 200
+
+
+def test_the_socket_can_be_elsewhere(alice: User, request_of: Any) -> None:
+    source = '{% load notifications %}{% notifications_bell socket_path="/live/" %}'
+
+    assert config(render(request_of(alice), source))["urls"]["socket"] == "/live/"
+
+
+def test_two_bells_share_one_setup(alice: User, request_of: Any) -> None:
+    html = render(request_of(alice), f"{BELL}{BELL}")
+
+    assert html.count("<notifications-bell>") == 2
+    assert html.count('id="notifications-config"') == html.count("<script type=") == 1
+
+
+def test_nothing_is_inline(alice: User, client: Client) -> None:
+    notify_accounts(alice, "news", "One", url="/orders/1/")
+    client.force_login(alice)
+
+    html = client.get("/notifications/").content.decode()
+
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", html)
+    for attributes, content in re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL):
+        assert "src=" in attributes or 'type="application/json"' in attributes
+        assert not content or 'type="application/json"' in attributes
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["</script><b>bold", "</template><img src=x>", "<!--", "{% now 'Y' %}", "'\"><svg onload=x>"],
+)
+def test_a_body_is_text(alice: User, client: Client, body: str) -> None:
+    notify_accounts(alice, "news", body)
+    client.force_login(alice)
+
+    html = client.get("/notifications/").content.decode()
+
+    for dangerous in ("<b>bold", "<img src=x>", "<!--", "<svg onload"):
+        assert dangerous not in html
+
+
+@pytest.mark.parametrize(
+    ("url", "followed"),
+    [
+        ("/orders/1/", "/orders/1/"),
+        ("https://example.com/?a=1&b=2", "https://example.com/?a=1&b=2"),
+        ("javascript:alert(1)", ""),
+        ("//evil.example", ""),
+        ("/\\evil.example", ""),
+        ("/\t/evil.example", ""),
+        ("", ""),
+        (None, ""),
+        (7, ""),
+    ],
+)
+def test_only_safe_urls_are_followed(url: object, followed: str) -> None:
+    assert notification_url({"url": url}) == followed
+
+
+def test_the_template_of_an_item_has_no_url() -> None:
+    assert notification_url(None) == notification_url({}) == ""
+
+
+def test_paths_are_on_the_site() -> None:
+    assert is_on_site("/orders/1/")
+    assert not is_on_site("https://example.com/")
+
+
+def test_times_are_read_from_frames() -> None:
+    created_at = notification_time("2026-01-01T00:00:00+00:00")
+    assert created_at
+    assert created_at.year == 2026
+    assert notification_age("2020-01-01T00:00:00+00:00").endswith("years")
+    assert notification_age("soon") == ""
