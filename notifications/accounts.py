@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 
 KEYS_PER_QUERY: Final = 10_000
+MOST_KEY: Final = 2**63 - 1
 
 
 def account_keys(accounts: Any) -> list[Any]:
@@ -19,16 +23,16 @@ def account_keys(accounts: Any) -> list[Any]:
     Raises ValueError for what can't be an account.
     """
     user_model = get_user_model()
-    if isinstance(accounts, QuerySet) and accounts.model is user_model:
+    if isinstance(accounts, QuerySet) and _are_objects(accounts, user_model):
         return sorted(set(accounts.values_list("pk", flat=True)))
-    if isinstance(accounts, str | Model) or not isinstance(accounts, Iterable):
-        accounts = [accounts]
-    return sorted({_account_key(account, user_model) for account in accounts})
+    return sorted({_account_key(account, user_model) for account in _each(accounts)})
 
 
 def require_known(keys: list[Any]) -> None:
     """Raise ValueError that names the keys for which there is no account."""
-    accounts = get_user_model()._base_manager
+    user_model = get_user_model()
+    # Not from a replica, which may not have the newest accounts yet.
+    accounts = user_model._base_manager.using(router.db_for_write(user_model))
     unknown = set(keys)
     for start in range(0, len(keys), KEYS_PER_QUERY):
         chunk = keys[start : start + KEYS_PER_QUERY]
@@ -39,15 +43,34 @@ def require_known(keys: list[Any]) -> None:
         raise ValueError(f"accounts must exist; there is none with primary key {named}{more}")
 
 
+def _are_objects(accounts: QuerySet[Any], user_model: type[Model]) -> bool:
+    """Whether it holds accounts, and not the values of one of their columns."""
+    return accounts.model is user_model and accounts._iterable_class is ModelIterable
+
+
+def _each(accounts: Any) -> Iterable[Any]:
+    if isinstance(accounts, str | bytes | Model):
+        return [accounts]
+    try:
+        each: Iterable[Any] = iter(accounts)
+    except TypeError:  # isinstance can't tell: request.user seems iterable, being lazy
+        return [accounts]
+    return each
+
+
 def _account_key(account: Any, user_model: type[Model]) -> Any:
     key = account
     if isinstance(account, Model):
         key = account.pk if isinstance(account, user_model) else None
     try:
-        if key is None or isinstance(key, bool):
+        # Numbers that are no keys, to_python would round down to another's key.
+        if key is None or isinstance(key, bool | bytes | float | Decimal):
             raise ValidationError("not a key")
-        return user_model._meta.pk.to_python(key)
-    except ValidationError:
+        key = user_model._meta.pk.to_python(key)
+        if isinstance(key, int) and not -MOST_KEY <= key <= MOST_KEY:
+            raise ValidationError("no database can look for it")
+    except (ValidationError, TypeError):
         raise ValueError(
             f"accounts must be accounts or their primary keys, not {account!r:.100}"
         ) from None
+    return key
