@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -59,12 +60,25 @@ class State(models.TextChoices):
     GONE = "gone", _("Gone")
 
 
+class JSONValueField(models.JSONField):
+    """A JSONField that stores None as JSON's null, which is a value like any other."""
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if value is None:
+            return connection.ops.adapt_json_value(None, self.encoder)
+        return super().get_db_prep_save(value, connection)
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
+
+
 class Message(models.Model):
     """What a notification and a broadcast have in common: the message and its numbers."""
 
     type = models.CharField(_("type"), max_length=64, validators=[validate_type])
     body = models.TextField(_("body"))
-    meta_data = models.JSONField(_("meta data"), default=str, blank=True)
+    meta_data = JSONValueField(_("meta data"), default=str, blank=True)
     url = models.CharField(
         _("link"), max_length=protocol.MAX_URL_LENGTH, blank=True, validators=[validate_url]
     )
