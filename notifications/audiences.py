@@ -59,7 +59,9 @@ def audience_key(audience: str | Group) -> str:
         return f"{_GROUP_PREFIX}{audience.pk}"
     if isinstance(audience, str) and audience in {EVERYONE, STAFF}:
         return audience
-    raise ValueError(f'audience must be "everyone", "staff" or a saved Group, not {audience!r}')
+    raise ValueError(
+        f'audience must be "everyone", "staff" or a saved Group, not {audience!r:.100}'
+    )
 
 
 def group_id(key: str) -> int | None:

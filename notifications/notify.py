@@ -11,10 +11,11 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import router, transaction
 from django.utils import timezone
@@ -137,18 +138,20 @@ def broadcast(
     """
     _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
     _check_message(type, body, meta_data, url, level, expires_at)
+    _check_sender(sent_by)
+    row = Broadcast(
+        audience=audience_key(audience),
+        type=type,
+        body=body,
+        meta_data=meta_data,
+        url=url,
+        level=level,
+        expires_at=expires_at,
+        sent_by=sent_by,
+    )
     using = router.db_for_write(Broadcast)
     with transaction.atomic(using=using, savepoint=False):
-        row = Broadcast.objects.using(using).create(
-            audience=audience_key(audience),
-            type=type,
-            body=body,
-            meta_data=meta_data,
-            url=url,
-            level=level,
-            expires_at=expires_at,
-            sent_by=sent_by,
-        )
+        row.save(using=using, force_insert=True)
 
         def deliver() -> None:
             delivery.deliver_broadcasts(using)
@@ -190,9 +193,7 @@ def _check_message(
         )
     if level not in protocol.LEVELS:
         raise ValueError(f"level must be one of {', '.join(protocol.LEVELS)}; not {level!r:.100}")
-    if expires_at is not None and not (
-        isinstance(expires_at, datetime) and timezone.is_aware(expires_at)
-    ):
+    if expires_at is not None and not _is_storable_time(expires_at):
         raise ValueError(f"expires_at must be an aware datetime or None, not {expires_at!r:.100}")
 
 
@@ -217,6 +218,22 @@ def _check_key(name: str, value: Any) -> None:
         raise ValueError(
             f"{name} must be None or text of 1 to {KEY_LENGTH} characters, not {value!r:.100}"
         )
+
+
+def _check_sender(sent_by: Any) -> None:
+    if sent_by is None or (isinstance(sent_by, get_user_model()) and sent_by.pk is not None):
+        return
+    raise ValueError(f"sent_by must be None or a saved account, not {sent_by!r:.100}")
+
+
+def _is_storable_time(value: Any) -> bool:
+    if not isinstance(value, datetime) or timezone.is_naive(value):
+        return False
+    try:
+        value.astimezone(UTC)
+    except OverflowError:  # PostgreSQL stores it, and nobody can read it
+        return False
+    return True
 
 
 def _is_storable_text(value: Any) -> bool:
