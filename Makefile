@@ -12,8 +12,9 @@ PYTEST := $(PY) -m pytest --quiet
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
-	@$(PY) manage.py demo_data
-	@echo "Notify Site: http://$(HOST):$(PORT)/ (log in as alice, bob, carol or operator, password demo)"
+	@case "$${DJANGO_DEBUG:-1}" in 1|[Tt]rue|[Yy]es) $(PY) manage.py demo_data && \
+		echo "Log in as alice, bob, carol or operator (password demo)";; esac
+	@echo "Notify Site: http://$(HOST):$(PORT)/"
 	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
 
 test: .venv/dev

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.browser.conftest import FLAGS
 from tests.services import chromium_executable, free_port, manage, site_server
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -25,7 +25,7 @@ def main() -> None:
         manage("demo_data", env=env)
         with site_server(free_port(), env) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=chromium_executable(), args=CHROMIUM_FLAGS
+                executable_path=chromium_executable(), args=FLAGS
             )
             photograph(browser, site.url, env)
 
@@ -43,13 +43,14 @@ def photograph(browser: Browser, site: str, env: dict[str, str]) -> None:
         page.get_by_role("button", name="Pay").first.click()
     expect(page.locator("notifications-toasts [data-part=toast]").first).to_be_visible()
     page.screenshot(path=IMAGES / "toast.png")
-    page.locator("notifications-bell [data-part=button]").click()
+    page.locator("notifications-bell [data-part=bell]").click()
     expect(page.locator("notifications-bell [data-part=item]").first).to_be_visible()
     page.screenshot(path=IMAGES / "inbox.png")
     dark = log_in(browser, site, "alice", color_scheme="dark")
     dark.goto(f"{site}/notifications/")
     dark.screenshot(path=IMAGES / "inbox-page-dark.png")
     admin = log_in(browser, site, "operator", color_scheme="light")
+    admin.set_viewport_size({"width": 1280, "height": 640})
     admin.goto(f"{site}/admin/notifications/broadcast/")
     admin.screenshot(path=IMAGES / "admin-broadcasts.png")
 
@@ -58,6 +59,7 @@ def log_in(browser: Browser, site: str, username: str, color_scheme: str) -> Pag
     page = browser.new_page(
         color_scheme=color_scheme,  # type: ignore[arg-type]
         viewport={"width": 1000, "height": 640},
+        reduced_motion="reduce",
     )
     page.goto(f"{site}/login/")
     page.get_by_label("Username").fill(username)
