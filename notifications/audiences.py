@@ -37,11 +37,9 @@ class Reader:
         since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
         return cls(account.pk, frozenset(audiences), since)
 
-    def gets(self, audience: str, created_at: str) -> bool:
-        """Whether a broadcast to this audience, created at this ISO time, is for this account."""
-        if audience not in self.audiences:
-            return False
-        return self.since is None or self.since <= datetime.fromisoformat(created_at)
+    def gets(self, audience: str, created_at: datetime) -> bool:
+        """Whether a broadcast to this audience, created at this time, is for this account."""
+        return audience in self.audiences and (self.since is None or self.since <= created_at)
 
     @property
     def scope(self) -> str:

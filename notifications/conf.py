@@ -35,6 +35,11 @@ class Conf:
         return cast(str, getattr(settings, "NOTIFICATIONS_ACCOUNT_CREATED_FIELD", "date_joined"))
 
     @property
+    def DIRECT_WRITES(self) -> bool:
+        """Whether frames go straight to the transport of a server that is known, not by ASGI."""
+        return cast(bool, getattr(settings, "NOTIFICATIONS_DIRECT_WRITES", True))
+
+    @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.HEARTBEAT_TIMEOUT)
 

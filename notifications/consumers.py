@@ -17,7 +17,7 @@ from .hub import get_hub
 from .models import Connection
 from .protocol import ClientError, CloseCode
 from .sockets import Socket, parse_start
-from .transports import AsgiTransport, Send
+from .transports import Send, open_transport
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             return
         self.socket = Socket(
             visitor.reader,
-            AsgiTransport(cast(Send, self.base_send)),
+            open_transport(cast(Send, self.base_send)),
             Connection(
                 worker_id=self.hub.worker_id,
                 account_id=visitor.reader.account_id,

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -30,12 +31,15 @@ from .models import Notification
 from .protocol import CloseCode
 from .sockets import Socket
 from .subscriptions import Subscriptions
+from .transports import Message
 
 logger = logging.getLogger(__name__)
 
 ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
 ROUND_SIZE: Final = 32 * 1024  # characters written to it
 REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
+DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
+SOCKETS_AT_A_TIME: Final = 1000  # written to before others have the event loop, about 10 ms
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 500
@@ -64,6 +68,8 @@ class Hub:
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
         self._behind: set[Socket] = set()
+        self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
+        self._fanning_out: asyncio.Task[None] | None = None
         self._wake_healing = asyncio.Event()
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
         self._subscriptions = Subscriptions(self._receive)
@@ -96,7 +102,7 @@ class Hub:
         siblings.add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
-        self._behind.add(socket)
+        self._behind.add(socket)  # as it was made
         self._enrolment.opened(socket)
         if is_first:
             await self._subscriptions.join(socket.account)
@@ -135,6 +141,8 @@ class Hub:
         for socket in list(self._sockets.values()):
             self.close(socket, CloseCode.RESTART)
         tasks = [*self._tasks, self._opened]
+        if self._fanning_out:
+            tasks.append(self._fanning_out)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -160,16 +168,17 @@ class Hub:
         match message:
             case {"type": "notifications.push", "entries": entries}:
                 for entry in entries:
-                    for socket in self._accounts.get(entry["account"], ()):
-                        self._push(socket, entry)
+                    if sockets := self._accounts.get(entry["account"]):
+                        self._push(sockets, entry)
             case {"type": "notifications.broadcast"}:
-                for socket in self._sockets.values():
-                    self._push_broadcast(socket, message)
+                self._push_broadcast(_Broadcast(message))
             case {"type": "notifications.frames", "entries": entries}:
                 for entry in entries:
-                    self._write_unnumbered(entry["account"], entry["text"])
+                    if sockets := self._accounts.get(entry["account"]):
+                        self._write_unnumbered(sockets, entry["text"])
             case {"type": "notifications.frame", "frame": {"type": str()} as frame} if account:
-                self._write_unnumbered(account, protocol.encode(frame))
+                if sockets := self._accounts.get(account):
+                    self._write_unnumbered(sockets, protocol.encode(frame))
             case {"type": "notifications.close", "connections": connections, "code": code}:
                 for connection in connections:
                     if closing := self._sockets.get(connection):
@@ -177,52 +186,80 @@ class Hub:
             case _:
                 logger.warning("Ignored a channel layer message: %.200r", message.get("type"))
 
-    def _push(self, socket: Socket, entry: dict[str, Any]) -> None:
-        seq = entry["seq"]
-        if socket in self._behind:
-            socket.missed(seq=seq)
-        elif seq > socket.seq:
-            counted_at = entry["counted_at"]
-            is_next = entry["first"] == socket.seq + 1
-            if is_next and counted_at in {None, socket.broadcast_seq} and not socket.is_full:
-                socket.write(entry["text"])
-                socket.seq = seq
-                socket.count(entry["unread"], entry["unread_broadcasts"])
-            else:
-                self._fall_behind(socket)
+    def _push(self, sockets: Iterable[Socket], entry: dict[str, Any]) -> None:
+        first, seq, counted_at = entry["first"], entry["seq"], entry["counted_at"]
+        message = Message(entry["text"])
+        for socket in sockets:
+            if socket.behind:
+                socket.missed(seq=seq)
+            elif seq > socket.seq:
+                is_next = first == socket.seq + 1 and counted_at in {None, socket.broadcast_seq}
+                if is_next and socket.write(message):
+                    socket.seq = seq
+                    socket.count(entry["unread"], entry["unread_broadcasts"])
+                else:
+                    self._fall_behind(socket)
 
-    def _push_broadcast(self, socket: Socket, message: dict[str, Any]) -> None:
-        seq = message["seq"]
-        if socket in self._behind:
-            socket.missed(broadcast_seq=seq)
-        elif seq > socket.broadcast_seq:
-            addressed = socket.reader.gets(message["audience"], message["created_at"])
-            # Only the database knows whether one that goes was unread here.
-            must_count = addressed and message["gone"]
-            if seq == socket.broadcast_seq + 1 and not must_count and not socket.is_full:
-                socket.broadcast_seq = seq
-                if addressed:
-                    socket.write(message["text"])
+    def _push_broadcast(self, broadcast: _Broadcast) -> None:
+        if self._fanning_out is None and len(self._sockets) <= SOCKETS_AT_A_TIME:
+            self._fan_out(self._sockets.values(), broadcast)
+            return
+        self._broadcasts.append(broadcast)
+        if self._fanning_out is None:
+            self._fanning_out = asyncio.create_task(self._fan_out_waiting())
+
+    async def _fan_out_waiting(self) -> None:
+        """Write the waiting broadcasts, letting others have the event loop in between."""
+        try:
+            while self._broadcasts:
+                broadcast = self._broadcasts.popleft()
+                sockets = list(self._sockets.values())
+                for start in range(0, len(sockets), SOCKETS_AT_A_TIME):
+                    self._fan_out(sockets[start : start + SOCKETS_AT_A_TIME], broadcast)
+                    await asyncio.sleep(0)
+        finally:
+            self._fanning_out = None
+
+    def _fan_out(self, sockets: Iterable[Socket], broadcast: _Broadcast) -> None:
+        seq, audience, created_at = broadcast.seq, broadcast.audience, broadcast.created_at
+        message = broadcast.message
+        for socket in sockets:
+            if socket.behind:
+                socket.missed(broadcast_seq=seq)
+            elif seq > socket.broadcast_seq:
+                addressed = socket.reader.gets(audience, created_at)
+                if seq != socket.broadcast_seq + 1:
+                    self._fall_behind(socket)
+                elif not addressed:
+                    socket.broadcast_seq = seq
+                # Only the database knows whether one that goes was unread here.
+                elif broadcast.gone or not socket.write(message):
+                    self._fall_behind(socket)
+                else:
+                    socket.broadcast_seq = seq
                     socket.unread_broadcasts += 1
-            else:
-                self._fall_behind(socket)
 
-    def _write_unnumbered(self, account: str, text: str) -> None:
-        for socket in self._accounts.get(account, ()):
-            if socket.registered and not socket.is_full:
-                socket.write(text)
+    def _write_unnumbered(self, sockets: Iterable[Socket], text: str) -> None:
+        message = Message(text)
+        for socket in sockets:
+            if socket.registered:
+                socket.write(message)
 
     # --- Healing
 
     def _fall_behind(self, socket: Socket) -> None:
-        self._behind.add(socket)
-        asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
+        if socket.id in self._sockets:
+            socket.behind = True
+            self._behind.add(socket)
+            asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
 
     async def _heal(self) -> None:
         """Write what they lack to all sockets that are behind, a bounded part of it each."""
         await self._wake_healing.wait()
         self._wake_healing.clear()
         sockets = [socket for socket in self._behind if not socket.is_full]
+        if len(sockets) < len(self._behind):
+            asyncio.get_running_loop().call_later(DRAINING, self._wake_healing.set)
         if not sockets:
             return
         for socket in sockets:
@@ -246,7 +283,10 @@ class Hub:
             socket.write_frame(protocol.frame("resync", **changes.cursor.as_dict()))
         written = 0
         for frame in changes.frames:
-            written += socket.write_frame(frame)
+            size = socket.write_frame(frame)
+            written += size
+            if not size:
+                return
             socket.seq = frame.get("seq", socket.seq)
             socket.broadcast_seq = frame.get("broadcast_seq", socket.broadcast_seq)
             if written > ROUND_SIZE:
@@ -254,6 +294,7 @@ class Hub:
         socket.follow(changes.cursor)
         if changes.complete and not socket.has_missed():
             self._behind.discard(socket)
+            socket.behind = False
             socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
             socket.answer_heartbeat()
 
@@ -263,7 +304,7 @@ class Hub:
         """Ping the sockets silent for an interval, close those silent for the timeout."""
         await asyncio.sleep(min(1.0, conf.HEARTBEAT_INTERVAL / 2))
         now = time.monotonic()
-        ping = protocol.encode(protocol.frame("ping"))
+        ping = Message(protocol.encode(protocol.frame("ping")))
         while self._by_silence:
             socket = next(iter(self._by_silence))
             if now - socket.heard_at <= conf.HEARTBEAT_TIMEOUT:
@@ -289,9 +330,23 @@ class Hub:
             for key in chunk:
                 for socket in self._accounts.get(str(key), ()):
                     if heads.get(key, 0) > socket.seq or broadcast_seq > socket.broadcast_seq:
+                        socket.behind = True
                         self._behind.add(socket)
         if self._behind:
             self._wake_healing.set()
+
+
+class _Broadcast:
+    """A broadcast as the channel layer brought it, made ready to be written to many sockets."""
+
+    __slots__ = ("audience", "created_at", "gone", "message", "seq")
+
+    def __init__(self, message: layer.Message) -> None:
+        self.seq: int = message["seq"]
+        self.audience: str = message["audience"]
+        self.created_at = datetime.fromisoformat(message["created_at"])
+        self.gone: bool = message["gone"]
+        self.message = Message(message["text"])
 
 
 async def _repeat(step: Callable[[], Awaitable[None]]) -> None:

@@ -138,6 +138,15 @@ def state_range(as_: str, span: Frame, **siblings: Any) -> Frame:
     return frame("state", **{"as": str(as_)}, range=span, **siblings)
 
 
+def heartbeat(seq: int, broadcast_seq: int, unread: int, unread_broadcasts: int) -> str:
+    """Return the encoded answer to a heartbeat, the most frequent frame: no encoder runs."""
+    return (
+        '{"type":"heartbeat","content":{"body":"","meta_data":""},'
+        f'"seq":{seq},"broadcast_seq":{broadcast_seq},'
+        f'"unread":{unread},"unread_broadcasts":{unread_broadcasts}}}'
+    )
+
+
 def error(code: str, message: str) -> Frame:
     return frame("error", message, code=code)
 

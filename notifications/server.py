@@ -26,7 +26,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         from .hub import get_hub
 
         # Not callWhenRunning: that is before the event loop runs.
-        reactor.callLater(0, get_hub)
+        reactor.callLater(0, get_hub)  # type: ignore[arg-type]  # wrong in Twisted's stubs
         super().run()
 
     def kill_all_applications(self) -> Any:
