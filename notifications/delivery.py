@@ -51,9 +51,11 @@ class Push:
 def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
     """Deliver these accounts' rows once the transaction commits, with all others of it at once."""
     connection = connections[using]
-    pending = _pending.setdefault(connection, set())
-    if not connection.run_on_commit:
-        pending.clear()  # what an earlier transaction left that was rolled back
+    pending = _pending.get(connection)
+    if pending is None or not connection.run_on_commit:
+        # Each transaction has a set of its own: the one before was rolled back, or
+        # is just running its hooks, one of which calls this.
+        pending = _pending[connection] = set()
     pending.update(account_ids)
 
     # A nested function: a partial would crash while Django logs its failure (ticket 36487).
@@ -83,6 +85,8 @@ def deliver(account_ids: Iterable[Any], using: str) -> int:
 
 def deliver_broadcasts(using: str) -> int:
     """Number and push the committed, unnumbered broadcasts; return how many."""
+    if not Broadcast.objects.using(using).unnumbered().exists():
+        return 0
 
     def number() -> list[Broadcast]:
         head = BroadcastHead.objects.using(using).lock()
