@@ -69,7 +69,7 @@ def _account_key(account: Any, user_model: type[Model]) -> Any:
         key = user_model._meta.pk.to_python(key)
         if isinstance(key, int) and not -MOST_KEY <= key <= MOST_KEY:
             raise ValidationError("no database can look for it")
-    except (ValidationError, TypeError):
+    except ValidationError:
         raise ValueError(
             f"accounts must be accounts or their primary keys, not {account!r:.100}"
         ) from None
