@@ -1,0 +1,168 @@
+"""Short transactions that are tried again when another one was in the way."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, OperationalError, connection, transaction
+
+from notifications import transactions
+from notifications.models import Inbox
+from notifications.transactions import ATTEMPTS, in_short_transaction
+
+
+def in_the_way(state: str = "40001") -> OperationalError:
+    error = OperationalError("could not serialize access due to concurrent update")
+    error.__cause__ = type("DriverError", (Exception,), {"sqlstate": state})()
+    return error
+
+
+class Work:
+    """Writes an inbox, then fails as it is told, once for each error."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        Inbox.objects.create(pk=self.calls)
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.calls
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+    monkeypatch.setattr(transactions.time, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_succeeds_runs_once_and_is_committed(pauses: list[float]) -> None:
+    assert in_short_transaction(work := Work(), "default") == 1
+
+    assert (work.calls, pauses) == (1, [])
+    assert not connection.in_atomic_block
+    assert Inbox.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [in_the_way("40001"), in_the_way("40P01"), OperationalError("database is locked")],
+    ids=["serialisation failure", "deadlock", "locked"],
+)
+@pytest.mark.django_db(transaction=True)
+def test_what_was_in_the_way_is_tried_again_from_the_start(
+    pauses: list[float], error: OperationalError
+) -> None:
+    assert in_short_transaction(Work(error, error), "default") == 3
+
+    # The two failed attempts left nothing.
+    assert list(Inbox.objects.values_list("pk", flat=True)) == [3]
+    assert len(pauses) == 2
+    assert all(0 <= pause < 1 for pause in pauses)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_gives_up_in_the_end(pauses: list[float]) -> None:
+    work = Work(*[in_the_way()] * 10)
+
+    with pytest.raises(OperationalError):
+        in_short_transaction(work, "default")
+
+    assert work.calls == ATTEMPTS
+    assert sum(pauses) < 2
+    assert not Inbox.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("server closed the connection"), IntegrityError("no"), ValueError("no")],
+    ids=repr,
+)
+@pytest.mark.django_db(transaction=True)
+def test_another_failure_is_raised_at_once(error: Exception) -> None:
+    work = Work(error)
+
+    with pytest.raises(type(error)):
+        in_short_transaction(work, "default")
+
+    assert work.calls == 1
+    assert not Inbox.objects.exists()
+
+
+@pytest.mark.django_db
+def test_within_the_callers_transaction_nothing_is_tried_again() -> None:
+    work = Work(in_the_way())
+
+    with transaction.atomic(), pytest.raises(OperationalError):
+        in_short_transaction(work, "default")
+
+    assert work.calls == 1
+    assert not Inbox.objects.exists()  # and the caller's transaction goes on
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite locks the whole database at the start: there are no deadlocks")
+    Inbox.objects.create(pk=alice.pk)
+    Inbox.objects.create(pk=bob.pk)
+    both_have_one = threading.Barrier(2)
+    attempts: list[Any] = []
+
+    def lock(first: Any, second: Any) -> None:
+        def work() -> None:
+            Inbox.objects.select_for_update().get(pk=first)
+            if attempts.count(first) == 0:
+                attempts.append(first)
+                both_have_one.wait(10)
+            inbox = Inbox.objects.select_for_update().get(pk=second)
+            inbox.next_seq()
+            inbox.save()
+
+        try:
+            in_short_transaction(work, "default")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lock, [alice.pk, bob.pk], [bob.pk, alice.pk]))
+
+    assert list(Inbox.objects.values_list("seq", flat=True)) == [1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_database_is_waited_for(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor == "postgresql":
+        pytest.skip("PostgreSQL locks rows and waits for them by itself")
+    locked, tried = threading.Event(), threading.Event()
+    monkeypatch.setattr(transactions.time, "sleep", lambda seconds: tried.set())
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Inbox.objects.create(pk=1)
+                locked.set()
+                assert tried.wait(10)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold)
+        assert locked.wait(10)
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 200")  # ms, instead of 20 s
+        try:
+            in_short_transaction(lambda: Inbox.objects.create(pk=2), "default")
+        finally:
+            connection.close()
+        held.result(10)
+
+    assert Inbox.objects.count() == 2
