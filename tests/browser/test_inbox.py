@@ -89,6 +89,21 @@ def test_the_dropdown_works_from_the_keyboard(site: Site, open_tab: OpenTab) -> 
     expect(bell(page)).to_be_focused()
 
 
+def test_the_focus_stays_in_the_dropdown_when_its_button_goes(
+    site: Site, open_tab: OpenTab
+) -> None:
+    notify(site, 2)
+    page = open_tab("alice")
+    expect(items(open_bell(page))).to_have_count(2)
+
+    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+
+    expect(panel(page).get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(panel(page)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(bell(page)).to_be_focused()
+
+
 def test_a_click_beside_the_dropdown_closes_it(open_tab: OpenTab) -> None:
     page = open_tab("alice")
     open_bell(page)

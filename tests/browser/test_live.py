@@ -214,6 +214,20 @@ def test_closing_a_toast_marks_nothing(site: Site, open_tab: OpenTab) -> None:
     expect(badge(page)).to_have_text("1")
 
 
+def test_toasts_are_closed_from_the_keyboard_one_after_the_other(
+    site: Site, open_tab: OpenTab
+) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    site.shell('for n in range(3): notify_accounts(alice, "a", f"News {n}")')
+    expect(toasts(page)).to_have_count(3)
+    toasts(page).first.get_by_role("button", name="Close").focus()
+
+    for left in (2, 1, 0):
+        page.keyboard.press("Enter")
+        expect(toasts(page)).to_have_count(left)
+
+
 def test_following_a_toast_reads_it(open_tab: OpenTab) -> None:
     page, other_tab = open_tab("alice"), open_tab("alice")
     page.get_by_role("button", name="Pay Walnut desk lamp").click()

@@ -141,6 +141,14 @@ def test_a_page_that_knows_better_is_believed(run: Run) -> None:
     ) == {"b4": "unread"}
 
 
+def test_a_page_that_was_overtaken_is_not_believed(run: Run) -> None:
+    assert run(
+        """const overtaken = page([own(11), cast(6)], { seq: 11, broadcast_seq: 6 })
+        const state = after(start(), own(11), cast(6), marked("read", ["n11", "b6"], 13))
+        return states(applyPage(state, overtaken, "inbox"))"""
+    ) == {"n11": "read", "b6": "read"}
+
+
 def test_the_states_told_of_unknown_items_do_not_pile_up(run: Run) -> None:
     assert (
         run(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.management import call_command
 from django.http import HttpRequest
 from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
@@ -135,6 +138,29 @@ def test_nothing_is_inline(alice: User, client: Client) -> None:
     for attributes, content in re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL):
         assert "src=" in attributes or 'type="application/json"' in attributes
         assert not content or 'type="application/json"' in attributes
+
+
+class HashedModules(ManifestStaticFilesStorage):
+    support_js_module_import_aggregation = True
+
+
+def test_every_module_can_be_hashed(settings: Any, tmp_path: Path) -> None:
+    # Django rewrites only imports that end in “;”, and also those in comments.
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": f"{__name__}.{HashedModules.__qualname__}"},
+    }
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+    names = json.loads((tmp_path / "staticfiles.json").read_text())["paths"]
+    modules = [name for name in names if re.fullmatch(r"notifications/.*\.js", name)]
+    assert len(modules) > 5
+    hashed_names = {Path(names[name]).name for name in modules}
+    for name in modules:
+        for imported in re.findall(r'from "(.*?)"', (tmp_path / names[name]).read_text()):
+            assert Path(imported).name in hashed_names
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ export class NotificationsBell extends HTMLElement {
     const { signal } = this.#opened
     document.addEventListener("pointerdown", this.#closeOutside, { signal })
     document.addEventListener("focusin", this.#closeOutside, { signal })
+    document.addEventListener("keydown", this.#closeWithEscape, { signal })
     addEventListener("resize", this.#place, { signal })
     addEventListener("scroll", this.#place, { passive: true, signal })
     this.#place()
@@ -80,7 +81,6 @@ export class NotificationsBell extends HTMLElement {
     const { signal } = this.#listeners
     this.#button.addEventListener("click", this.#toggle, { signal })
     this.#panel.addEventListener("click", this.#act, { signal })
-    this.addEventListener("keydown", this.#closeWithEscape, { signal })
   }
 
   #toggle = () => (this.isOpen ? this.close() : this.open())
@@ -91,9 +91,7 @@ export class NotificationsBell extends HTMLElement {
   }
 
   #closeWithEscape = (event) => {
-    if (event.key !== "Escape" || !this.isOpen) return
-    event.stopPropagation()
-    this.close()
+    if (event.key === "Escape") this.close()
   }
 
   #closeOutside = ({ target }) => {
@@ -113,6 +111,8 @@ export class NotificationsBell extends HTMLElement {
     const { total } = this.#client.unread
     setText(this, "count", total > MOST_SHOWN ? `${MOST_SHOWN}+` : String(total))
     for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = total === 0
+    // “Mark all read” goes when it is done.
+    if (this.#panel?.contains(document.activeElement?.closest("[hidden]"))) this.#panel.focus()
   }
 
   // Only a loss that lasts is worth a word.

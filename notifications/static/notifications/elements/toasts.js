@@ -58,18 +58,13 @@ export class NotificationsToasts extends HTMLElement {
   }
 
   #show(notification, since) {
-    const whole = SHOWN_FOR[notification.level] ?? SHOWN_FOR.info
+    const element = clone("toast")
+    fill(element, notification)
+    const whole = SHOWN_FOR[element.dataset.level]
     const left = Math.min(whole, Math.max(whole - (Date.now() - since), SHOWN_AGAIN_FOR))
-    const toast = { element: clone("toast"), notification, left }
-    fill(toast.element, notification)
-    const replaced = this.#toasts.get(notification.replaces)
-    if (replaced) {
-      this.#forget(notification.replaces)
-      replaced.element.replaceWith(toast.element)
-    } else {
-      this.#makeRoom()
-      this.#stack.append(toast.element)
-    }
+    const toast = { element, notification, left }
+    this.#makeRoom()
+    this.#stack.append(element)
     this.#toasts.set(notification.id ?? Symbol(notification.type), toast)
     this.#hold()
     this.#run(toast)
@@ -92,7 +87,7 @@ export class NotificationsToasts extends HTMLElement {
     for (const key of keys.slice(0, Math.max(0, keys.length - MOST_SHOWN + 1))) this.#dismiss(key)
   }
 
-  // Read, archived or withdrawn, on whichever device.
+  // Read, archived, replaced or withdrawn, on whichever device.
   #dismissRead = () => {
     for (const [key, { notification }] of this.#toasts) {
       if (notification?.id && !this.#client.isUnread(notification.id)) this.#dismiss(key)
@@ -150,12 +145,16 @@ export class NotificationsToasts extends HTMLElement {
     return [...this.#toasts].find(([, candidate]) => candidate === toast)?.[0]
   }
 
-  #click = ({ target, button }) => {
+  #click = ({ target, button, detail }) => {
     const element = target.closest('[data-part="toast"]')
     const found = [...this.#toasts].find(([, toast]) => toast.element === element)
     if (!found) return
     const [key, { notification }] = found
-    if (target.closest('[data-action="close"]')) return this.#dismiss(key)
+    if (target.closest('[data-action="close"]')) {
+      // From the keyboard, the next one is at hand.
+      if (detail === 0) (element.nextElementSibling ?? element.previousElementSibling)?.querySelector("button").focus()
+      return this.#dismiss(key)
+    }
     if (!target.closest("a[href]") || button > 1) return
     this.#dismiss(key)
     // Told on the way out; if that fails, it just stays unread.
