@@ -110,9 +110,11 @@ export class NotificationsBell extends HTMLElement {
   #renderCount = () => {
     const { total } = this.#client.unread
     setText(this, "count", total > MOST_SHOWN ? `${MOST_SHOWN}+` : String(total))
+    const focused = document.activeElement
+    const hadFocus = this.#panel?.contains(focused)
     for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = total === 0
     // “Mark all read” goes when it is done.
-    if (this.#panel?.contains(document.activeElement?.closest("[hidden]"))) this.#panel.focus()
+    if (hadFocus && focused.closest("[hidden]")) this.#panel.focus()
   }
 
   // Only a loss that lasts is worth a word.
