@@ -204,6 +204,28 @@ def test_a_silent_server_is_left_for_another_socket(page: Page, server: FakeServ
     wait_for_sockets(page, server, 2)
 
 
+def test_a_tab_that_is_looked_at_again_asks_whether_the_server_lives(
+    page: Page, server: FakeServer
+) -> None:
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    wait_until(page, lambda: server.heard == [{"type": "heartbeat"}])
+    page.clock.run_for(7000)
+
+    wait_for_sockets(page, server, 2)
+
+
+def test_a_server_that_does_not_greet_is_tried_again(page: Page, server: FakeServer) -> None:
+    server.greets = False
+    server.close(4503)
+    wait_for_sockets(page, server, 2)
+
+    page.clock.run_for(19_000)
+    assert len(server.sockets) == 2
+    page.clock.run_for(4000)
+
+    wait_for_sockets(page, server, 3)
+
+
 def test_what_is_no_frame_harms_nothing(page: Page, server: FakeServer) -> None:
     for text in ["", "no", "[]", "null", "3", '{"type": 3}', '{"type": "state"}', "{}"]:
         server.sockets[-1].send(text)
