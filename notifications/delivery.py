@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from . import layer, protocol
+from .bulk import update_rows
 from .models import Broadcast, BroadcastHead, Inbox, Notification, State
 from .signals import broadcast_sent, notification_created
 from .transactions import in_short_transaction
@@ -94,7 +95,7 @@ def deliver_broadcasts(using: str) -> int:
         for row in rows:
             head.seq += 1
             row.number = row.seq = head.seq
-        Broadcast.objects.using(using).bulk_update(rows, ["number", "seq"], batch_size=500)
+        update_rows(rows, ["number", "seq"], using)
         head.save(using=using, update_fields=["seq"])
         return rows
 
@@ -132,10 +133,8 @@ def _numbering(
             row.number = row.seq = inbox.next_seq()
             inbox.unread += 1
             pushes.append(Push(row.account_id, first, row.seq, row.frame(unread=inbox.unread)))
-        notifications.bulk_update(
-            [*replaced, *rows], ["number", "seq", "gone_at", "replaces"], batch_size=500
-        )
-        Inbox.objects.using(using).bulk_update(inboxes.values(), ["seq", "unread"], batch_size=500)
+        update_rows([*replaced, *rows], ["number", "seq", "gone_at", "replaces"], using)
+        update_rows([*inboxes.values()], ["seq", "unread"], using)
         return rows, pushes
 
     return number
@@ -191,8 +190,8 @@ def _expiring(keys: Sequence[Any], due: Any, using: str) -> Callable[[], list[Pu
             row.gone_at = timezone.now()
             gone = protocol.state(State.GONE, [row.wire_id], seq=row.seq, unread=inbox.unread)
             pushes.append(Push(row.account_id, row.seq, row.seq, gone))
-        Notification.objects.using(using).bulk_update(rows, ["seq", "gone_at"], batch_size=500)
-        Inbox.objects.using(using).bulk_update(inboxes.values(), ["seq", "unread"], batch_size=500)
+        update_rows(rows, ["seq", "gone_at"], using)
+        update_rows([*inboxes.values()], ["seq", "unread"], using)
         return pushes
 
     return expire_accounts
@@ -212,7 +211,7 @@ def _expire_broadcasts(using: str) -> int:
             head.seq += 1
             row.seq = head.seq
             row.gone_at = timezone.now()
-        Broadcast.objects.using(using).bulk_update(rows, ["seq", "gone_at"], batch_size=500)
+        update_rows(rows, ["seq", "gone_at"], using)
         head.save(using=using, update_fields=["seq"])
         return rows
 

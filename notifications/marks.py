@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from . import delivery, protocol
 from .audiences import Reader
+from .bulk import update_rows
 from .inbox import Counts, Head, read_head
 from .models import (
     Broadcast,
@@ -189,10 +190,10 @@ def _apply(mark: str, item: Notification | BroadcastReceipt, now: datetime) -> b
 
 
 def _save(changed: Sequence[Notification | BroadcastReceipt], using: str) -> None:
-    Notification.objects.using(using).bulk_update(
+    update_rows(
         [item for item in changed if isinstance(item, Notification)],
         ["read_at", "archived_at", "seq"],
-        batch_size=500,
+        using,
     )
     BroadcastReceipt.objects.using(using).bulk_create(
         [item for item in changed if isinstance(item, BroadcastReceipt)],

@@ -384,7 +384,10 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         lock several can't wait for each other.
         """
         keys = sorted(account_ids)
-        self.bulk_create([Inbox(account_id=key) for key in keys], ignore_conflicts=True)
+        there = set(self.filter(pk__in=keys).values_list("pk", flat=True))
+        self.bulk_create(
+            [Inbox(account_id=key) for key in keys if key not in there], ignore_conflicts=True
+        )
         locked = self.select_for_update().filter(account_id__in=keys).order_by("account_id")
         return {inbox.account_id: inbox for inbox in locked}
 

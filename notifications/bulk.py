@@ -1,0 +1,54 @@
+"""
+Many rows in one statement, each with values of its own.
+
+Django's `bulk_update` writes a CASE with a branch per row and field: 1,000 rows
+take it most of a second, with the inboxes of 1,000 accounts locked meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections, models
+
+
+def update_rows(rows: Sequence[models.Model], fields: Sequence[str], using: str) -> None:
+    """Write these fields of these rows, all of one model, to the database."""
+    if not rows:
+        return
+    connection = connections[using]
+    meta = rows[0]._meta
+    assert meta.pk is not None
+    columns: list[Any] = [meta.pk, *(meta.get_field(name) for name in fields)]
+    values = json.dumps(
+        [
+            [
+                column.get_db_prep_save(getattr(row, column.attname), connection)
+                for column in columns
+            ]
+            for row in rows
+        ],
+        default=str,
+    )
+    quote: Any = connection.ops.quote_name
+    if connection.vendor == "postgresql":
+        cells = ", ".join(
+            f"CAST(value ->> {n} AS {column.cast_db_type(connection)}) AS c{n}"
+            for n, column in enumerate(columns)
+        )
+        source = f"SELECT {cells} FROM jsonb_array_elements(%s::jsonb) AS value"
+    else:
+        cells = ", ".join(f"json_extract(value, '$[{n}]') AS c{n}" for n in range(len(columns)))
+        source = f"SELECT {cells} FROM json_each(%s)"
+    assignments = ", ".join(
+        f"{quote(column.column)} = new.c{n}" for n, column in enumerate(columns) if n
+    )
+    table = quote(meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET {assignments} FROM ({source}) AS new "
+            f"WHERE {table}.{quote(meta.pk.column)} = new.c0",
+            [values],
+        )
