@@ -201,8 +201,9 @@ export class NotificationsClient extends EventTarget {
   async #reload() {
     try {
       await this.#loadPage("inbox")
-    } catch {
+    } catch (error) {
       // The next heartbeat tries again.
+      if (error.name !== "ApiError") throw error
     }
   }
 
@@ -241,17 +242,26 @@ export class NotificationsClient extends EventTarget {
   #leave = () => {
     const cursor = cursorOf(this.#state)
     if (cursor) {
-      const shown = [...this.#announced.values()].filter(
-        ({ notification, since }) => this.isUnread(notification.id) && Date.now() - since < ANNOUNCED_FOR
-      )
-      const before = (name) => Math.min(cursor[name], ...shown.map(({ notification }) => notification[name] - 1).filter(Number.isFinite))
+      const shown = this.#stillAnnounced()
       rememberVisit(this.config.account, {
         resumeFrom: { ...cursor, seq: before("seq"), broadcast_seq: before("broadcast_seq") },
         seen: cursor,
         shown: Object.fromEntries(shown.map(({ notification, since }) => [notification.id, since]))
       })
+
+      // So far back that what is still on show will be told again.
+      function before(name) {
+        const numbers = shown.map(({ notification }) => notification[name]).filter(Number.isFinite)
+        return Math.min(cursor[name], ...numbers.map((number) => number - 1))
+      }
     }
     this.#connection.stop()
+  }
+
+  #stillAnnounced() {
+    return [...this.#announced.values()].filter(
+      ({ notification, since }) => this.isUnread(notification.id) && Date.now() - since < ANNOUNCED_FOR
+    )
   }
 
   #return = ({ persisted }) => {
