@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from django.db import router
+from django.db.models import Case, When
 
 from . import protocol
 from .audiences import Reader
@@ -169,7 +171,7 @@ def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
     head = read_head(reader)
     if not _can_follow(cursor, head):
         return Changes([], head.cursor, head.counts, resync=True)
-    told = list(_changed_items(reader, cursor.seq, head.cursor.seq, limit + 1))
+    told = _changed_items(reader, cursor.seq, head.cursor.seq, limit + 1)
     complete = len(told) <= limit
     told = told[:limit]
     seq = head.cursor.seq if complete else told[-1][0]
@@ -200,25 +202,32 @@ def _can_follow(cursor: Cursor, head: Head) -> bool:
 
 def _changed_items(
     reader: Reader, after: int, upto: int, limit: int
-) -> Iterator[tuple[int, protocol.Frame]]:
+) -> list[tuple[int, protocol.Frame]]:
     """
-    Yield what changed in the account's own rows, notifications and receipts, by `seq`.
+    Return what changed in the account's own rows, notifications and receipts, by number.
+
+    What is new stands at its own number, also if it changed since: at the number
+    of its change, a cursor that was there in between would take it for known.
 
     Up to the head only: a later change may already be in one of the two
     tables while an earlier one was not yet in the other when that was read.
     """
     using = router.db_for_write(Notification)
-    changed = {"account_id": reader.account_id, "seq__gt": after, "seq__lte": upto}
-    rows: list[Notification | BroadcastReceipt] = [
-        *Notification.objects.using(using).filter(**changed).order_by("seq")[:limit],
-        *BroadcastReceipt.objects.using(using).filter(**changed).order_by("seq")[:limit],
-    ]
-    for row in sorted(rows, key=lambda row: row.seq or 0)[:limit]:
-        assert row.seq is not None
-        if isinstance(row, Notification) and (row.number or 0) > after and row.state != State.GONE:
-            yield row.seq, row.frame()
+    changed = {"account_id": reader.account_id, "seq__gt": after}
+    is_new = {"number__gt": after, "gone_at": None}
+    notifications: Any = Notification.objects.using(using).filter(**changed)
+    notifications = notifications.annotate(step=Case(When(**is_new, then="number"), default="seq"))
+    receipts = BroadcastReceipt.objects.using(using).filter(**changed, seq__lte=upto)
+    told: list[tuple[int, protocol.Frame]] = []
+    for row in notifications.filter(step__lte=upto).order_by("step")[:limit]:
+        if row.step == row.number:
+            told.append((row.step, {**row.frame(), "seq": row.step}))
         else:
-            yield row.seq, protocol.state(row.state, [row.wire_id], seq=row.seq)
+            told.append((row.step, protocol.state(row.state, [row.wire_id], seq=row.step)))
+    for receipt in receipts.order_by("seq")[:limit]:
+        state = protocol.state(receipt.state, [receipt.wire_id], seq=receipt.seq)
+        told.append((receipt.seq, state))
+    return sorted(told, key=itemgetter(0))[:limit]
 
 
 def _changed_broadcasts(
