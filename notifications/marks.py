@@ -227,13 +227,14 @@ def _state_pushes(
 
 
 def _check_mark(mark: Any, allowed: Iterable[str]) -> None:
-    if mark not in allowed:
+    if not isinstance(mark, str) or mark not in allowed:
         raise MarkError(f"as must be one of {', '.join(allowed)}; not {mark!r:.100}")
 
 
 def _parse_wire_ids(ids: Any) -> tuple[list[int], list[int]]:
     if not isinstance(ids, list) or len(ids) > MOST_IDS:
-        raise MarkError(f"ids must be a list of {MOST_IDS} ids at most")
+        given = f"{len(ids)} of them" if isinstance(ids, list) else f"{ids!r:.100}"
+        raise MarkError(f"ids must be a list of {MOST_IDS} ids at most, not {given}")
     keys: dict[str, list[int]] = {"n": [], "b": []}
     for wire_id in ids:
         match = _WIRE_ID.fullmatch(wire_id) if isinstance(wire_id, str) else None
