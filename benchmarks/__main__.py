@@ -1,0 +1,60 @@
+"""`python -m benchmarks [SCENARIO...] [--peers …] [--repeat …]`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.peers import PEERS
+from benchmarks.runner import run
+from benchmarks.scenarios import SCENARIOS
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main() -> int:
+    names = [scenario.name for scenario in SCENARIOS]
+    peers = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("scenario", nargs="*", help=f"all, or some of: {', '.join(names)}")
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=peers,
+        default=peers,
+        metavar="PEER",
+        help=f"some of: {', '.join(peers)}",
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions (default 5)")
+    parser.add_argument(
+        "--sockets", type=int, nargs="+", metavar="N", help="instead of each scenario's own numbers"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=25, help="begin nothing new after so many (default 25)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=RESULTS,
+        metavar="DIRECTORY",
+        help="where latest.json, latest.md and the plots go",
+    )
+    options = parser.parse_args()
+    if unknown := set(options.scenario) - set(names):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    results = run(
+        options.scenario or names,
+        options.peers,
+        repeat=options.repeat,
+        sockets=options.sockets,
+        minutes=options.minutes,
+    )
+    report.write(results, options.output)
+    print(report.as_text(results))
+    return 1 if results["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
