@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models.functions import Now
 
 from .accounts import KEYS_PER_QUERY, account_keys
@@ -25,9 +25,10 @@ def online(accounts: Any) -> set[Any]:
     accounts: an account, a primary key, or an iterable or queryset of them.
     """
     keys = account_keys(accounts)
+    live = Connection.objects.using(router.db_for_write(Connection)).live()
     found: set[Any] = set()
     for start in range(0, len(keys), KEYS_PER_QUERY):
-        rows = Connection.objects.live().filter(account_id__in=keys[start : start + KEYS_PER_QUERY])
+        rows = live.filter(account_id__in=keys[start : start + KEYS_PER_QUERY])
         found.update(rows.values_list("account_id", flat=True).distinct())
     return found
 
@@ -46,6 +47,8 @@ def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
         Connection.objects.bulk_create(connections, ignore_conflicts=True, batch_size=500)
+        # They live: as last seen when they were opened, they would be taken for overdue.
+        Connection.objects.filter(worker=worker.pk).update(last_seen=Now())
 
 
 def record(
@@ -59,14 +62,14 @@ def record(
     arrivals = {connection.account_id for connection in opened}
     departures = {connection.account_id for connection in closed}
     before = online(arrivals | departures)
+    rows = [connection for connection in opened if connection.pk not in ended]
     with transaction.atomic():
-        Connection.objects.bulk_create(
-            [connection for connection in opened if connection.pk not in ended],
-            ignore_conflicts=True,  # a renewal may have written them already
-            batch_size=500,
-        )
+        # A renewal may have written them already.
+        Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         Connection.objects.filter(pk__in=ended).delete()
-        Connection.objects.filter(pk__in=seen).update(last_seen=Now())
+        # New ones as well: they have the time of this host's clock.
+        now_seen = [*seen, *(connection.pk for connection in rows)]
+        Connection.objects.filter(pk__in=now_seen).update(last_seen=Now())
     after = online(arrivals | departures)
     _announce(after - before, before - after)
 
