@@ -62,7 +62,12 @@ class Maintenance:
 
     def run_in_turn(self) -> Report | None:
         """Run a pass unless another process did within the interval."""
-        return self.run() if _take_turn() else None
+        try:
+            is_my_turn = _take_turn()
+        except DatabaseError:
+            self._reap_later()
+            raise
+        return self.run() if is_my_turn else None
 
     def run(self, sweep_all: bool = False) -> Report:
         """
@@ -74,10 +79,13 @@ class Maintenance:
         try:
             report = self._pass(sweep_all)
         except DatabaseError:
-            self._reap_from = time.monotonic() + conf.HEARTBEAT_TIMEOUT
+            self._reap_later()
             raise
-        MaintenanceLease.objects.filter(pk=MaintenanceLease.ONLY).update(passed_at=Now())
+        _record_pass()
         return report
+
+    def _reap_later(self) -> None:
+        self._reap_from = time.monotonic() + conf.HEARTBEAT_TIMEOUT
 
     def _pass(self, sweep_all: bool) -> Report:
         report = Report()
@@ -93,6 +101,7 @@ class Maintenance:
 
     def _sweep(self, using: str, sweep_all: bool) -> int:
         """Delete what deleted accounts left: at a time only from the next BATCH of inboxes."""
+        user_model = get_user_model()
         swept = 0
         while True:
             inboxes = Inbox.objects.using(using).order_by("pk")
@@ -100,9 +109,9 @@ class Maintenance:
                 inboxes = inboxes.filter(pk__gt=self._swept_upto)
             keys = list(inboxes.values_list("pk", flat=True)[:BATCH])
             self._swept_upto = keys[-1] if keys else None
-            known = set(
-                get_user_model()._base_manager.filter(pk__in=keys).values_list("pk", flat=True)
-            )
+            # Not from a replica, which may not have the newest accounts yet.
+            accounts = user_model._base_manager.using(router.db_for_write(user_model))
+            known = set(accounts.filter(pk__in=keys).values_list("pk", flat=True))
             for key in keys:
                 if key not in known:
                     _delete_account_rows(key, using)
@@ -138,12 +147,26 @@ async def run_forever() -> None:
 def _take_turn() -> bool:
     # A little less than the interval, or every second turn would come just too early.
     until = Now() + timedelta(seconds=0.8 * conf.HEARTBEAT_INTERVAL)
-    turn = MaintenanceLease.objects.filter(pk=MaintenanceLease.ONLY, expires_at__lte=Now())
+    turn = _lease().filter(expires_at__lte=Now())
     if turn.update(expires_at=until):
         return True
+    _create_lease()
+    return bool(turn.update(expires_at=until))
+
+
+def _record_pass() -> None:
+    if not _lease().update(passed_at=Now()):
+        _create_lease()
+        _lease().update(passed_at=Now())
+
+
+def _lease() -> models.QuerySet[MaintenanceLease]:
+    return MaintenanceLease.objects.filter(pk=MaintenanceLease.ONLY)
+
+
+def _create_lease() -> None:
     first = MaintenanceLease(pk=MaintenanceLease.ONLY, expires_at=Now())
     MaintenanceLease.objects.bulk_create([first], ignore_conflicts=True)
-    return bool(turn.update(expires_at=until))
 
 
 def _close_overdue() -> int:
