@@ -25,8 +25,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, once: bool, interval: float, **options: Any) -> None:
-        if interval <= 0:
-            raise CommandError(f"--interval must be above 0 seconds, not {interval:g}.")
+        if not 0 < interval < threading.TIMEOUT_MAX:
+            raise CommandError(f"--interval must be a number of seconds, not {interval:g}.")
         maintenance = Maintenance()
         if once:
             self.stdout.write(f"Maintenance: {maintenance.run(sweep_all=True)}.")
