@@ -14,7 +14,13 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError, connection, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+    QueryDict,
+)
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -129,7 +135,8 @@ def mark(request: HttpRequest) -> HttpResponse:
     except ValueError as error:
         return _bad_request(error)
     if from_form:
-        return redirect(_next_url(request))
+        # Not redirect(), which would take a word for the name of a view.
+        return HttpResponseRedirect(_next_url(request))
     return JsonResponse(
         {
             "range": marked.span.as_dict() if marked.span else None,
