@@ -61,7 +61,7 @@ def authenticate(request: HttpRequest) -> Visitor:
     account = _account(session)
     if account is None:
         return Visitor(None)
-    if not account.is_active:
+    if not _is_active(account):
         return Visitor(None, CloseCode.DEACTIVATED)
     return Visitor(Reader.of(account))
 
@@ -72,11 +72,18 @@ def _no_view(request: HttpRequest) -> HttpResponse:
 
 def _read_session(request: HttpRequest) -> dict[str, Any]:
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if not key:
+    # A quoted cookie can hold a NUL, which PostgreSQL does not even look for.
+    if not key or "\x00" in key:
         return {}
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    # Loading an expired session, some engines delete it and create another.
+    vars(store).update(dict.fromkeys(("create", "delete", "save"), _do_nothing))
     session: dict[str, Any] = store.load()
     return session
+
+
+def _do_nothing(*args: Any, **kwargs: Any) -> None:
+    pass
 
 
 def _account(session: dict[str, Any]) -> Any:
@@ -92,10 +99,15 @@ def _account(session: dict[str, Any]) -> Any:
     account = load_backend(backend_path).get_user(key)
     if account is None:
         # Backends hide inactive accounts; those are told another code.
-        account = user_model._default_manager.filter(pk=key, is_active=False).first()
+        hidden = user_model._base_manager.filter(pk=key).first()
+        account = None if _is_active(hidden) else hidden
     if account is None or not _is_current(session, account):
         return None
     return account
+
+
+def _is_active(account: Any) -> bool:
+    return bool(getattr(account, "is_active", True))  # not every user model has the field
 
 
 def _is_current(session: dict[str, Any], account: Any) -> bool:
