@@ -15,7 +15,14 @@ from django.utils import timezone
 from notifications import broadcast, delivery, inbox, marks, notify_accounts
 from notifications.audiences import Reader
 from notifications.inbox import Changes, Cursor, read_changes, read_head, read_heads, read_page
-from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+from notifications.models import (
+    Broadcast,
+    BroadcastHead,
+    BroadcastHeadQuerySet,
+    BroadcastReceipt,
+    Inbox,
+    Notification,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +67,7 @@ def pages(reader: Reader, limit: int, **options: Any) -> list[list[str]]:
     while True:
         page = read_page(reader, before, limit=limit, **options)
         found.append(ids(page.items))
+        assert len(found) < 100, "pages without end"
         before = page.next
         if before is None:
             return found
@@ -494,23 +502,43 @@ def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify:
 
 
 def test_a_change_after_the_head_was_read_hides_nothing_new(
-    alice: User, notify: Notify, monkeypatch: pytest.MonkeyPatch
+    alice: User, notify: Notify, send: Notify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = reader_of(alice)
-    one, two = notify(alice), notify(alice)
+    one, two, news = notify(alice), notify(alice), send()
     can_follow = inbox._can_follow
 
     def while_reading(*args: Any) -> bool:
         monkeypatch.undo()
-        marks.mark(reader, "read", [one])
+        marks.mark(reader, "read", [one, news])
         return can_follow(*args)
 
     monkeypatch.setattr(inbox, "_can_follow", while_reading)
     before = read_changes(reader, start(reader), 100)
     after = read_changes(reader, before.cursor, 100)
 
-    assert (told(before), before.cursor.seq) == ([("hello", one), ("hello", two)], 2)
-    assert told(after) == [("read", [one])]
+    assert told(before) == [("hello", one), ("hello", two), ("news", news)]
+    assert before.cursor.seq == 2  # nothing of what came after, not even the receipt
+    assert told(after) == [("read", [one, news])]
+
+
+def test_a_broadcast_after_the_head_was_read_does_not_count_yet(
+    alice: User, send: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send()
+    current = BroadcastHeadQuerySet.current
+
+    def while_reading(heads: BroadcastHeadQuerySet) -> BroadcastHead:
+        monkeypatch.undo()
+        head = current(heads)
+        send()
+        return head
+
+    monkeypatch.setattr(BroadcastHeadQuerySet, "current", while_reading)
+    head = read_head(reader_of(alice))
+
+    # The client adds one for each that comes after `broadcast_seq`.
+    assert (head.cursor.broadcast_seq, head.counts.unread_broadcasts) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -613,6 +641,11 @@ def test_another_accounts_receipts_tell_nothing(
     reader = reader_of(alice)
 
     assert BroadcastReceipt.objects.count() == 1
-    assert told(read_changes(reader, start(reader), 10)) == [("news", news)]
+    changes = read_changes(reader, start(reader), 10)
+    assert told(changes) == [("news", news)]
+    assert [frame["state"] for frame in (*changes.frames, *read_page(reader).items)] == [
+        "unread",
+        "unread",
+    ]
     assert pages(reader, 10) == pages(reader, 10, unread=True) == [[news]]
     assert pages(reader_of(bob), 10) == [[]]

@@ -415,6 +415,18 @@ def test_undo_touches_only_own_rows(reader: Reader, bob: User, notify: Make, sen
     assert BroadcastReceipt.objects.get().state == "read"
 
 
+def test_numbers_of_others_name_nothing_of_ones_own(
+    reader: Reader, alice: User, bob: User, notify: Make, send: Make, states: Any
+) -> None:
+    news = send()
+    mark(Reader.of(bob), "read", [news])  # his number 1
+    own = notify(alice)  # her number 1
+    mark(reader, "read", [news])
+
+    assert undo(reader, Span("read", 1, 1)).ids == []
+    assert states(own, news) == ["unread", "read"]
+
+
 # --- What is refused
 
 

@@ -1,0 +1,286 @@
+"""Who opens a socket: the session cookie, read and never written, and the page's origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from notifications.authentication import Visitor, authenticate, handshake_request, is_own_origin
+from notifications.protocol import CloseCode
+
+pytestmark = pytest.mark.django_db
+
+ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
+REFUSED = Visitor(None, CloseCode.NOT_LOGGED_IN)
+
+
+def handshake(
+    cookie: str = "", origin: str | None = None, host: str = "testserver", scheme: str = "ws"
+) -> ASGIRequest:
+    headers = {"host": host, "cookie": cookie, "origin": origin}
+    return handshake_request(
+        {
+            "type": "websocket",
+            "scheme": scheme,
+            "path": "/ws/notifications/",
+            "query_string": b"",
+            "headers": [
+                (name.encode(), value.encode("latin-1"))
+                for name, value in headers.items()
+                if value is not None
+            ],
+        }
+    )
+
+
+def visitor(session: str) -> Visitor:
+    return authenticate(handshake(f"sessionid={session}"))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[str]:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if hasattr(store, "_storage_path"):
+        del store._storage_path  # remembered from another test
+    yield request.param
+    if hasattr(store, "_storage_path"):
+        del store._storage_path
+    cache.clear()
+
+
+def log_in(account: User) -> str:
+    browser = Client()
+    browser.force_login(account)
+    return browser.cookies["sessionid"].value
+
+
+def traces(directory: Path) -> Any:
+    """All that a session can leave: rows, cache entries, files with their contents."""
+    files = {path.name: (path.read_text(), path.stat().st_mtime_ns) for path in directory.iterdir()}
+    cached = dict(cache._cache)
+    return sorted(Session.objects.values_list()), cached, files
+
+
+def test_a_session_tells_whose_socket_it_is(alice: User, engine: str, tmp_path: Path) -> None:
+    alice.groups.add(group := Group.objects.create(name="Customers"))
+    session = log_in(alice)
+    before = traces(tmp_path)
+
+    found = visitor(session)
+
+    assert found.reader
+    assert found.reader.account_id == alice.pk
+    assert found.reader.audiences == {"everyone", f"group:{group.pk}"}
+    assert traces(tmp_path) == before
+
+
+def test_an_expired_session_is_refused_and_left_as_it_is(
+    alice: User, engine: str, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = log_in(alice)
+    before = traces(tmp_path)
+    later = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE + 1)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+    monkeypatch.setattr("time.time", lambda: later.timestamp())
+
+    assert visitor(session) == REFUSED
+
+    # Not compared in the cache, which drops by itself what has expired.
+    rows, _, files = traces(tmp_path)
+    assert (rows, files) == (before[0], before[2])
+
+
+@pytest.mark.parametrize(
+    "session",
+    ["", "x", "0123456789abcdefghijklmnopqrstuv", "../../etc/passwd", "a" * 5000, "ä" * 20]
+    + ['"abcdefgh\\000ijklmnop"', '"abcdefgh\\012ijklmnop"', "a:b:c", "=;,"],
+    ids=lambda value: value[:20],
+)
+def test_a_made_up_session_is_refused_and_leaves_nothing(
+    engine: str, tmp_path: Path, session: str
+) -> None:
+    before = traces(tmp_path)
+
+    assert visitor(session) == REFUSED
+    assert traces(tmp_path) == before
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+def test_a_damaged_session_is_refused_and_left_as_it_is(
+    alice: User, engine: str, tmp_path: Path
+) -> None:
+    session = log_in(alice)
+    cache.clear()
+    Session.objects.update(session_data="damaged")
+    for path in tmp_path.iterdir():
+        path.write_text("damaged")
+    before = traces(tmp_path)
+
+    assert visitor(session[:-1] + "x" if engine == "signed_cookies" else session) == REFUSED
+    rows, _, files = traces(tmp_path)
+    assert (rows, files) == (before[0], before[2])
+
+
+def test_a_session_of_an_anonymous_visitor_is_refused(engine: str) -> None:
+    store = import_module(f"django.contrib.sessions.backends.{engine}").SessionStore()
+    store["basket"] = [1, 2]
+    store.save()
+
+    assert visitor(store.session_key) == REFUSED
+
+
+def test_without_cookies_there_is_nobody() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert authenticate(handshake()) == REFUSED
+        assert authenticate(handshake("other=1; csrftoken=x")) == REFUSED
+    assert not len(queries)
+
+
+def test_it_only_reads(alice: User) -> None:
+    session = log_in(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        visitor(session)
+
+    # The session, the account, its groups.
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT"] * 3
+
+
+# --- Accounts
+
+
+def test_a_deactivated_account_is_told_so(alice: User) -> None:
+    session = log_in(alice)
+    User.objects.update(is_active=False)
+
+    assert visitor(session) == Visitor(None, CloseCode.DEACTIVATED)
+
+
+def test_a_deactivated_account_with_another_password_is_only_told_to_log_in(alice: User) -> None:
+    session = log_in(alice)
+    alice.is_active = False
+    alice.set_password("another")
+    alice.save()
+
+    assert visitor(session) == REFUSED
+
+
+def test_a_deleted_account_is_told_to_log_in(alice: User) -> None:
+    session = log_in(alice)
+    alice.delete()
+
+    assert visitor(session) == REFUSED
+
+
+def test_an_account_that_its_backend_hides_is_told_to_log_in(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = log_in(alice)
+    monkeypatch.setattr("django.contrib.auth.backends.ModelBackend.get_user", lambda self, pk: None)
+
+    assert visitor(session) == REFUSED
+
+
+def test_a_password_change_ends_older_sessions(alice: User) -> None:
+    old = log_in(alice)
+    alice.set_password("another")
+    alice.save()
+
+    assert visitor(old) == REFUSED
+    assert visitor(log_in(alice)).reader
+
+
+def test_a_rotated_secret_key_ends_no_session(alice: User, settings: Any) -> None:
+    session = log_in(alice)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another" * 10
+    assert visitor(session).reader
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert visitor(session) == REFUSED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.pop(SESSION_KEY),
+        lambda session: session.update({SESSION_KEY: "nobody"}),
+        lambda session: session.update({SESSION_KEY: "999999"}),
+        lambda session: session.pop(BACKEND_SESSION_KEY),
+        lambda session: session.update({BACKEND_SESSION_KEY: "elsewhere.Backend"}),
+        lambda session: session.pop("_auth_user_hash"),
+        lambda session: session.update({"_auth_user_hash": None}),
+        lambda session: session.update({"_auth_user_hash": "ä"}),
+    ],
+)
+def test_a_session_that_names_nobody_is_refused(alice: User, change: Callable[..., Any]) -> None:
+    browser = Client()
+    browser.force_login(alice)
+    session = browser.session
+    change(session)
+    session.save()
+
+    assert visitor(session.session_key) == REFUSED
+
+
+# --- Origins
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme"),
+    [
+        ("http://testserver", "testserver", "ws"),
+        ("https://testserver", "testserver", "wss"),
+        ("http://testserver:8000", "testserver:8000", "ws"),
+        ("https://www.example.com", "testserver", "ws"),
+        ("https://shop.example.org", "testserver", "ws"),
+    ],
+)
+def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, scheme: str) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://www.example.com", "https://*.example.org"]
+
+    assert is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme"),
+    [
+        (None, "testserver", "ws"),
+        ("", "testserver", "ws"),
+        ("null", "testserver", "ws"),
+        ("testserver", "testserver", "ws"),
+        ("http://evil.example", "testserver", "ws"),
+        ("http://testserver.evil.example", "testserver", "ws"),
+        ("http://eviltestserver", "testserver", "ws"),
+        ("https://testserver", "testserver", "ws"),
+        ("http://testserver", "testserver", "wss"),
+        ("http://testserver:8000", "testserver", "ws"),
+        ("http://testserver", "testserver:8000", "ws"),
+        ("http://testserver/", "testserver", "ws"),
+        ("http://user@testserver", "testserver", "ws"),
+        ("http://[::1", "testserver", "ws"),
+        ("file://", "testserver", "ws"),
+        ("\x00", "testserver", "ws"),
+        # A host that is not the site's: the page that names it is not the site's either.
+        ("http://evil.example", "evil.example", "ws"),
+        ("http://", "", "ws"),
+    ],
+)
+def test_any_other_page_may_not(origin: str | None, host: str, scheme: str) -> None:
+    assert not is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
