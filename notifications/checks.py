@@ -1,18 +1,21 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003 settings, E004–W007 channel layer, W008 database.
+E001–E003 and E009 settings, E004–W007 channel layer, W008 database.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import router
+from django.db.models import DateTimeField
 
 from .conf import conf
 
@@ -44,12 +47,23 @@ def check_settings(
                 id="notifications.E002",
             )
         )
-    if conf.MAINTENANCE not in {"server", "external"}:
+    if conf.MAINTENANCE not in ("server", "external"):
         messages.append(
             Error(
                 f"NOTIFICATIONS_MAINTENANCE must be “server” or “external”, "
                 f"not {conf.MAINTENANCE!r}.",
                 id="notifications.E003",
+            )
+        )
+    # The default may be missing: such a site shows older broadcasts to new accounts.
+    if hasattr(settings, "NOTIFICATIONS_ACCOUNT_CREATED_FIELD") and not _is_time_of_account(
+        conf.ACCOUNT_CREATED_FIELD
+    ):
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_ACCOUNT_CREATED_FIELD must be the name of a DateTimeField of the "
+                f"accounts, not {conf.ACCOUNT_CREATED_FIELD!r}.",
+                id="notifications.E009",
             )
         )
     return messages
@@ -84,7 +98,8 @@ def check_channel_layer(
                 id="notifications.W006",
             )
         ]
-    hosts = config.get("hosts", []) if backend == REDIS_PUBSUB else []
+    # Without hosts it is one on this machine, with redis-py's own time-out.
+    hosts = (config.get("hosts") or [{}]) if backend == REDIS_PUBSUB else []
     if any(not isinstance(host, dict) or host.get("socket_timeout", 5) for host in hosts):
         return [
             Warning(
@@ -118,5 +133,10 @@ def check_database(
     ]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_time_of_account(name: object) -> bool:
+    fields = get_user_model()._meta.get_fields()
+    return any(field.name == name and isinstance(field, DateTimeField) for field in fields)
