@@ -1,0 +1,201 @@
+"""What is set wrong is said at start, with what is allowed."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as site
+from django.core import checks
+from django.core.checks import CheckMessage, run_checks
+
+from notifications import checks as own
+
+SOURCE = Path(own.__file__).read_text()
+REDIS = {"address": "redis://localhost:6379", "socket_timeout": None}
+
+
+def found() -> list[CheckMessage]:
+    return [message for message in run_checks() if message.id.startswith("notifications.")]
+
+
+def found_ids() -> list[str]:
+    return [message.id for message in found()]
+
+
+def test_every_check_is_registered() -> None:
+    defined = {
+        value
+        for name, value in vars(own).items()
+        if name.startswith("check_") and value.__module__ == own.__name__
+    }
+
+    assert len(defined) == 3
+    assert defined <= checks.registry.registry.registered_checks
+
+
+def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None:
+    ids = re.findall(r'id="notifications\.([EW]\d{3})"', SOURCE)
+
+    assert SOURCE.count("id=") == len(ids) == len(set(ids))
+    # Numbers are never used twice, whatever the letter.
+    assert sorted(name[1:] for name in ids) == [f"{n:03}" for n in range(1, len(ids) + 1)]
+    assert own.__doc__
+    assert own.__doc__.strip().endswith(
+        "E001–E003 and E009 settings, E004–W007 channel layer, W008 database."
+    )
+
+
+def test_an_id_names_an_error_or_a_warning_as_its_letter_says() -> None:
+    for kind, letter in re.findall(
+        r'(Error|Warning)\((?:(?!id=).)*?id="notifications\.([EW])', SOURCE, re.S
+    ):
+        assert kind[0] == letter
+
+
+def test_the_demo_site_is_set_right() -> None:
+    assert found() == []
+
+
+# --- Settings
+
+
+@pytest.mark.parametrize("value", [0, -1, "9", None, True, math.nan, math.inf])
+def test_an_interval_must_be_a_number_of_seconds(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = value
+
+    (message,) = found()
+    assert message.id == "notifications.E001"
+    assert message.msg.startswith("NOTIFICATIONS_HEARTBEAT_INTERVAL must be a number of seconds")
+    assert message.msg.endswith(f"not {value!r}.")
+
+
+@pytest.mark.parametrize("value", [17.9, 0, -20, "20", None, True, math.nan, math.inf])
+def test_a_timeout_must_let_two_heartbeats_pass(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = value
+
+    (message,) = found()
+    assert message.id == "notifications.E002"
+    assert message.msg.endswith(f"not {value!r}.")
+    assert message.hint == "Set it to 18 or more."
+
+
+@pytest.mark.parametrize("timeout", [18, 18.5, 1000])
+def test_two_heartbeats_are_enough(settings: Any, timeout: float) -> None:
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = timeout
+
+    assert found() == []
+
+
+def test_the_defaults_are_the_seeds_numbers_and_right(settings: Any) -> None:
+    for name in dir(site):
+        if name.startswith("NOTIFICATIONS_"):
+            delattr(settings, name)
+
+    assert (own.conf.HEARTBEAT_INTERVAL, own.conf.HEARTBEAT_TIMEOUT) == (9, 20)
+    assert (own.conf.MAINTENANCE, own.conf.ACCOUNT_CREATED_FIELD) == ("server", "date_joined")
+    assert own.conf.lease.total_seconds() == 20
+    assert found() == []
+
+
+@pytest.mark.parametrize("value", ["Server", "", None, True, ["server"]])
+def test_maintenance_runs_in_the_servers_or_outside(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_MAINTENANCE = value
+
+    (message,) = found()
+    assert message.id == "notifications.E003"
+    assert message.msg.endswith(f"must be “server” or “external”, not {value!r}.")
+
+
+@pytest.mark.parametrize("value", ["date_joind", "username", "groups", "", None, ["last_login"]])
+def test_the_time_of_an_accounts_creation_must_be_one(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = value
+
+    (message,) = found()
+    assert message.id == "notifications.E009"
+    assert "a DateTimeField of the accounts" in message.msg
+    assert message.msg.endswith(f"not {value!r}.")
+    settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "last_login"
+    assert found() == []
+
+
+# --- Channel layer
+
+
+@pytest.mark.parametrize("layers", [{}, {"other": {"BACKEND": own.IN_MEMORY}}, {"default": {}}])
+def test_without_a_channel_layer_nothing_could_be_pushed(settings: Any, layers: Any) -> None:
+    settings.CHANNEL_LAYERS = layers
+
+    (message,) = found()
+    assert message.id == "notifications.E004"
+    assert own.IN_MEMORY in message.hint and own.REDIS_PUBSUB in message.hint
+
+
+def test_without_the_setting_there_is_no_channel_layer(settings: Any) -> None:
+    del settings.CHANNEL_LAYERS
+
+    assert found_ids() == ["notifications.E004"]
+
+
+@pytest.mark.parametrize(
+    ("config", "ids"),
+    [
+        ({}, ["notifications.W005"]),
+        ({"capacity": 99_999}, ["notifications.W005"]),
+        ({"capacity": 100_000}, []),
+    ],
+)
+def test_the_in_memory_layer_needs_room(settings: Any, config: Any, ids: list[str]) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": own.IN_MEMORY, "CONFIG": config}}
+
+    assert found_ids() == ids
+
+
+@pytest.mark.parametrize(
+    ("backend", "config", "ids"),
+    [
+        (own.REDIS_CORE, {"hosts": [REDIS]}, ["notifications.W006"]),
+        (own.REDIS_PUBSUB, {"hosts": [REDIS]}, []),
+        (own.REDIS_PUBSUB, {"hosts": [REDIS, REDIS]}, []),
+        (own.REDIS_PUBSUB, {"hosts": ["redis://localhost:6379"]}, ["notifications.W007"]),
+        (own.REDIS_PUBSUB, {"hosts": [("localhost", 6379)]}, ["notifications.W007"]),
+        (own.REDIS_PUBSUB, {"hosts": [REDIS, {"address": "x"}]}, ["notifications.W007"]),
+        (own.REDIS_PUBSUB, {"hosts": [{**REDIS, "socket_timeout": 5}]}, ["notifications.W007"]),
+        (own.REDIS_PUBSUB, {}, ["notifications.W007"]),
+        ("elsewhere.Layer", {"hosts": ["x"]}, []),
+    ],
+)
+def test_a_redis_layer_must_not_end_idle_subscriptions(
+    settings: Any, backend: str, config: Any, ids: list[str]
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+
+    assert found_ids() == ids
+
+
+# --- Database
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "ids"),
+    [
+        ("sqlite3", {"transaction_mode": "IMMEDIATE", "timeout": 20}, []),
+        ("sqlite3", {}, ["notifications.W008"]),
+        ("sqlite3", {"timeout": 20}, ["notifications.W008"]),
+        ("sqlite3", {"transaction_mode": "IMMEDIATE"}, ["notifications.W008"]),
+        ("sqlite3", {"transaction_mode": "DEFERRED", "timeout": 20}, ["notifications.W008"]),
+        ("postgresql", {}, []),
+    ],
+)
+def test_sqlite_must_let_writers_wait(
+    monkeypatch: pytest.MonkeyPatch, engine: str, options: Any, ids: list[str]
+) -> None:
+    database = {"ENGINE": f"django.db.backends.{engine}", "OPTIONS": options}
+    monkeypatch.setitem(site.DATABASES, "default", database)
+
+    assert [message.id for message in own.check_database()] == ids
