@@ -14,7 +14,6 @@ from django.http import QueryDict
 from . import protocol
 from .authentication import Visitor, authenticate, handshake_request, is_own_origin
 from .hub import get_hub
-from .models import Connection
 from .protocol import ClientError, CloseCode
 from .sockets import Socket, parse_start
 from .transports import Send, open_transport
@@ -69,13 +68,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.socket = Socket(
             visitor.reader,
             open_transport(cast(Send, self.base_send)),
-            Connection(
-                worker_id=self.hub.worker_id,
-                account_id=visitor.reader.account_id,
-                user_agent=request.headers.get("User-Agent", "")[:200],
-                address=request.META.get("REMOTE_ADDR"),
-            ),
             parse_start(QueryDict(self.scope["query_string"])),
+            user_agent=request.headers.get("User-Agent", "")[:200],
+            address=request.META.get("REMOTE_ADDR"),
         )
         await self.hub.join(self.socket)
 

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
+from uuid import UUID
 
 from django.db import DatabaseError
 
@@ -28,19 +29,19 @@ class Enrolment:
     def __init__(self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]) -> None:
         self._database = database
         self._sockets = sockets
-        self.worker = Worker(host=platform.node(), pid=os.getpid())
-        self._opened: list[Connection] = []
-        self._closed: list[Connection] = []
+        self._worker = Worker(host=platform.node(), pid=os.getpid())
+        self._opened: list[Socket] = []
+        self._closed: list[Socket] = []
         self._renew_at = 0.0  # monotonic seconds, as the next
         self._seen_from = time.monotonic()
         self._changed = asyncio.Event()
 
     def opened(self, socket: Socket) -> None:
-        self._opened.append(socket.connection)
+        self._opened.append(socket)
         self._changed.set()
 
     def closed(self, socket: Socket) -> None:
-        self._closed.append(socket.connection)
+        self._closed.append(socket)
         self._changed.set()
 
     async def step(self) -> None:
@@ -56,7 +57,7 @@ class Enrolment:
     async def end(self) -> None:
         """Take this worker and its connections out of the registry."""
         try:
-            await self._database.run(registry.retire, self.worker)
+            await self._database.run(registry.retire, self._worker)
         except DatabaseError as error:
             logger.warning("Left in the registry until the lease ends: %s", type(error).__name__)
 
@@ -67,15 +68,18 @@ class Enrolment:
         now = time.monotonic()
         seen = []
         if now >= self._seen_from + SEEN_EVERY:
-            seen = [s.connection.pk for s in self._sockets() if s.heard_at > self._seen_from]
+            seen = [socket.id for socket in self._sockets() if socket.heard_at > self._seen_from]
             self._seen_from = now
         try:
             if now >= self._renew_at:
-                live = [socket.connection for socket in self._sockets()]
-                await self._database.run(registry.renew_lease, self.worker, live)
+                sockets = list(self._sockets())
+                rows = map(self._row, sockets)
+                await self._database.run(registry.renew_lease, self._worker, rows)
                 self._renew_at = now + conf.HEARTBEAT_INTERVAL
             if opened or closed or seen:
-                await self._database.run(registry.record, opened, closed, seen)
+                new = [self._row(socket) for socket in opened]
+                gone = [self._row(socket) for socket in closed]
+                await self._database.run(registry.record, new, gone, seen)
         except Exception:
             # Perhaps this worker was reaped: the next renewal writes it again, and this later.
             self._opened = opened + self._opened
@@ -83,3 +87,13 @@ class Enrolment:
             self._renew_at = 0.0
             self._changed.set()
             raise
+
+    def _row(self, socket: Socket) -> Connection:
+        return Connection(
+            id=UUID(socket.id),
+            worker=self._worker,
+            account_id=socket.reader.account_id,
+            opened_at=socket.opened_at,
+            user_agent=socket.user_agent,
+            address=socket.address,
+        )

@@ -82,11 +82,6 @@ class Hub:
             self._tasks.append(asyncio.create_task(maintenance.run_forever()))
         self._opened = asyncio.create_task(self._subscriptions.open())
 
-    @property
-    def worker_id(self) -> Any:
-        """This process in the registry, for the rows of its connections."""
-        return self._enrolment.worker.pk
-
     # --- Sockets come and go
 
     async def join(self, socket: Socket) -> None:

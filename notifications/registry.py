@@ -33,12 +33,13 @@ def online(accounts: Any) -> set[Any]:
     return found
 
 
-def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
+def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
     """
     Let the worker and its connections count for another lease.
 
     Writes them all again when the worker's row is not there: it is new, or
-    was reaped while the process or the database stood still.
+    was reaped while the process or the database stood still. Only then are
+    the connections iterated.
     """
     lease_until = Now() + conf.lease
     if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
@@ -46,7 +47,7 @@ def renew_lease(worker: Worker, connections: Sequence[Connection]) -> None:
     with transaction.atomic():
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
-        Connection.objects.bulk_create(connections, ignore_conflicts=True, batch_size=500)
+        Connection.objects.bulk_create(list(connections), ignore_conflicts=True, batch_size=500)
         # They live: as last seen when they were opened, they would be taken for overdue.
         Connection.objects.filter(worker=worker.pk).update(last_seen=Now())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+import uuid
 from typing import Any
+
+from django.utils import timezone
 
 from . import protocol
 from .audiences import Reader
 from .conf import conf
 from .inbox import Changes, Cursor
-from .models import Connection
 from .protocol import CloseCode
 from .transports import Message, Transport
 
@@ -28,17 +31,19 @@ class Socket:
         "_start",
         "_transport",
         "account",
+        "address",
         "behind",
         "broadcast_seq",
-        "connection",
         "epoch",
         "heard_at",
         "id",
+        "opened_at",
         "pinged",
         "reader",
         "seq",
         "unread",
         "unread_broadcasts",
+        "user_agent",
         "write",
     )
 
@@ -46,14 +51,18 @@ class Socket:
         self,
         reader: Reader,
         transport: Transport,
-        connection: Connection,
         start: Cursor | None,
+        user_agent: str = "",
+        address: str | None = None,
     ) -> None:
         """`start` is the cursor that the client gave; None starts at the head."""
-        self.id = str(connection.pk)
+        self.id = str(uuid.uuid4())
         self.account = str(reader.account_id)
         self.reader = reader
-        self.connection = connection
+        # For the registry. There are few kinds of browsers, and many sockets.
+        self.user_agent = sys.intern(user_agent)
+        self.address = address
+        self.opened_at = timezone.now()
         self.heard_at = time.monotonic()
         self.pinged = False
         self.behind = True
