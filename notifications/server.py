@@ -17,7 +17,7 @@ from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from twisted.internet import defer, reactor
 
 CLOSING: Final = 2.0  # seconds for the closing handshakes
-MAX_MESSAGE: Final = 64 * 1024  # bytes that a client may send at once, before the 4 KiB rule
+MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types

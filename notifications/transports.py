@@ -22,6 +22,8 @@ from .conf import conf
 logger = logging.getLogger(__name__)
 
 HIGH_WATER: Final = 64 * 1024  # bytes unsent, above which nothing more is written
+# By ASGI everything waits for a turn of the event loop, also for a peer that reads.
+ASGI_HIGH_WATER: Final = 1024 * 1024  # characters
 
 # Servers whose insides are used here, by the versions that the tests ran with.
 TESTED: Final = {"daphne": ("4.2",), "twisted": ("26",), "uvicorn": ("0.54",)}
@@ -52,7 +54,7 @@ class Transport(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether the peer reads so slowly that HIGH_WATER bytes wait to be sent."""
+        """Whether the peer reads so slowly that too much waits to be sent."""
 
     def write(self, message: Message) -> bool:
         """
@@ -89,7 +91,7 @@ class _AsgiTransport:
 
     @property
     def is_full(self) -> bool:
-        return self._unsent > HIGH_WATER
+        return self._unsent > ASGI_HIGH_WATER
 
     def write(self, message: Message) -> bool:
         if self.is_full:

@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -226,15 +227,22 @@ class SiteServer(Service):
         port: int,
         env: Mapping[str, str],
         server: ServerName,
+        tls: tuple[str, str] | None = None,
     ) -> None:
+        """`tls` has the paths of a key and of its certificate."""
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self.ws_url = f"ws://127.0.0.1:{port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        self.ws_url = self.url.replace("http", "ws", 1)
         options = {
             "daphne": f"notifications.server -b 127.0.0.1 -p {port}",
             "plain daphne": f"daphne -b 127.0.0.1 -p {port}",
             "uvicorn": f"uvicorn --host 127.0.0.1 --port {port}",
         }[server]
+        if tls and server == "uvicorn":
+            options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
+        elif tls:
+            endpoint = "ssl:{}:privateKey={}:certKey={}:interface=127.0.0.1"
+            options = "notifications.server -e " + endpoint.format(port, *tls)
         super().__init__(
             [sys.executable, "-m", *options.split(), "notify_site.asgi:application"],
             directory,
@@ -245,7 +253,15 @@ class SiteServer(Service):
         return bool(self.get_json("/healthz"))
 
     def get_json(self, path: str) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection: http.client.HTTPConnection
+        if self.url.startswith("https"):
+            # Its certificate is checked by the tests' clients.
+            trusting = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=5, context=trusting
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", path)
             return json.load(connection.getresponse())
@@ -289,9 +305,12 @@ def postgres_server() -> AbstractContextManager[PostgresServer]:
 
 
 def site_server(
-    port: int, env: Mapping[str, str], server: ServerName = "daphne"
+    port: int,
+    env: Mapping[str, str],
+    server: ServerName = "daphne",
+    tls: tuple[str, str] | None = None,
 ) -> AbstractContextManager[SiteServer]:
-    return _running(lambda directory: SiteServer(directory, port, env, server))
+    return _running(lambda directory: SiteServer(directory, port, env, server, tls))
 
 
 def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:

@@ -21,27 +21,27 @@ class OpenTab:
     """A plain WebSocket client that says only what it is told to say."""
 
     def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def receive(self, type: str, timeout: float = 5) -> dict[str, Any]:
         """Return the next frame of this type, passing over others; TimeoutError after `timeout`."""
         end = time.monotonic() + timeout
         while True:
             frame: dict[str, Any] = json.loads(
-                self._connection.recv(timeout=max(0.0, end - time.monotonic()))
+                self.connection.recv(timeout=max(0.0, end - time.monotonic()))
             )
             if frame["type"] == type:
                 return frame
 
     def say(self, text: str | bytes) -> None:
-        self._connection.send(text)
+        self.connection.send(text)
 
     def closed_with(self, timeout: float = 5) -> int | None:
         """Wait until the server closes the socket; return the code."""
         end = time.monotonic() + timeout
         try:
             while True:
-                self._connection.recv(timeout=max(0.0, end - time.monotonic()))
+                self.connection.recv(timeout=max(0.0, end - time.monotonic()))
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else None
 
@@ -83,14 +83,17 @@ class Visitor:
             return json.load(answer)
 
     def open_tab(self, site: str, **cursor: Any) -> OpenTab:
+        return OpenTab(self._tabs.enter_context(connect(**self.handshake(site, **cursor))))
+
+    def handshake(self, site: str, **cursor: Any) -> dict[str, Any]:
+        """Return what `websockets.connect` has to be told to open a tab of this visitor."""
         cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
-        connection = connect(
-            f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(cursor)}",
-            origin=site,  # type: ignore[arg-type]
-            additional_headers={"Cookie": cookie},
-            compression=None,
-        )
-        return OpenTab(self._tabs.enter_context(connection))
+        return {
+            "uri": f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(cursor)}",
+            "origin": site,
+            "additional_headers": {"Cookie": cookie},
+            "compression": None,
+        }
 
     def leave(self) -> None:
         """Close all tabs."""
