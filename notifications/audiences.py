@@ -33,7 +33,8 @@ class Reader:
         if getattr(account, "is_staff", False):
             audiences.add(STAFF)
         if groups := getattr(account, "groups", None):
-            audiences.update(f"{_GROUP_PREFIX}{pk}" for pk in groups.values_list("pk", flat=True))
+            # all(), so that groups fetched for many accounts at once are used.
+            audiences.update(f"{_GROUP_PREFIX}{group.pk}" for group in groups.all())
         since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
         return cls(account.pk, frozenset(audiences), since)
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.http import QueryDict
 
 from . import protocol
-from .authentication import Visitor, authenticate, handshake_request, is_own_origin
+from .authentication import Visitor, handshake_request, is_own_origin
 from .hub import get_hub
 from .protocol import ClientError, CloseCode
 from .sockets import Socket, parse_start
@@ -55,7 +55,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         if not is_own_origin(request):
             raise DenyConnection  # HTTP 403: only a page of this site is told more
         try:
-            visitor = await self.hub.database.run(authenticate, request)
+            visitor = await self.hub.authenticate(request)
         except DatabaseError:
             logger.warning("The database is away: a socket was sent back")
             visitor = Visitor(None, CloseCode.OVERLOADED)

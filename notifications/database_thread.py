@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from channels.db import database_sync_to_async
-from django.db import connections
+from django.db import DatabaseError, connections
+
+BATCH: Final = 500  # calls answered by one run
 
 T = TypeVar("T")
 
@@ -26,3 +29,52 @@ class DatabaseThread:
         """Close its connections and end it."""
         await self.run(connections.close_all)
         self._executor.shutdown(wait=False)
+
+
+class Batched:
+    """
+    Answers calls that come at the same time by one run of a function over all of them.
+
+    While one run is in the thread, the next calls gather; nobody waits for
+    company. The function takes a list and returns a list of the same length.
+    """
+
+    def __init__(self, thread: DatabaseThread, function: Callable[[list[Any]], list[Any]]) -> None:
+        self._thread = thread
+        self._function = function
+        self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Any) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[:BATCH]
+                del self._waiting[:BATCH]
+                await self._answer(batch)
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+        try:
+            results = await self._thread.run(self._function, [item for item, _ in batch])
+        except DatabaseError as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        except Exception as error:
+            if len(batch) == 1 and not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            # One that can't be answered must not take the others along.
+            for single in batch if len(batch) > 1 else ():
+                await self._answer([single])
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

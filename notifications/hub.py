@@ -23,8 +23,9 @@ from django.db import DatabaseError, router
 
 from . import delivery, inbox, layer, maintenance, protocol
 from .audiences import Reader
+from .authentication import authenticate
 from .conf import conf
-from .database_thread import DatabaseThread
+from .database_thread import Batched, DatabaseThread
 from .enrolment import Enrolment
 from .inbox import Changes, Cursor
 from .models import Notification
@@ -64,6 +65,7 @@ async def stop_hub() -> None:
 class Hub:
     def __init__(self) -> None:
         self.database = DatabaseThread("notifications-hub")
+        self.authenticate = Batched(self.database, authenticate)
         self._sockets: dict[str, Socket] = {}  # by connection id
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first

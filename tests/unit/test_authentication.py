@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
@@ -21,6 +22,7 @@ from django.utils import timezone
 
 from notifications.authentication import Visitor, authenticate, handshake_request, is_own_origin
 from notifications.protocol import CloseCode
+from notifications.testing import log_in
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +50,8 @@ def handshake(
 
 
 def visitor(session: str) -> Visitor:
-    return authenticate(handshake(f"sessionid={session}"))
+    [visitor] = authenticate([handshake(f"sessionid={session}")])
+    return visitor
 
 
 @pytest.fixture(params=ENGINES)
@@ -147,8 +150,8 @@ def test_a_session_of_an_anonymous_visitor_is_refused(engine: str) -> None:
 
 def test_without_cookies_there_is_nobody() -> None:
     with CaptureQueriesContext(connection) as queries:
-        assert authenticate(handshake()) == REFUSED
-        assert authenticate(handshake("other=1; csrftoken=x")) == REFUSED
+        assert authenticate([handshake()]) == [REFUSED]
+        assert authenticate([handshake("other=1; csrftoken=x")]) == [REFUSED]
     assert not len(queries)
 
 
@@ -188,13 +191,34 @@ def test_a_deleted_account_is_told_to_log_in(alice: User) -> None:
     assert visitor(session) == REFUSED
 
 
-def test_an_account_that_its_backend_hides_is_told_to_log_in(
-    alice: User, monkeypatch: pytest.MonkeyPatch
+class BackendThatBans(ModelBackend):
+    banned: ClassVar[set[str]] = set()
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return user.username not in self.banned
+
+
+class BackendThatFindsNobody(ModelBackend):
+    def get_user(self, user_id: Any) -> None:
+        return None
+
+
+def test_an_account_that_its_backend_bans_is_told_to_log_in(
+    alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatBans"]
     session = log_in(alice)
-    monkeypatch.setattr("django.contrib.auth.backends.ModelBackend.get_user", lambda self, pk: None)
+    assert visitor(session).reader is not None
+
+    monkeypatch.setattr(BackendThatBans, "banned", {"alice"})
 
     assert visitor(session) == REFUSED
+
+
+def test_an_account_that_its_backend_hides_is_told_to_log_in(alice: User, settings: Any) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatFindsNobody"]
+
+    assert visitor(log_in(alice)) == REFUSED
 
 
 def test_a_password_change_ends_older_sessions(alice: User) -> None:
@@ -284,3 +308,17 @@ def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, s
 )
 def test_any_other_page_may_not(origin: str | None, host: str, scheme: str) -> None:
     assert not is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
+
+
+def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_max_num_queries):
+    for account in (alice, bob):
+        account.groups.add(Group.objects.create(name=f"Friends of {account}"))
+    requests = [handshake(f"sessionid={log_in(account)}") for account in (alice, bob) * 20]
+    requests += [handshake(), handshake("sessionid=forged")]
+
+    with django_assert_max_num_queries(3):
+        visitors = authenticate(requests)
+
+    readers = [visitor.reader and visitor.reader.account_id for visitor in visitors]
+    assert readers == [alice.pk, bob.pk] * 20 + [None, None]
+    assert all(len(visitor.reader.audiences) == 2 for visitor in visitors[:40])
