@@ -24,9 +24,7 @@ def main() -> None:
         manage("migrate", "-v", "0", env=env)
         manage("demo_data", env=env)
         with site_server(free_port(), env) as site, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium_executable(), args=FLAGS
-            )
+            browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
             photograph(browser, site.url, env)
 
 
