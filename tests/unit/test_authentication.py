@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from notifications.authentication import Visitor, authenticate, handshake_request, is_own_origin
 from notifications.protocol import CloseCode
-from notifications.testing import log_in
 
 pytestmark = pytest.mark.django_db
 
