@@ -70,9 +70,13 @@ def group_id(key: str) -> int | None:
 
 def accounts_in(key: str) -> QuerySet[Any]:
     """Return the active accounts of an audience key."""
-    accounts = get_user_model()._default_manager.filter(is_active=True)
+    user_model = get_user_model()
+    fields = {field.name for field in user_model._meta.get_fields()}
+    conditions: dict[str, Any] = {"is_active": True} if "is_active" in fields else {}
     if key == STAFF:
-        return accounts.filter(is_staff=True)
-    if (group := group_id(key)) is not None:
-        return accounts.filter(groups=group)
-    return accounts
+        conditions["is_staff"] = True
+    elif (group := group_id(key)) is not None:
+        conditions["groups"] = group
+    if not conditions.keys() <= fields:  # such accounts have no staff, or no groups
+        return user_model._default_manager.none()
+    return user_model._default_manager.filter(**conditions)
