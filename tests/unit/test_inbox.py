@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, delivery, inbox, marks, notify_accounts
+from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts
 from notifications.audiences import Reader
 from notifications.inbox import Changes, Cursor, read_changes, read_head, read_heads, read_page
 from notifications.models import (
@@ -244,6 +244,36 @@ def test_a_broadcast_is_in_the_inboxes_of_its_audience(
     assert pages(reader_of(alice), 10) == [[customers, everyone]]
     assert pages(reader_of(bob), 10) == [[others, customers, everyone]]
     assert pages(reader_of(operator), 10) == [[staff, everyone]]
+
+
+def test_an_audience_is_its_active_accounts(alice: User, bob: User, operator: User) -> None:
+    group = Group.objects.create(name="Customers")
+    group.user_set.add(alice, bob)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+
+    found = {
+        key: sorted(account.username for account in audiences.accounts_in(key))
+        for key in ("everyone", "staff", f"group:{group.pk}", "group:999")
+    }
+
+    assert found == {
+        "everyone": ["alice", "operator"],
+        "staff": ["operator"],
+        f"group:{group.pk}": ["alice"],
+        "group:999": [],
+    }
+
+
+def test_accounts_of_another_kind_may_have_no_staff_and_no_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As an account, a Group has none of the fields: is_active, is_staff, groups.
+    monkeypatch.setattr(audiences, "get_user_model", lambda: Group)
+    group = Group.objects.create(name="Not an account, but as good")
+
+    assert list(audiences.accounts_in("everyone")) == [group]
+    assert list(audiences.accounts_in("staff")) == []
+    assert list(audiences.accounts_in(f"group:{group.pk}")) == []
 
 
 def test_an_older_broadcast_is_not_for_a_newer_account(
