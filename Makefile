@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test lint types lock screenshots clean
+.PHONY: run test bench lint types lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -31,6 +31,10 @@ test: .venv/dev
 	@echo "Browser tests"
 	@$(PLAIN) $(PYTEST) tests/browser
 
+# All of it; some of it with `.venv/bin/python -m benchmarks --help`.
+bench: .venv/bench
+	@$(PLAIN) $(PY) -m benchmarks
+
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet
 	@$(PY) -m ruff format --check --quiet
@@ -41,9 +45,10 @@ types: .venv/dev
 # With the oldest supported Python, so that the pins suit every newer one.
 lock: .venv/dev
 	@$(PIP) install pip-tools
-	@echo "Locking requirements.txt and requirements-dev.txt"
+	@echo "Locking requirements.txt, requirements-dev.txt and requirements-bench.txt"
 	@$(LOCK) --extra demo --output-file requirements.txt
 	@$(LOCK) --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(LOCK) --extra demo --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt
 
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile pyproject.toml --quiet \
 	--upgrade --strip-extras --allow-unsafe --no-emit-options
@@ -63,6 +68,11 @@ clean:
 .venv/dev: requirements-dev.txt | $(PY)
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+.venv/bench: requirements-bench.txt | $(PY)
+	@echo "Installing requirements-bench.txt"
+	@$(PIP) install -r requirements-bench.txt
 	@touch $@
 
 $(PY):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(names):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    # Ended by whom it may be, it ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = run(
         options.scenario or names,
         options.peers,

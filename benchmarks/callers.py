@@ -20,6 +20,7 @@ from typing import Any, Final
 
 FRAME_SIZE: Final = 200  # bytes of payload, about
 TYPE: Final = "bench"
+SEED: Final = 1  # of what is left to chance
 
 
 def body(size: int) -> str:
@@ -45,19 +46,18 @@ class Caller:
             "cpu": time.process_time() - cpu,
         }
 
-    def push(self, accounts: list[int], rate: float, seconds: float) -> int:
-        """Tell one account after the other, drawn by chance, at this rate; return how many."""
+    def push(self, accounts: list[int], rate: float, seconds: float) -> float:
+        """Tell one account after the other, drawn by chance; return how many per second it was."""
 
-        async def tell() -> int:
-            made = 0
+        async def tell() -> None:
             for wait, account in _moments(accounts, rate, seconds):
                 if wait > 0:
                     await asyncio.sleep(wait)
                 await self._tell_one(account, 0)
-                made += 1
-            return made
 
-        return asyncio.run(tell())
+        began = time.monotonic()
+        asyncio.run(tell())
+        return how_many(rate, seconds) / (time.monotonic() - began)
 
     def flood(self, account: int, times: int, size: int) -> int:
         """Tell one account again and again, as fast as it goes; return how often it went."""
@@ -104,17 +104,16 @@ class SiteCaller(Caller):
             f"account_{account}", {"type": "notifications.frame", "frame": frame}
         )
 
-    def notify(self, accounts: list[int], rate: float, seconds: float) -> int:
+    def notify(self, accounts: list[int], rate: float, seconds: float) -> float:
         """As `push`, with a row each: committed, numbered, pushed."""
         from notifications import notify_accounts
 
-        made = 0
+        began = time.monotonic()
         for wait, account in _moments(accounts, rate, seconds):
             if wait > 0:
                 time.sleep(wait)
             notify_accounts(account, TYPE, body(24))
-            made += 1
-        return made
+        return how_many(rate, seconds) / (time.monotonic() - began)
 
     def notify_many(self, first: int, count: int) -> dict[str, float]:
         """One call for so many accounts; return what each part took."""
@@ -198,10 +197,22 @@ class HttpCaller(Caller):
             raise
 
 
+def how_many(rate: float, seconds: float) -> int:
+    """How many random moments there are, the same at every call."""
+    return len(_offsets(rate, seconds))
+
+
 def _moments(accounts: list[int], rate: float, seconds: float) -> Iterator[tuple[float, int]]:
-    """Random moments at this rate, and whose turn it is; a late one delays no other."""
-    chance = random.Random(1)
-    began = due = time.monotonic()
-    while due < began + seconds:
-        yield due - time.monotonic(), chance.choice(accounts)
-        due += chance.expovariate(rate)
+    """The time until each random moment, and whose turn it is; a late one delays no other."""
+    chance = random.Random(SEED)
+    began = time.monotonic()
+    for offset in _offsets(rate, seconds):
+        yield began + offset - time.monotonic(), chance.choice(accounts)
+
+
+def _offsets(rate: float, seconds: float) -> list[float]:
+    chance = random.Random(SEED)
+    offsets = [0.0]
+    while (offset := offsets[-1] + chance.expovariate(rate)) < seconds:
+        offsets.append(offset)
+    return offsets

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from benchmarks.callers import how_many
 from benchmarks.load import LoadGenerator
 from benchmarks.measure import Meter, median, memory, percentile
 from benchmarks.peers import Running
@@ -26,7 +27,6 @@ IDLE: Final = 2.0  # seconds at rest, to know what is not due to what is measure
 LONG_IDLE: Final = 8.5  # seconds, nearly a heartbeat interval: with the periodic check
 REST: Final = 1.5  # seconds from the last handshake until memory is looked at
 TARGETED_SECONDS: Final = 3.0
-LATE: Final = 0.7  # seconds that the last message may take
 PATIENCE: Final = 60.0  # seconds for one broadcast of a slow server
 PROBES: Final = 100  # sockets
 PROBE_EVERY: Final = 0.001  # seconds
@@ -263,17 +263,18 @@ def persisted(turn: Turn) -> None:
 
 def _push(turn: Turn, method: str, rate: int, name: str) -> None:
     accounts = list(range(1, turn.size + 1))
+    made = how_many(rate, TARGETED_SECONDS)
     with turn.quiet():
         idle_rate = turn.idle_rate(IDLE / 2)
         turn.load.call("forget")
         meter = turn.meter()
-        turn.load.begin("collect", 10**9, TARGETED_SECONDS + LATE, timed=True)
-        made = turn.running.caller.call(method, accounts, rate, TARGETED_SECONDS)
-        counted = turn.load.finish()
+        turn.load.begin("collect", made, PATIENCE, timed=True)
+        per_second = turn.running.caller.call(method, accounts, rate, TARGETED_SECONDS)
+        counted = turn.load.finish(PATIENCE + 10)
         cpu, passed = meter.read()
     if counted["messages"] != made:
         turn.complain(f"{name}: {counted['messages']} of {made} arrived")
-    turn.record(f"{name}: rate", made / TARGETED_SECONDS)
+    turn.record(f"{name}: rate", per_second)
     turn.record(f"{name}: p50", percentile(counted["latencies"], 0.5) * 1000)
     turn.record(f"{name}: p99", percentile(counted["latencies"], 0.99) * 1000)
     turn.record(f"{name}: CPU", (cpu - idle_rate * passed) / made * 10_000)

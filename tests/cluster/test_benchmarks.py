@@ -1,0 +1,40 @@
+"""A short run of the benchmark: it must count right; how fast anything is, it does not judge."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import report
+from benchmarks.runner import run
+
+
+@pytest.mark.slow
+def test_nothing_is_missing_and_nothing_comes_twice(tmp_path):
+    results = run(
+        ["memory", "heartbeat", "broadcast", "sustained", "targeted", "persisted", "back"],
+        ["daphne", "uvicorn", "plain"],
+        repeat=1,
+        sockets=[60],
+    )
+
+    assert results["problems"] == []
+    by_peer = {
+        peer: {sample["figure"] for sample in results["samples"] if sample["peer"] == peer}
+        for peer in ("daphne", "uvicorn", "plain")
+    }
+    assert by_peer["daphne"] == by_peer["uvicorn"] >= by_peer["plain"]
+    assert {"broadcast CPU", "sustained deliveries", "all back"} <= by_peer["plain"]
+    assert all(sample["value"] == sample["value"] for sample in results["samples"])
+
+    report.write(results, tmp_path)
+    assert json.loads((tmp_path / "latest.json").read_text()) == results
+    assert "Notify Site, Daphne" in (tmp_path / "latest.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_slow_reader_and_many_accounts_keep_nobody_waiting():
+    results = run(["slow", "held"], ["daphne"], repeat=1, sockets=[60])
+
+    assert results["problems"] == []
