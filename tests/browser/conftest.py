@@ -201,8 +201,8 @@ def log_in(
 
 
 @pytest.fixture
-def open_tab(log_in: Callable[..., BrowserContext], site: Site) -> Callable[..., Page]:
-    """Open another tab of an account on the site."""
+def open_tab(site: Site, log_in: Callable[..., BrowserContext]) -> Callable[..., Page]:
+    """Open another tab of an account on the site, which outlives it."""
     contexts: dict[str, BrowserContext] = {}
 
     def open_tab(name: str, path: str = "/") -> Page:

@@ -1,0 +1,75 @@
+"""What an operator does in the admin, and what that does to people's tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from .conftest import Problems, Site
+from .elements import badge, expect_online, items, open_bell, toasts
+
+OpenTab = Callable[..., Page]
+
+
+def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTab) -> None:
+    alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
+    expect_online(alices_tab)
+    expect_online(bobs_tab)
+    admin = open_tab("operator", "/admin/notifications/broadcast/")
+    admin.get_by_role("link", name="Add broadcast").first.click()
+    admin.get_by_label("Body").fill("Back in five minutes")
+    admin.get_by_label("Level").select_option("warning")
+
+    admin.get_by_role("button", name="Preview").click()
+
+    expect(admin.get_by_text("Back in five minutes")).to_be_visible()
+    assert site.shell("print(Broadcast.objects.count())").strip() == "0"
+
+    admin.get_by_role("button", name="Send to 4 accounts").click()
+
+    for page in (alices_tab, bobs_tab):
+        expect(toasts(page)).to_contain_text("Back in five minutes")
+        expect(badge(page)).to_have_text("1")
+    assert site.shell("print(Broadcast.objects.count())").strip() == "1"
+    expect(items(open_bell(open_tab("carol")))).to_contain_text("Back in five minutes")
+
+    open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
+    expect(badge(bobs_tab)).to_be_hidden()
+
+    admin.goto("/admin/notifications/broadcast/")
+    row = admin.get_by_role("row", name="Back in five minutes")
+    expect(row).to_contain_text("1 of 4")  # read
+    expect(row).to_contain_text("3 of 4")  # online: the admin has no bell
+
+
+def test_chosen_accounts_are_notified(open_tab: OpenTab) -> None:
+    alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
+    expect_online(alices_tab)
+    expect_online(bobs_tab)
+    admin = open_tab("operator", "/admin/auth/user/")
+    admin.get_by_role("row", name="alice").get_by_role("checkbox").check()
+    admin.get_by_role("combobox", name="Action").select_option(label="Send a notification…")
+    admin.get_by_role("button", name="Go").or_(admin.get_by_role("button", name="Run")).click()
+    admin.get_by_label("Body").fill("Your parcel is waiting")
+
+    admin.get_by_role("button", name="Send").click()
+
+    expect(toasts(alices_tab)).to_contain_text("Your parcel is waiting")
+    expect(badge(bobs_tab)).to_be_hidden()
+
+
+def test_a_connection_is_disconnected(open_tab: OpenTab, problems: Problems) -> None:
+    problems.expect("WebSocket")
+    alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
+    expect_online(alices_tab)
+    expect_online(bobs_tab)
+    admin = open_tab("operator", "/admin/notifications/connection/")
+    admin.get_by_role("row", name="alice").get_by_role("checkbox").check()
+    admin.get_by_role("combobox", name="Action").select_option(label="Disconnect")
+
+    admin.get_by_role("button", name="Go").or_(admin.get_by_role("button", name="Run")).click()
+
+    alices_bell = alices_tab.locator("notifications-bell")
+    expect(alices_bell).not_to_have_attribute("data-status", "online")
+    expect_online(bobs_tab)
