@@ -266,7 +266,7 @@ def test_another_scope_is_told_to_reload(browser: Client, alice: User, notify: A
 
 
 @pytest.mark.parametrize("name", ["seq", "broadcast_seq", "epoch"])
-@pytest.mark.parametrize("value", ["", "-1", "x", "1.0", str(2**63), "9" * 400, "１"])
+@pytest.mark.parametrize("value", ["", "-1", "x", "1.0", str(2**63), "9" * 5000, "１"])
 def test_a_cursor_is_made_of_numbers(browser: Client, name: str, value: str) -> None:
     query = {"seq": "0", "broadcast_seq": "0", "epoch": "1", name: value}
 
