@@ -22,16 +22,13 @@ def update_rows(rows: Sequence[models.Model], fields: Sequence[str], using: str)
     meta = rows[0]._meta
     assert meta.pk is not None
     columns: list[Any] = [meta.pk, *(meta.get_field(name) for name in fields)]
-    values = json.dumps(
-        [
-            [
-                column.get_db_prep_save(getattr(row, column.attname), connection)
-                for column in columns
-            ]
-            for row in rows
-        ],
-        default=str,
-    )
+
+    def cell(row: models.Model, column: Any) -> Any:
+        value = getattr(row, column.attname)
+        # Most are numbers, and as they are.
+        return value if type(value) is int else column.get_db_prep_save(value, connection)
+
+    values = json.dumps([[cell(row, column) for column in columns] for row in rows], default=str)
     quote: Any = connection.ops.quote_name
     if connection.vendor == "postgresql":
         cells = ", ".join(

@@ -133,7 +133,10 @@ def _numbering(
             row.number = row.seq = inbox.next_seq()
             inbox.unread += 1
             pushes.append(Push(row.account_id, first, row.seq, row.frame(unread=inbox.unread)))
-        update_rows([*replaced, *rows], ["number", "seq", "gone_at", "replaces"], using)
+        update_rows(rows, ["number", "seq"], using)
+        if replaced:
+            changed = [*replaced, *(row for row in rows if row.replaces)]
+            update_rows(changed, ["seq", "gone_at", "replaces"], using)
         update_rows([*inboxes.values()], ["seq", "unread"], using)
         return rows, pushes
 
