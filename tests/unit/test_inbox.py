@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts
 from notifications.audiences import Reader
-from notifications.inbox import Changes, Cursor, read_changes, read_head, read_heads, read_page
+from notifications.inbox import Changes, Cursor, read_changes, read_head, read_page
 from notifications.models import (
     Broadcast,
     BroadcastHead,
@@ -206,7 +206,7 @@ def test_a_page_takes_as_many_queries_however_long_it_is(
         notify(alice)
         marks.mark(reader, "read", [send()])
 
-    assert queries() == short <= 6
+    assert queries() == short < 10
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,8 @@ def test_the_head_tells_where_the_inbox_stands(
     head = read_head(reader)
     assert head.cursor == Cursor(3, 2, 1, reader.scope)
     assert (head.counts.unread, head.counts.unread_broadcasts, head.counts.total) == (1, 1, 2)
-    assert read_heads([alice.pk, bob.pk, 999]) == ({alice.pk: 3, bob.pk: 1}, 2)
+    head = read_head(reader_of(bob))
+    assert (head.cursor.seq, head.cursor.broadcast_seq, head.counts.total) == (1, 2, 2)
 
 
 def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Notify) -> None:
@@ -660,7 +661,7 @@ def test_changes_take_as_many_queries_however_many_they_are(
     for _ in range(10):
         marks.mark(reader, "read", [notify(alice), send()])
 
-    assert queries() == few <= 7
+    assert queries() == few < 10
 
 
 def test_another_accounts_receipts_tell_nothing(
