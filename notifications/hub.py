@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -36,6 +36,7 @@ from .transports import Message
 
 logger = logging.getLogger(__name__)
 
+HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
 ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
 ROUND_SIZE: Final = 32 * 1024  # characters written to it
 REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
@@ -69,7 +70,7 @@ class Hub:
         self._sockets: dict[str, Socket] = {}  # by connection id
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
-        self._behind: set[Socket] = set()
+        self._behind: dict[Socket, None] = {}  # in the order of their turns
         self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
         self._fanning_out: asyncio.Task[None] | None = None
         self._wake_healing = asyncio.Event()
@@ -99,7 +100,7 @@ class Hub:
         siblings.add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
-        self._behind.add(socket)  # as it was made
+        self._behind[socket] = None  # as it was made
         self._enrolment.opened(socket)
         if is_first:
             await self._subscriptions.join(socket.account)
@@ -111,7 +112,7 @@ class Hub:
         if self._sockets.pop(socket.id, None) is None:
             return
         self._by_silence.pop(socket, None)
-        self._behind.discard(socket)
+        self._behind.pop(socket, None)
         self._enrolment.closed(socket)
         siblings = self._accounts[socket.account]
         siblings.discard(socket)
@@ -247,7 +248,7 @@ class Hub:
     def _fall_behind(self, socket: Socket) -> None:
         if socket.id in self._sockets:
             socket.behind = True
-            self._behind.add(socket)
+            self._behind[socket] = None
             asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
 
     async def _heal(self) -> None:
@@ -255,7 +256,9 @@ class Hub:
         await self._wake_healing.wait()
         self._wake_healing.clear()
         sockets = [socket for socket in self._behind if not socket.is_full]
-        if len(sockets) < len(self._behind):
+        is_draining = len(sockets) < len(self._behind)
+        del sockets[HEALED_AT_A_TIME:]
+        if is_draining:
             asyncio.get_running_loop().call_later(DRAINING, self._wake_healing.set)
         if not sockets:
             return
@@ -269,6 +272,9 @@ class Hub:
             raise
         for socket, changes in zip(sockets, readings, strict=True):
             if socket in self._behind:
+                # To the end, so that those that lack much let the others go first.
+                del self._behind[socket]
+                self._behind[socket] = None
                 self._catch_up(socket, changes)
         if any(not socket.is_full for socket in self._behind):
             self._wake_healing.set()
@@ -290,7 +296,7 @@ class Hub:
                 return
         socket.follow(changes.cursor)
         if changes.complete and not socket.has_missed():
-            self._behind.discard(socket)
+            del self._behind[socket]
             socket.behind = False
             socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
             socket.answer_heartbeat()
@@ -328,7 +334,7 @@ class Hub:
                 for socket in self._accounts.get(str(key), ()):
                     if heads.get(key, 0) > socket.seq or broadcast_seq > socket.broadcast_seq:
                         socket.behind = True
-                        self._behind.add(socket)
+                        self._behind[socket] = None
         if self._behind:
             self._wake_healing.set()
 
@@ -359,15 +365,13 @@ async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RETRY)
 
 
-def _read_changes(wanted: Iterable[tuple[Reader, Cursor | None]]) -> list[Changes]:
-    readings = []
-    for reader, cursor in wanted:
-        if cursor is None:  # a socket that starts now
-            head = inbox.read_head(reader)
-            readings.append(Changes([], head.cursor, head.counts))
-        else:
-            readings.append(inbox.read_changes(reader, cursor, ITEMS_PER_ROUND))
-    return readings
+def _read_changes(wanted: Sequence[tuple[Reader, Cursor | None]]) -> list[Changes]:
+    heads = inbox.read_heads([reader for reader, _ in wanted])
+    return [
+        # Without a cursor a socket starts now.
+        inbox.read_changes(reader, cursor or head.cursor, ITEMS_PER_ROUND, head)
+        for (reader, cursor), head in zip(wanted, heads, strict=True)
+    ]
 
 
 def _look(account_ids: list[Any]) -> tuple[dict[Any, int], int]:
@@ -377,4 +381,4 @@ def _look(account_ids: list[Any]) -> tuple[dict[Any, int], int]:
     if keys := set(left_over.values_list("account_id", flat=True)):
         delivery.deliver(keys, using)
     delivery.deliver_broadcasts(using)
-    return inbox.read_heads(account_ids)
+    return inbox.newest_seqs(account_ids)

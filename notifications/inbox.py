@@ -10,8 +10,11 @@ is seen twice rather than never.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -105,27 +108,57 @@ class Changes:
 
 def read_head(reader: Reader) -> Head:
     """Return where the account's inbox stands now, with its counts."""
+    return read_heads([reader])[0]
+
+
+def read_heads(readers: Sequence[Reader]) -> list[Head]:
+    """Return where each account's inbox stands now, by as many queries as for one."""
     using = router.db_for_write(Inbox)
     broadcasts = BroadcastHead.objects.using(using).current()
-    inbox = Inbox.objects.using(using).filter(pk=reader.account_id).first() or Inbox()
-    unread_broadcasts = (
-        Broadcast.objects.using(using).unread(reader).filter(seq__lte=broadcasts.seq).count()
-    )
-    return Head(
-        Cursor(inbox.seq, broadcasts.seq, broadcasts.epoch, reader.scope),
-        Counts(inbox.unread, unread_broadcasts),
-        inbox.floor,
-        broadcasts.floor,
-    )
+    inboxes = Inbox.objects.using(using).in_bulk([reader.account_id for reader in readers])
+    unread = _count_unread_broadcasts(readers, broadcasts.seq, using)
+    heads = []
+    for reader, unread_broadcasts in zip(readers, unread, strict=True):
+        inbox = inboxes.get(reader.account_id) or Inbox()
+        cursor = Cursor(inbox.seq, broadcasts.seq, broadcasts.epoch, reader.scope)
+        counts = Counts(inbox.unread, unread_broadcasts)
+        heads.append(Head(cursor, counts, inbox.floor, broadcasts.floor))
+    return heads
 
 
-def read_heads(account_ids: Iterable[Any]) -> tuple[dict[Any, int], int]:
+def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -> list[int]:
+    live = Broadcast.objects.using(using).filter(seq__lte=upto, gone_at=None)
+    times: defaultdict[str, list[datetime]] = defaultdict(list)
+    for audience, created_at in live.order_by("created_at").values_list("audience", "created_at"):
+        times[audience].append(created_at)
+    if not times:
+        return [0] * len(readers)
+    seen: defaultdict[Any, list[tuple[str, datetime]]] = defaultdict(list)
+    acted_on = BroadcastReceipt.objects.using(using).filter(
+        account_id__in={reader.account_id for reader in readers},
+        broadcast__in=live,
+        read_at__isnull=False,
+    )
+    for account_id, audience, created_at in acted_on.values_list(
+        "account_id", "broadcast__audience", "broadcast__created_at"
+    ):
+        seen[account_id].append((audience, created_at))
+    counts = []
+    for reader in readers:
+        sent = [times[audience] for audience in reader.audiences & times.keys()]
+        before = sum(bisect_left(some, reader.since) for some in sent) if reader.since else 0
+        read = sum(reader.gets(*broadcast) for broadcast in seen[reader.account_id])
+        counts.append(sum(map(len, sent)) - before - read)
+    return counts
+
+
+def newest_seqs(account_ids: Iterable[Any]) -> tuple[dict[Any, int], int]:
     """Return the newest `seq` of each account that has an inbox, and of the broadcasts."""
     using = router.db_for_write(Inbox)
-    heads = dict(
+    seqs = dict(
         Inbox.objects.using(using).filter(pk__in=account_ids).values_list("account_id", "seq")
     )
-    return heads, BroadcastHead.objects.using(using).current().seq
+    return seqs, BroadcastHead.objects.using(using).current().seq
 
 
 def read_page(
@@ -160,15 +193,17 @@ def read_page(
     )
 
 
-def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
+def read_changes(reader: Reader, cursor: Cursor, limit: int, head: Head | None = None) -> Changes:
     """
-    Return at most `limit` changes after a cursor, oldest first.
+    Return at most `limit` changes after a cursor, oldest first, up to a head read before.
 
     An item that the cursor can't know comes whole, in its present state; of
     the others only the state. A frame with a `seq` promises that everything
     up to it has been told, and so does one with a `broadcast_seq`.
     """
-    head = read_head(reader)
+    head = head or read_head(reader)
+    if cursor == head.cursor:
+        return Changes([], head.cursor, head.counts)
     if not _can_follow(cursor, head):
         return Changes([], head.cursor, head.counts, resync=True)
     told = _changed_items(reader, cursor.seq, head.cursor.seq, limit + 1)
