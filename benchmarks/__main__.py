@@ -12,7 +12,9 @@ from benchmarks.peers import PEERS
 from benchmarks.runner import run
 from benchmarks.scenarios import SCENARIOS
 
-RESULTS = Path(__file__).resolve().parent / "results"
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+PICTURES = HERE.parent / "docs/images"
 
 
 def main() -> int:
@@ -38,9 +40,9 @@ def main() -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        default=RESULTS,
         metavar="DIRECTORY",
-        help="where latest.json, latest.md and the plots go",
+        help="where latest.json, latest.md and the plots go (default: where the repository has "
+        "them, if everything is run)",
     )
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(names):
@@ -54,7 +56,10 @@ def main() -> int:
         sockets=options.sockets,
         minutes=options.minutes,
     )
-    report.write(results, options.output)
+    if options.output:
+        report.write(results, options.output, options.output)
+    elif not options.scenario and options.peers == peers and not options.sockets:
+        report.write(results, RESULTS, PICTURES)
     print(report.as_text(results))
     return 1 if results["problems"] else 0
 

@@ -96,6 +96,7 @@ def machine() -> dict[str, str]:
         "cpu": cpu,
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(memory_kb[1]) / 2**20:.0f} GiB" if memory_kb else "?",
+        "load": f"{os.getloadavg()[0]:.1f}",
         "kernel": ".".join(platform.release().split("-")[0].split(".")[:2]),
     }
 

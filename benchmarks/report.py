@@ -162,7 +162,7 @@ def as_text(results: Results) -> str:
         "# Benchmark",
         "",
         f"{results['date']}, {machine['cores']} cores of {machine['cpu']}, {machine['memory']}, "
-        f"Linux {machine['kernel']}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
+        f"Linux {machine['kernel']}, load average before {machine['load']}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
         "",
         "Median (least–most) of the repetitions. CPU is that of all processes involved: servers, "
         "Redis, PostgreSQL. “× seed” compares repetition by repetition. What was aimed at stands "
@@ -174,6 +174,8 @@ def as_text(results: Results) -> str:
         )
         + ".",
     ]
+    if results["left out"]:
+        lines += ["", f"{results['left out']} turns were left out, the time being over."]
     for problem in results["problems"]:
         lines += ["", f"**Problem:** {problem}"]
     title = ""
@@ -199,7 +201,7 @@ def as_text(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(results: Results, directory: Path) -> None:
+def write(results: Results, directory: Path, pictures: Path) -> None:
     """Leave latest.json, latest.md and, if matplotlib is there, the plots."""
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1, ensure_ascii=False)
@@ -210,7 +212,7 @@ def write(results: Results, directory: Path) -> None:
     except ImportError:
         print("Without plots: there is no matplotlib")
         return
-    plots.draw(list(rows(results)), results["peers"], directory)
+    plots.draw(list(rows(results)), results["peers"], pictures)
 
 
 def _line(cells: list[str]) -> str:

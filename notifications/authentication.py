@@ -93,7 +93,7 @@ def _read_sessions(requests: Sequence[HttpRequest]) -> list[dict[str, Any]]:
     # A quoted cookie can hold a NUL, which PostgreSQL does not even look for.
     usable = {key for key in keys if key and "\x00" not in key}
     engine = import_module(settings.SESSION_ENGINE).SessionStore
-    if engine.load is not DatabaseSessionStore.load:
+    if not _is_unchanged(engine, DatabaseSessionStore, ("load", "_get_session_from_db")):
         sessions = {key: _load_session(engine, key) for key in usable}
     else:
         rows = engine.get_model_class()._default_manager.filter(
@@ -109,6 +109,11 @@ def _load_session(engine: Any, key: str) -> dict[str, Any]:
     vars(store).update(dict.fromkeys(("create", "delete", "save"), _do_nothing))
     session: dict[str, Any] = store.load()
     return session
+
+
+def _is_unchanged(subclass: type, base: type, methods: Iterable[str]) -> bool:
+    """Whether a class still has these methods of `base`, so that its work can be done for many."""
+    return all(getattr(subclass, name, None) is getattr(base, name) for name in methods)
 
 
 def _do_nothing(*args: Any, **kwargs: Any) -> None:
@@ -131,9 +136,8 @@ def _model_backend_accounts(sessions: Iterable[dict[str, Any]]) -> dict[Any, Any
     plain = {
         path
         for path in backends.intersection(settings.AUTHENTICATION_BACKENDS)
-        if all(
-            getattr(type(load_backend(path)), name, None) is getattr(ModelBackend, name)
-            for name in ("get_user", "user_can_authenticate")
+        if _is_unchanged(
+            type(load_backend(path)), ModelBackend, ("get_user", "user_can_authenticate")
         )
     }
     keys = {_account_key(s) for s in sessions if s.get(BACKEND_SESSION_KEY) in plain}

@@ -28,7 +28,7 @@ def test_nothing_is_missing_and_nothing_comes_twice(tmp_path):
     assert {"broadcast CPU", "sustained deliveries", "all back"} <= by_peer["plain"]
     assert all(sample["value"] == sample["value"] for sample in results["samples"])
 
-    report.write(results, tmp_path)
+    report.write(results, tmp_path, tmp_path)
     assert json.loads((tmp_path / "latest.json").read_text()) == results
     assert "Notify Site, Daphne" in (tmp_path / "latest.md").read_text()
 
