@@ -162,7 +162,9 @@ def as_text(results: Results) -> str:
         "# Benchmark",
         "",
         f"{results['date']}, {machine['cores']} cores of {machine['cpu']}, {machine['memory']}, "
-        f"Linux {machine['kernel']}, load average before {machine['load']}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
+        f"Linux {machine['kernel']}, "
+        f"load average before {machine['load']}; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}.",
         "",
         "Median (least–most) of the repetitions. CPU is that of all processes involved: servers, "
         "Redis, PostgreSQL. “× seed” compares repetition by repetition. What was aimed at stands "
