@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from benchmarks import HELD_PATH
 from benchmarks.callers import how_many
 from benchmarks.load import LoadGenerator
 from benchmarks.measure import Meter, median, memory, percentile
 from benchmarks.peers import Running
 from benchmarks.remote import Remote
-from benchmarks.site import PATH as HELD_PATH
 
 SPARE: Final = 300  # accounts with sessions beside those of the crowd
 IDLE: Final = 2.0  # seconds at rest, to know what is not due to what is measured

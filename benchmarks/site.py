@@ -8,15 +8,15 @@ import time
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from benchmarks import HELD_PATH
 from notify_site.asgi import application as site
 
-PATH: Final = "/benchmark/held/"
 STEP: Final = 0.0005  # seconds between two looks at the clock
 MOST: Final = 30.0  # seconds
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http" and scope["path"] == PATH:
+    if scope["type"] == "http" and scope["path"] == HELD_PATH:
         seconds = float(parse_qs(scope["query_string"].decode())["seconds"][0])
         await _answer(send, {"held": await _longest_hold(min(seconds, MOST))})
     else:
