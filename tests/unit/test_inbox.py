@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts
 from notifications.audiences import Reader
-from notifications.inbox import Changes, Cursor, read_changes, read_head, read_page
+from notifications.inbox import Changes, Cursor, newest_seqs, read_changes, read_head, read_page
 from notifications.models import (
     Broadcast,
     BroadcastHead,
@@ -680,3 +680,18 @@ def test_another_accounts_receipts_tell_nothing(
     ]
     assert pages(reader, 10) == pages(reader, 10, unread=True) == [[news]]
     assert pages(reader_of(bob), 10) == [[]]
+
+
+def test_the_newest_numbers_of_many_accounts_are_one_look(
+    alice: User, bob: User, carol: User, django_assert_num_queries: Any
+) -> None:
+    for account, count in ((alice, 3), (bob, 1)):
+        Notification.objects.bulk_create(
+            Notification(account=account, type="hello", body=str(n)) for n in range(count)
+        )
+    delivery.deliver([alice.pk, bob.pk], "default")
+
+    with django_assert_num_queries(2):
+        seqs, broadcast_seq = newest_seqs([alice.pk, bob.pk, carol.pk])
+
+    assert (seqs, broadcast_seq) == ({alice.pk: 3, bob.pk: 1}, 0)
