@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,14 +31,20 @@ class Reader:
     @classmethod
     def of(cls, account: Any) -> Reader:
         """Return the reader that a user object is; asks the database for its groups."""
-        audiences = {EVERYONE}
-        if getattr(account, "is_staff", False):
-            audiences.add(STAFF)
-        if groups := getattr(account, "groups", None):
-            # all(), so that groups fetched for many accounts at once are used.
-            audiences.update(f"{_GROUP_PREFIX}{group.pk}" for group in groups.all())
-        since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
-        return cls(account.pk, frozenset(audiences), since)
+        return cls.of_many([account])[0]
+
+    @classmethod
+    def of_many(cls, accounts: Sequence[Any]) -> list[Reader]:
+        """Return the readers that user objects are, by one query for the groups of all."""
+        groups = _groups_of(accounts)
+        readers = []
+        for account in accounts:
+            audiences = {EVERYONE, *groups[account.pk]}
+            if getattr(account, "is_staff", False):
+                audiences.add(STAFF)
+            since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
+            readers.append(cls(account.pk, frozenset(audiences), since))
+        return readers
 
     def gets(self, audience: str, created_at: datetime) -> bool:
         """Whether a broadcast to this audience, created at this time, is for this account."""
@@ -46,6 +54,22 @@ class Reader:
     def scope(self) -> str:
         """An opaque name of the audiences: another one means another list of broadcasts."""
         return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
+
+
+def _groups_of(accounts: Sequence[Any]) -> defaultdict[Any, list[str]]:
+    """Return the audience keys of each account's groups, by the account's primary key."""
+    groups: defaultdict[Any, list[str]] = defaultdict(list)
+    user_model: Any = get_user_model()
+    if accounts and hasattr(user_model, "groups"):  # not every user model has them
+        field = user_model._meta.get_field("groups")
+        mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
+        # Not prefetched: only the keys are wanted, and no Group objects.
+        memberships = field.remote_field.through._default_manager.filter(
+            **{f"{mine}__in": [account.pk for account in accounts]}
+        )
+        for account_id, group_pk in memberships.values_list(mine, theirs):
+            groups[account_id].append(f"{_GROUP_PREFIX}{group_pk}")
+    return groups
 
 
 def audience_key(audience: str | Group) -> str:

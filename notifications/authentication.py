@@ -25,7 +25,6 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
 from django.core.exceptions import ValidationError
 from django.core.handlers.asgi import ASGIRequest
-from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
@@ -37,7 +36,7 @@ from .protocol import CloseCode
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks for a socket: an account's reader, or the code to refuse it with."""
+    """Who asks for a socket: an account's reader, or None and the code to refuse it with."""
 
     reader: Reader | None
     refusal: CloseCode = CloseCode.NOT_LOGGED_IN
@@ -71,17 +70,11 @@ def authenticate(requests: Sequence[HttpRequest]) -> list[Visitor]:
     known = _model_backend_accounts(sessions)
     accounts = [_account(session, known) for session in sessions]
     active = [account for account in accounts if account and _is_active(account)]
-    if hasattr(get_user_model(), "groups"):
-        prefetch_related_objects(active, "groups")
-    return [_visitor(account) for account in accounts]
-
-
-def _visitor(account: Any) -> Visitor:
-    if account is None:
-        return Visitor(None)
-    if not _is_active(account):
-        return Visitor(None, CloseCode.DEACTIVATED)
-    return Visitor(Reader.of(account))
+    readers = {reader.account_id: reader for reader in Reader.of_many(active)}
+    return [
+        Visitor(readers.get(account.pk), CloseCode.DEACTIVATED) if account else Visitor(None)
+        for account in accounts
+    ]
 
 
 def _no_view(request: HttpRequest) -> HttpResponse:

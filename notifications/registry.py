@@ -60,18 +60,21 @@ def record(
     """Write what happened to a worker's connections; `seen` are ids of those that live."""
     # A socket that ended before it was written needs no row.
     ended = {connection.pk for connection in closed}
-    arrivals = {connection.account_id for connection in opened}
-    departures = {connection.account_id for connection in closed}
-    before = online(arrivals | departures)
     rows = [connection for connection in opened if connection.pk not in ended]
+    for row in rows:
+        row.last_seen = Now()  # not by this host's clock
+    # Nobody listens as a rule, and then nobody has to know who was online before.
+    is_heard = account_online.has_listeners() or account_offline.has_listeners()
+    concerned = {connection.account_id for connection in (*opened, *closed)} if is_heard else set()
+    before = online(concerned)
     with transaction.atomic():
         # A renewal may have written them already.
         Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-        Connection.objects.filter(pk__in=ended).delete()
-        # New ones as well: they have the time of this host's clock.
-        now_seen = [*seen, *(connection.pk for connection in rows)]
-        Connection.objects.filter(pk__in=now_seen).update(last_seen=Now())
-    after = online(arrivals | departures)
+        if ended:
+            Connection.objects.filter(pk__in=ended).delete()
+        if seen:
+            Connection.objects.filter(pk__in=seen).update(last_seen=Now())
+    after = online(concerned)
     _announce(after - before, before - after)
 
 
