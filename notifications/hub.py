@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
 ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
 ROUND_SIZE: Final = 32 * 1024  # characters written to it
+ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the database tells
 REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
 DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
 SOCKETS_AT_A_TIME: Final = 1000  # written to before others have the event loop, about 10 ms
@@ -74,6 +75,7 @@ class Hub:
         self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
         self._fanning_out: asyncio.Task[None] | None = None
         self._wake_healing = asyncio.Event()
+        self._is_healing_due = False
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
         self._subscriptions = Subscriptions(self._receive)
         self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
@@ -246,15 +248,18 @@ class Hub:
     # --- Healing
 
     def _fall_behind(self, socket: Socket) -> None:
-        if socket.id in self._sockets:
+        if socket.id in self._sockets and not socket.behind:
             socket.behind = True
             self._behind[socket] = None
-            asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
+            if not self._is_healing_due:
+                self._is_healing_due = True
+                asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
 
     async def _heal(self) -> None:
         """Write what they lack to all sockets that are behind, a bounded part of it each."""
         await self._wake_healing.wait()
         self._wake_healing.clear()
+        self._is_healing_due = False
         sockets = [socket for socket in self._behind if not socket.is_full]
         is_draining = len(sockets) < len(self._behind)
         del sockets[HEALED_AT_A_TIME:]
@@ -327,16 +332,22 @@ class Hub:
         await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
         await self._subscriptions.refresh()
         keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
+        heads: dict[str, int] = {}
+        broadcast_seq = 0
         for start in range(0, len(keys), ACCOUNTS_PER_QUERY):
-            chunk = keys[start : start + ACCOUNTS_PER_QUERY]
-            heads, broadcast_seq = await self.database.run(_look, chunk)
-            for key in chunk:
-                for socket in self._accounts.get(str(key), ()):
-                    if heads.get(key, 0) > socket.seq or broadcast_seq > socket.broadcast_seq:
-                        socket.behind = True
-                        self._behind[socket] = None
-        if self._behind:
-            self._wake_healing.set()
+            seqs, broadcast_seq = await self.database.run(
+                _look, keys[start : start + ACCOUNTS_PER_QUERY]
+            )
+            heads.update((str(key), seq) for key, seq in seqs.items())
+        await asyncio.sleep(min(ON_ITS_WAY, conf.HEARTBEAT_INTERVAL))
+        for account, seq in heads.items():
+            for socket in self._accounts.get(account, ()):
+                if seq > socket.seq:
+                    self._fall_behind(socket)
+        if not self._fanning_out:
+            for socket in self._sockets.values():
+                if broadcast_seq > socket.broadcast_seq:
+                    self._fall_behind(socket)
 
 
 class _Broadcast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -292,6 +293,27 @@ def make_notifications(account, count):
         Notification(account=account, type="hello", body=str(n)) for n in range(count)
     )
     delivery.deliver([account.pk], "default")
+
+
+async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
+    connect, alice, settings, monkeypatch
+):
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    publish = delivery.layer.publish
+
+    def publish_late(messages):
+        time.sleep(0.2)  # a slow layer, less than the check allows for
+        publish(messages)
+
+    monkeypatch.setattr(delivery.layer, "publish", publish_late)
+
+    for number in range(10):
+        await anotify_accounts(alice, "hello", str(number))
+
+    types = [frame["type"] for frame in [await tab.receive_json_from() for _ in range(10)]]
+    assert set(types) <= {"hello", "ping"}  # catching up would end with a heartbeat
 
 
 # --- Marks
