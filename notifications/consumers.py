@@ -47,8 +47,16 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
                 self.hub.leave(self.socket)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        # Not the base class's: it hops to a thread for every message.
-        await getattr(self, get_handler_name(message))(message)
+        # Not the base class's: it hops to a thread for every message. And what a
+        # client says, which is nearly all there is, takes the short way.
+        if message["type"] == "websocket.receive":
+            await self.receive(message.get("text"))
+        else:
+            await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_disconnect(self, message: Any) -> None:
+        # Not the base class's: it hops to a thread. `__call__` cleans up.
+        raise StopConsumer
 
     async def connect(self) -> None:
         request = handshake_request(self.scope)

@@ -11,8 +11,9 @@ import logging
 import time
 from typing import Any, Final
 
-from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from . import background_loop
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def publish(messages: list[tuple[str, Message]]) -> None:
     if not messages or not breaker.allows():
         return
     try:
-        async_to_sync(_publish)(messages)
+        background_loop.run(_publish(messages), timeout=2 * TIMEOUT)
     except Exception as failure:
         breaker.failed()
         logger.warning(
@@ -75,7 +76,8 @@ def publish(messages: list[tuple[str, Message]]) -> None:
 def answers() -> bool:
     """Whether the layer takes a message within TIMEOUT, also while the breaker is open."""
     try:
-        async_to_sync(_publish)([("notifications.probe", {"type": "notifications.probe"})])
+        probe = ("notifications.probe", {"type": "notifications.probe"})
+        background_loop.run(_publish([probe]), timeout=2 * TIMEOUT)
     except Exception:
         return False
     breaker.succeeded()

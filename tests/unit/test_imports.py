@@ -20,7 +20,16 @@ MODULES = {
 
 # From the bottom to the top; a module imports only from rows above its own, or its own row.
 LAYERS = [
-    {"bulk", "conf", "protocol", "signals", "database_thread", "transactions", "transports"},
+    {
+        "background_loop",
+        "bulk",
+        "conf",
+        "protocol",
+        "signals",
+        "database_thread",
+        "transactions",
+        "transports",
+    },
     {"audiences", "accounts", "layer"},
     {"models"},
     {"registry", "inbox", "delivery", "reach", "authentication", "checks"},

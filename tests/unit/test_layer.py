@@ -258,3 +258,20 @@ def test_a_frozen_redis_holds_up_nobody_and_is_used_again_when_it_thaws(
 
     assert breaker.allows()
     assert Notification.objects.filter(seq__isnull=False).count() == 3
+
+
+def test_a_thread_without_a_loop_keeps_one_for_all_its_pushes(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = []
+
+    async def group_send(self: Any, group: str, message: Any) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
+
+    for _ in range(3):
+        layer.publish([("account_1", {"type": "notifications.close"})])
+
+    assert len(loops) == 3
+    assert len(set(loops)) == 1
