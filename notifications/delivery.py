@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from . import layer, protocol
-from .bulk import update_rows
+from .bulk import one_of, update_rows
 from .models import Broadcast, BroadcastHead, Inbox, Notification, State
 from .signals import broadcast_sent, notification_created
 from .transactions import in_short_transaction
@@ -112,9 +112,9 @@ def _numbering(
     def number() -> tuple[list[Notification], list[Push]]:
         inboxes = Inbox.objects.using(using).lock(keys)
         notifications = Notification.objects.using(using)
-        rows = list(
-            notifications.unnumbered().filter(account_id__in=keys).order_by("account_id", "pk")
-        )
+        wanted = one_of(keys, Notification._meta.get_field("account"), using)
+        unnumbered = notifications.unnumbered().filter(account_id__in=wanted)
+        rows = list(unnumbered.order_by("account_id", "pk"))
         older = _replaceable(rows, using)
         replaced: list[Notification] = []
         pushes = []

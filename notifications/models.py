@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import audiences, protocol
+from .bulk import one_of
 from .conf import conf
 
 
@@ -151,13 +152,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
             if not field.primary_key and field.name != "account"
         ]
         account = Notification._meta.get_field("account")
-        keys = [account.get_db_prep_save(key, connection) for key in account_ids]
-        if connection.vendor == "postgresql":
-            accounts = f"SELECT unnest(%s::{account.db_type(connection)}[]) AS key"
-            parameter: Any = keys
-        else:
-            accounts = "SELECT value AS key FROM json_each(%s)"
-            parameter = models.JSONField().get_db_prep_save(keys, connection)
+        accounts = one_of(account_ids, account, self.db)
         quote: Callable[[Any], str] = connection.ops.quote_name
         columns = ", ".join(quote(field.column) for field in fields)
         # PostgreSQL takes an untyped value in a SELECT for text; SQLite has no such types.
@@ -171,7 +166,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
             f"INSERT INTO {quote(Notification._meta.db_table)} "
             f"({quote(account.column)}, {columns}) "
             f"SELECT account.key, {placeholders} "
-            f"FROM ({accounts}) AS account WHERE true ORDER BY account.key "
+            f"FROM ({accounts.sql}) AS account WHERE true ORDER BY account.key "
             f"ON CONFLICT DO NOTHING RETURNING {quote(Notification._meta.pk.column)}"
         )
         with connection.cursor() as cursor:
@@ -182,7 +177,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
                         field.get_db_prep_save(getattr(row, field.attname), connection)
                         for field in fields
                     ),
-                    parameter,
+                    *accounts.params,
                 ],
             )
             return sorted(pk for (pk,) in cursor.fetchall())
@@ -384,11 +379,12 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         lock several can't wait for each other.
         """
         keys = sorted(account_ids)
-        there = set(self.filter(pk__in=keys).values_list("pk", flat=True))
+        wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
+        there = set(self.filter(pk__in=wanted).values_list("pk", flat=True))
         self.bulk_create(
             [Inbox(account_id=key) for key in keys if key not in there], ignore_conflicts=True
         )
-        locked = self.select_for_update().filter(account_id__in=keys).order_by("account_id")
+        locked = self.select_for_update().filter(pk__in=wanted).order_by("pk")
         return {inbox.account_id: inbox for inbox in locked}
 
 
