@@ -22,6 +22,7 @@ from django.http import (
     QueryDict,
 )
 from django.shortcuts import redirect, render
+from django.template.loader import select_template
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -57,7 +58,12 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
         )
     except ValueError:
         return redirect("notifications:inbox")
-    return render(request, "notifications/inbox.html", {"page": page, "only_unread": unread})
+    context = {
+        "page": page,
+        "only_unread": unread,
+        "site_base": select_template(["base.html", "notifications/standalone.html"]),
+    }
+    return render(request, "notifications/inbox.html", context)
 
 
 @never_cache
@@ -148,9 +154,12 @@ def mark(request: HttpRequest) -> HttpResponse:
 
 def _marked(reader: Reader, told: dict[str, Any]) -> marks.Marked:
     match told:
-        case {"undo": {"as": str(name), "from": int(first), "seq": int(seq)}}:
+        case {"undo": {"as": str(name), "from": first, "seq": seq}} if _are_numbers(first, seq):
             return marks.undo(reader, Span(name, first, min(seq, LARGEST_NUMBER)))
-        case {"upto": {"seq": int(seq), "broadcast_seq": int(broadcast_seq)}, "as": str(name)}:
+        case {
+            "upto": {"seq": seq, "broadcast_seq": broadcast_seq},
+            "as": str(name),
+        } if _are_numbers(seq, broadcast_seq):
             return marks.mark_all(
                 reader, name, min(seq, LARGEST_NUMBER), min(broadcast_seq, LARGEST_NUMBER)
             )
@@ -158,9 +167,14 @@ def _marked(reader: Reader, told: dict[str, Any]) -> marks.Marked:
             return marks.mark(reader, name, ids)
     raise MarkError(
         "The body must have “as” (text) with “ids” (a list), or with “upto” "
-        "(an object with the numbers “seq” and “broadcast_seq”), or only “undo” "
+        "(an object with the numbers “seq” and “broadcast_seq”, from 0), or only “undo” "
         "(a range that an earlier answer gave)."
     )
+
+
+def _are_numbers(*values: Any) -> bool:
+    # Not isinstance: True is an int.
+    return all(type(value) is int and value >= 0 for value in values)
 
 
 def _json_object(request: HttpRequest) -> dict[str, Any]:

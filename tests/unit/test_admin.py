@@ -639,7 +639,7 @@ def test_disconnecting_asks_the_hubs_to_close_the_chosen_ones(
         follow=True,
     )
 
-    assert closed == [({first.pk, second.pk}, CloseCode.EVICTED)]
+    assert closed == [({first.pk, second.pk}, CloseCode.RESTART)]
     assert "2 connections are being closed" in text(answer)
 
 

@@ -1,0 +1,43 @@
+"""What a site's asgi.py makes of its application, by the quickstart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
+from django.test import Client
+
+from notifications.asgi import with_notifications
+
+
+def test_while_debugging_the_static_files_are_served(settings: Any) -> None:
+    settings.DEBUG = True
+
+    pages = with_notifications(get_asgi_application()).application_mapping["http"]
+
+    assert isinstance(pages, ASGIStaticFilesHandler)
+
+
+def test_in_production_they_are_left_to_the_web_server(settings: Any) -> None:
+    settings.DEBUG = False
+    django_application = get_asgi_application()
+
+    mapping = with_notifications(django_application).application_mapping
+
+    assert mapping["http"] is django_application
+    assert "websocket" in mapping
+
+
+@pytest.mark.django_db
+def test_a_site_without_a_base_template_has_an_inbox_page(
+    client: Client, alice: Any, settings: Any
+) -> None:
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
+    client.force_login(alice)
+
+    page = client.get("/notifications/").content.decode()
+
+    assert "<h1" in page
+    assert "<notifications-bell>" in page
