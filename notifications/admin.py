@@ -403,12 +403,12 @@ class ConnectionAdmin(OfAccountAdmin):
     @admin.action(description=_("Disconnect"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         keys = list(queryset.values_list("pk", flat=True))
-        delivery.close_connections(keys, protocol.CloseCode.EVICTED)
+        delivery.close_connections(keys, protocol.CloseCode.RESTART)
         told = ngettext(
             "%(connections)d connection is being closed. "
-            "Its tab connects again once somebody looks at it.",
+            "Its tab comes back by itself, with a new one.",
             "%(connections)d connections are being closed. "
-            "Their tabs connect again once somebody looks at them.",
+            "Their tabs come back by themselves, with new ones.",
             len(keys),
         )
         self.message_user(request, told % {"connections": len(keys)}, messages.SUCCESS)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import dj_database_url
 from csp.constants import NONE, SELF
-from django.core.management.utils import get_random_secret_key
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in {"1", "true", "yes"}
-# Several processes of one site must share the key; without one, debugging gets a fixed one.
-SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or (
-    "insecure-only-for-debugging" if DEBUG else get_random_secret_key()
-)
+SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("insecure-only-for-debugging" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "DJANGO_SECRET_KEY must be set when DJANGO_DEBUG is off, the same for all processes."
+    )
 ALLOWED_HOSTS = [host for host in os.environ.get("DJANGO_ALLOWED_HOSTS", "").split(",") if host]
 
 INSTALLED_APPS = [
@@ -156,5 +157,9 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"notifications": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+    "loggers": {
+        # The hub says once that Redis is away; the layer would say it each second, at length.
+        "channels_redis": {"level": "CRITICAL"},
+        "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
+    },
 }
