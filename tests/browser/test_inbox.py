@@ -160,6 +160,35 @@ def test_the_dropdown_stays_within_the_window(site: Site, open_tab: OpenTab, wid
         assert box["width"] == width
 
 
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.parametrize(
+    "place",
+    ["left:0;top:0", "right:0;top:0", "left:300px;top:0", "left:0;bottom:0", "right:0;bottom:0"],
+)
+def test_the_dropdown_is_in_the_window_wherever_the_bell_is(
+    site: Site, open_tab: OpenTab, direction: str, place: str
+) -> None:
+    notify(site, 40)
+    page = open_tab("alice")
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.evaluate(
+        """([direction, place]) => {
+          document.documentElement.dir = direction
+          document.querySelector("notifications-bell").style.cssText = `position:fixed;${place}`
+        }""",
+        [direction, place],
+    )
+
+    expect(items(open_bell(page))).to_have_count(30)
+
+    panel(page).evaluate("(panel) => Promise.all(panel.getAnimations().map((a) => a.finished))")
+    box = panel(page).bounding_box()
+    assert box
+    assert box["x"] >= 8 and box["x"] + box["width"] <= 1280 - 8
+    assert box["y"] >= 8 and box["y"] + box["height"] <= 600 - 8
+    assert box["height"] > 300
+
+
 # --- The page
 
 

@@ -3,6 +3,8 @@ import { clone, setText, slot } from "./template.js";
 
 const MOST_SHOWN = 99
 const PATIENCE = 2000 // ms without a connection, before it shows
+const MARGIN = 8 // pixels between the panel and the sides of the window
+const ROOM = 320 // pixels; with less below the bell, the panel may go above it
 
 // The bell with the unread count, and the panel that it opens.
 //
@@ -48,8 +50,8 @@ export class NotificationsBell extends HTMLElement {
     document.addEventListener("keydown", this.#closeWithEscape, { signal })
     addEventListener("resize", this.#place, { signal })
     addEventListener("scroll", this.#place, { passive: true, signal })
-    this.#place()
     this.#panel.showPopover()
+    this.#place()
     this.#button.setAttribute("aria-expanded", "true")
     this.#panel.focus({ preventScroll: true })
     slot(this.#panel, "inbox").load()
@@ -98,13 +100,20 @@ export class NotificationsBell extends HTMLElement {
     if (!this.contains(target) && !target.closest?.("notifications-toasts")) this.close()
   }
 
-  // Below the bell, at its end; the style sheet makes a sheet of it on a phone.
+  // Below the bell or else above it, at its end, and within the window; the style sheet
+  // makes a sheet of it on a phone.
   #place = () => {
-    const { bottom, left, right } = this.#button.getBoundingClientRect()
+    const { top, bottom, left, right } = this.#button.getBoundingClientRect()
     const isRightToLeft = getComputedStyle(this).direction === "rtl"
-    const { clientWidth } = document.documentElement
-    this.#panel.style.setProperty("--notifications-panel-top", `${Math.max(0, bottom)}px`)
-    this.#panel.style.setProperty("--notifications-panel-end", `${Math.max(0, isRightToLeft ? left : clientWidth - right)}px`)
+    const { clientWidth, clientHeight } = document.documentElement
+    const below = clientHeight - bottom
+    const end = isRightToLeft ? left : clientWidth - right
+    const most = clientWidth - this.#panel.offsetWidth - MARGIN
+    const { style, dataset } = this.#panel
+    dataset.side = below < ROOM && top > below ? "above" : "below"
+    style.setProperty("--notifications-panel-top", `${Math.max(0, bottom)}px`)
+    style.setProperty("--notifications-panel-bottom", `${Math.max(0, clientHeight - top)}px`)
+    style.setProperty("--notifications-panel-end", `${Math.max(MARGIN, Math.min(end, most))}px`)
   }
 
   #renderCount = () => {
