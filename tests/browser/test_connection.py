@@ -121,13 +121,46 @@ def test_a_changed_session_is_tried_once(page: Page, server: FakeServer) -> None
 
 def test_who_was_evicted_waits_to_be_looked_at(page: Page, server: FakeServer) -> None:
     server.close(4409)
-    expect_status(page, "offline")
+    expect_status(page, "paused")
     page.clock.run_for(10 * MINUTE)
     assert len(server.sockets) == 1
 
     page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
 
     wait_for_sockets(page, server, 2)
+
+
+@pytest.mark.parametrize("use", ["focus", "pointerdown", "keydown"])
+def test_who_was_evicted_in_view_waits_to_be_used(
+    page: Page, server: FakeServer, use: str
+) -> None:
+    server.close(4409)
+    expect_status(page, "paused")
+    page.clock.run_for(10 * MINUTE)
+    assert len(server.sockets) == 1
+
+    if use == "focus":
+        page.evaluate("() => dispatchEvent(new Event('focus'))")
+    elif use == "pointerdown":
+        page.mouse.click(5, 400)
+    else:
+        page.keyboard.press("Shift")
+    wait_for_sockets(page, server, 2)
+    expect_status(page, "online")
+
+    page.mouse.click(5, 400)
+    page.keyboard.press("Shift")
+    assert server.heard == []  # used while it is connected: no more than before
+    assert len(server.sockets) == 2
+
+
+def test_a_paused_tab_says_so_and_not_that_it_tries_again(page: Page, server: FakeServer) -> None:
+    open_bell(page)
+    server.close(4409)
+
+    expect(page.get_by_text("This tab is paused. It continues when you use it.")).to_be_visible()
+    page.clock.run_for(10 * MINUTE)
+    expect(page.get_by_text("Trying again…")).to_be_hidden()
 
 
 def test_who_was_too_fast_waits_half_a_minute_whatever_happens(

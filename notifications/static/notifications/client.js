@@ -27,7 +27,7 @@ export function connect() {
 //     earlier than now for what was still on show on the page before
 //   state: items were marked, or withdrawn, by this account on any device
 //   unread: {total, unread, unread_broadcasts}
-//   status: "connecting", "recovering", "online", "offline", "closed"
+//   status: "connecting", "recovering", "online", "offline", "paused", "closed"
 //   change: anything that the lists show
 export class NotificationsClient extends EventTarget {
   #state

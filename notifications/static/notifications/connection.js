@@ -20,7 +20,8 @@ const FINAL = [CLOSE.normal, CLOSE.protocolAbuse, CLOSE.notLoggedIn, CLOSE.deact
 // Keeps a WebSocket open: opens it again after a loss, as its close code tells, or lets it be.
 //
 // Status: "connecting", "recovering" (the server tells what was missed), "online",
-// "offline" (it will be tried again) and "closed" (it will not).
+// "offline" (it will be tried again), "paused" (only when somebody uses the tab) and
+// "closed" (it will not).
 export class Connection {
   status = "closed"
 
@@ -31,6 +32,7 @@ export class Connection {
   #notBefore = 0
   #bye
   #sessionHasChanged = false
+  #pausing
 
   constructor({ url, onFrame, onStatus }) {
     Object.assign(this, { url, onFrame, onStatus })
@@ -72,6 +74,7 @@ export class Connection {
   // A dead peer answers no closing handshake: what the old socket still says must not matter.
   #drop() {
     clearTimeout(this.#timer)
+    this.#pausing?.abort()
     this.#monitor.stop()
     const socket = this.#socket
     this.#socket = undefined
@@ -136,10 +139,16 @@ export class Connection {
     }
   }
 
-  // Newer connections of the account took this one's place: the next to be looked at wins.
+  // Newer connections of the account took this one's place: the next to be looked at, or
+  // to be used where it is in view already, wins.
   #pause() {
     this.#drop()
-    this.#setStatus("offline")
+    this.#pausing = new AbortController()
+    const { signal } = this.#pausing
+    addEventListener("focus", this.#wake, { signal })
+    addEventListener("pointerdown", this.#wake, { capture: true, passive: true, signal })
+    addEventListener("keydown", this.#wake, { capture: true, passive: true, signal })
+    this.#setStatus("paused")
   }
 
   // Full jitter, so that the clients of a server that restarts do not all come back at once.

@@ -129,7 +129,7 @@ export class NotificationsBell extends HTMLElement {
   // Only a loss that lasts is worth a word.
   #renderStatus = () => {
     const { status } = this.#client
-    const isSettled = status === "online" || status === "closed"
+    const isSettled = ["online", "paused", "closed"].includes(status)
     if (isSettled) {
       clearTimeout(this.#losing)
       this.#losing = undefined
