@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from .conftest import Site
+from .conftest import Problems, Site
 from .elements import badge, expect_no_unread, items, open_bell, toasts
 
 MINUTE = 60_000  # ms
@@ -298,6 +298,24 @@ def test_a_resync_loads_the_list_again(page: Page, server: FakeServer) -> None:
     server.notify(12, "From now", unread=1)
     expect(items(page)).to_contain_text(["From now"])
     assert len(server.sockets) == 1
+
+
+def test_a_list_that_did_not_load_loads_once_online(
+    site: Site, page: Page, server: FakeServer, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED")
+    site.shell('notify_accounts(alice, "news", "From the outage")')
+    page.route("**/notifications/items/**", lambda route: route.abort())
+    server.close(4012)
+    expect_status(page, "offline")
+    panel = open_bell(page)
+    expect(panel.get_by_role("alert")).to_be_visible()
+    page.unroute("**/notifications/items/**")
+
+    page.clock.run_for(1000)
+
+    expect(items(panel)).to_contain_text(["From the outage"])
+    expect(panel.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_list_of_another_epoch_gets_a_socket_of_its_own(page: Page, server: FakeServer) -> None:

@@ -143,6 +143,25 @@ def test_a_mark_that_fails_says_so_and_can_be_tried_again(
     expect(panel(page).get_by_role("alert")).to_be_hidden()
 
 
+def test_a_mark_that_failed_is_what_is_tried_again(
+    site: Site, open_tab: OpenTab, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED")
+    notify(site, 40)
+    page = open_tab("alice")
+    expect(items(open_bell(page))).to_have_count(30)
+    page.route("**/notifications/mark/**", lambda route: route.abort())
+    panel(page).get_by_role("button", name="Mark read").first.click()
+    expect(panel(page).get_by_role("alert")).to_be_visible()
+    page.unroute("**/notifications/mark/**")
+
+    panel(page).get_by_role("button", name="Try again").click()
+
+    expect(badge(page)).to_have_text("39")
+    expect(items(panel(page)).first).to_have_attribute("data-state", "read")
+    expect(panel(page).get_by_role("alert")).to_be_hidden()
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 def test_the_dropdown_stays_within_the_window(site: Site, open_tab: OpenTab, width: int) -> None:
     notify(site, 40)

@@ -16,6 +16,7 @@ export class NotificationsInbox extends HTMLElement {
   #rows = new Map()
   #isWanted = false
   #isLoading = false
+  #failed = new Map()
 
   connectedCallback() {
     this.#client = connect()
@@ -24,6 +25,7 @@ export class NotificationsInbox extends HTMLElement {
     const { signal } = this.#listeners
     this.#client.addEventListener("change", this.#render, { signal })
     this.#client.addEventListener("unread", this.#renderUnread, { signal })
+    this.#client.addEventListener("status", this.#reloadOnline, { signal })
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
     this.addEventListener("submit", this.#submit, { signal })
@@ -119,6 +121,10 @@ export class NotificationsInbox extends HTMLElement {
     this.#content.querySelector(`[data-part="${part}"]`).hidden = !isShown
   }
 
+  #renderError() {
+    if (this.#content) this.#toggle("error", this.#failed.size > 0)
+  }
+
   #renderUnread = () => {
     for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = this.#client.unread.total === 0
   }
@@ -147,11 +153,11 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   markAll() {
-    return this.#try(() => this.#client.markAll("read"))
+    return this.#try("mark", () => this.#client.markAll("read"))
   }
 
   #mark(id) {
-    return this.#try(() => this.#client.mark([id], "read"))
+    return this.#try("mark", () => this.#client.mark([id], "read"))
   }
 
   #loadOlder() {
@@ -159,7 +165,15 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   #retry() {
-    return this.#client.isLoaded(this.view) ? this.#loadOlder() : this.load()
+    const { load, mark } = Object.fromEntries(this.#failed)
+    if (load) this.#whileLoading(load)
+    if (mark) this.#try("mark", mark)
+  }
+
+  // A mark waits to be asked for: there may be more by now than there was to be seen.
+  #reloadOnline = ({ detail }) => {
+    const load = this.#failed.get("load")
+    if (detail === "online" && load) this.#whileLoading(load)
   }
 
   #scroll = ({ target }) => {
@@ -174,18 +188,21 @@ export class NotificationsInbox extends HTMLElement {
     if (this.#isLoading) return
     this.#isLoading = true
     this.#render()
-    await this.#try(load)
+    await this.#try("load", load)
     this.#isLoading = false
     this.#render()
   }
 
-  async #try(action) {
-    if (this.#content) this.#toggle("error", false)
+  // kind: "load" or "mark". That one works does not mend the other.
+  async #try(kind, action) {
+    this.#failed.delete(kind)
+    this.#renderError()
     try {
       await action()
     } catch (error) {
       if (error.name !== "ApiError") throw error
-      if (this.#content) this.#toggle("error", true)
+      this.#failed.set(kind, action)
+      this.#renderError()
     }
   }
 }
