@@ -131,9 +131,7 @@ def test_who_was_evicted_waits_to_be_looked_at(page: Page, server: FakeServer) -
 
 
 @pytest.mark.parametrize("use", ["focus", "pointerdown", "keydown"])
-def test_who_was_evicted_in_view_waits_to_be_used(
-    page: Page, server: FakeServer, use: str
-) -> None:
+def test_who_was_evicted_in_view_waits_to_be_used(page: Page, server: FakeServer, use: str) -> None:
     server.close(4409)
     expect_status(page, "paused")
     page.clock.run_for(10 * MINUTE)

@@ -208,6 +208,27 @@ def test_the_dropdown_is_in_the_window_wherever_the_bell_is(
     assert box["height"] > 300
 
 
+@pytest.mark.parametrize(("path", "lines"), [("/", 6), ("/notifications/", 12)])
+def test_a_long_body_is_cut_and_whole_in_its_title(
+    site: Site, open_tab: OpenTab, path: str, lines: int
+) -> None:
+    body = "word " * 2999 + "end"
+    site.shell(f'notify_accounts(alice, "news", {body!r}); notify_accounts(alice, "news", "Short")')
+    page = open_tab("alice", path)
+    expect_online(page)
+    place = open_bell(page) if path == "/" else page.get_by_role("main")
+    bodies = items(place).locator("[data-part=body]")
+    expect(bodies).to_have_text(["Short", body])
+
+    shown = bodies.last.evaluate(
+        "(e) => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight)"
+    )
+
+    assert round(shown) == lines
+    expect(bodies.last).to_have_attribute("title", body)
+    assert bodies.first.get_attribute("title") is None
+
+
 # --- The page
 
 

@@ -4,6 +4,8 @@ import { fillTime, refreshTime } from "./time.js";
 
 const REFRESH_TIMES = 30_000 // ms
 const LOAD_AHEAD = 300 // pixels
+const LONG = 200 // characters, and
+const LINES = 6 // beyond which the style sheet may cut a body
 
 // A live list of notifications: `<notifications-inbox>`, or with view="unread".
 //
@@ -98,6 +100,9 @@ export class NotificationsInbox extends HTMLElement {
     if (row.item === item) return row.element
     const { element } = row
     fill(element, item)
+    const body = slot(element, "body")
+    const { textContent } = body
+    if (textContent.length > LONG || textContent.split("\n").length > LINES) body.title = textContent
     fillTime(slot(element, "time"), item.created_at)
     element.dataset.id = item.id
     element.dataset.state = item.state
