@@ -102,11 +102,13 @@ class Hub:
         siblings.add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
-        self._behind[socket] = None  # as it was made
         self._enrolment.opened(socket)
         if is_first:
             await self._subscriptions.join(socket.account)
-        self._wake_healing.set()
+        # Read for it only now: what is pushed after the reading has to reach this hub.
+        if socket.id in self._sockets:
+            self._behind[socket] = None
+            self._wake_healing.set()
         await socket.wait_registered()
 
     def leave(self, socket: Socket) -> None:

@@ -17,6 +17,7 @@ from notifications.audiences import Reader
 from notifications.hub import stop_hub
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
+from notifications.subscriptions import Subscriptions
 
 
 async def eventually(condition, timeout=5.0):
@@ -443,3 +444,29 @@ async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
     bye = await tab.receive("bye")
     assert (bye["code"], bye["reconnect"]) == (4012, True)
     assert await tab.closed_with() == 4012
+
+
+async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
+    connect, alice, bob, monkeypatch
+):
+    first = await connect(bob)  # whose pushes keep the hub reading
+    await first.receive_until_level()
+    joined = asyncio.Event()
+    join = Subscriptions.join
+
+    async def join_late(self, account):
+        await joined.wait()
+        await join(self, account)
+
+    monkeypatch.setattr(Subscriptions, "join", join_late)
+    tab = await connect(alice)
+    publish = delivery.layer.publish
+    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+    await anotify_accounts(bob, "hello", "lost, and so read from the database")
+    await first.receive("hello")
+    monkeypatch.setattr(delivery.layer, "publish", publish)
+
+    assert await tab.receive_nothing()
+
+    joined.set()
+    assert (await tab.receive_json_from())["type"] == "register"
