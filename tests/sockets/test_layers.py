@@ -1,0 +1,79 @@
+"""The same hub behind each channel layer that a site may choose, with a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+
+from notifications import anotify_accounts, broadcast
+from notifications.hub import stop_hub
+from tests.services import redis_server
+
+REDIS_LAYERS = [
+    "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "channels_redis.core.RedisChannelLayer",
+]
+
+
+@pytest.fixture(scope="module")
+def redis():
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=REDIS_LAYERS)
+async def redis_layer(request, settings, redis, transactional_db):
+    host = {"address": redis.url, "socket_timeout": None}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param, "CONFIG": {"hosts": [host]}}}
+    # So long that it is the push that arrives, and not what the check reads.
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 60
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 120
+    layer = get_channel_layer()
+    yield layer
+    await stop_hub()
+    await layer.flush()
+
+
+async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect, alice, bob):
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    await tab.receive_until_level()
+    await bobs_tab.receive_until_level()
+    frame = {"type": "progress", "content": {"body": "50 %", "meta_data": ""}}
+
+    await anotify_accounts(alice, "hello", "for alice")
+    await sync_to_async(broadcast)("news", "for everyone")
+    await redis_layer.group_send(
+        f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame}
+    )
+
+    got = {(await tab.receive_json_from())["type"] for _ in range(3)}
+    assert got == {"hello", "news", "progress"}
+    assert (await bobs_tab.receive_json_from())["type"] == "news"
+    assert await bobs_tab.receive_nothing()
+
+
+async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(50):
+            tasks.create_task(anotify_accounts(alice, "hello", str(number)))
+
+    frames = [await tab.receive("hello", timeout=5) for _ in range(50)]
+    assert [frame["seq"] for frame in frames] == list(range(1, 51))
+
+
+async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, connect, alice):
+    first = await connect(alice)
+    await first.receive_until_level()
+    await first.disconnect()
+    second = await connect(alice)
+    await second.receive_until_level()
+
+    await anotify_accounts(alice, "hello", "again")
+
+    assert (await second.receive("hello"))["seq"] == 1
