@@ -14,6 +14,9 @@ from django.core.checks import CheckMessage, run_checks
 
 from notifications import checks as own
 
+# From Django 6 on, running the checks asks the database for its version.
+pytestmark = pytest.mark.django_db
+
 SOURCE = Path(own.__file__).read_text()
 REDIS = {"address": "redis://localhost:6379", "socket_timeout": None}
 
