@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -61,13 +62,17 @@ def test_chosen_accounts_are_notified(open_tab: OpenTab) -> None:
 
 
 def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_tab: OpenTab) -> None:
-    def connections() -> tuple[list[str], list[str]]:
-        query = "from notifications.models import Connection\n" + "\n".join(
-            f"print(*Connection.objects.filter(account={name}).values_list('pk', flat=True))"
-            for name in ("alice", "bob")
+    def connections() -> list[list[str]]:
+        """Return the ids of alice's and of bob's connections."""
+        return json.loads(
+            site.shell(
+                "import json\n"
+                "from notifications.models import Connection\n"
+                "ids = Connection.objects.values_list('pk', flat=True)\n"
+                "print(json.dumps([[str(pk) for pk in ids.filter(account=one)] "
+                "for one in (alice, bob)]))"
+            )
         )
-        alices, bobs = site.shell(query).strip("\n").split("\n")
-        return alices.split(), bobs.split()
 
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
     expect_online(alices_tab)
