@@ -20,13 +20,6 @@ from notifications.protocol import CloseCode
 from notifications.subscriptions import Subscriptions
 
 
-async def eventually(condition, timeout=5.0):
-    """Wait for an async condition that no frame tells."""
-    async with asyncio.timeout(timeout):
-        while not await condition():
-            await asyncio.sleep(0.02)
-
-
 async def read_cursor(account):
     head = await sync_to_async(lambda: inbox.read_head(Reader.of(account)))()
     return head.cursor.as_dict()
