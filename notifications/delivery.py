@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from . import layer, protocol
 from .bulk import one_of, update_rows
-from .models import Broadcast, BroadcastHead, Inbox, Notification, State
+from .models import Broadcast, BroadcastHead, Inbox, Notification
 from .signals import broadcast_sent, notification_created
 from .transactions import in_short_transaction
 
@@ -101,7 +101,7 @@ def deliver_broadcasts(using: str) -> int:
 
     rows = in_short_transaction(number, using)
     for row in rows:
-        _push_broadcast(row, row.frame())
+        push_broadcast(row, row.frame())
         broadcast_sent.send_robust(Broadcast, broadcast=row)
     return len(rows)
 
@@ -164,68 +164,6 @@ def _replaceable(
     return older
 
 
-# --- Expiry
-
-
-def expire(using: str) -> int:
-    """Take expired notifications and broadcasts out of all inboxes and tabs; return how many."""
-    now = timezone.now()
-    due = Notification.objects.using(using).present().filter(expires_at__lte=now)
-    expired = 0
-    while keys := sorted(
-        set(due.order_by().values_list("account_id", flat=True)[:ACCOUNTS_PER_TRANSACTION])
-    ):
-        pushes = in_short_transaction(_expiring(keys, due, using), using)
-        push(pushes)
-        expired += len(pushes)
-    return expired + _expire_broadcasts(using)
-
-
-def _expiring(keys: Sequence[Any], due: Any, using: str) -> Callable[[], list[Push]]:
-    def expire_accounts() -> list[Push]:
-        inboxes = Inbox.objects.using(using).lock(keys)
-        rows = list(due.filter(account_id__in=keys).order_by("account_id", "number"))
-        pushes = []
-        for row in rows:
-            inbox = inboxes[row.account_id]
-            inbox.unread -= row.state == State.UNREAD
-            row.seq = inbox.next_seq()
-            row.gone_at = timezone.now()
-            gone = protocol.state(State.GONE, [row.wire_id], seq=row.seq, unread=inbox.unread)
-            pushes.append(Push(row.account_id, row.seq, row.seq, gone))
-        update_rows(rows, ["seq", "gone_at"], using)
-        update_rows([*inboxes.values()], ["seq", "unread"], using)
-        return pushes
-
-    return expire_accounts
-
-
-def _expire_broadcasts(using: str) -> int:
-    due = Broadcast.objects.using(using).filter(
-        seq__isnull=False, gone_at=None, expires_at__lte=timezone.now()
-    )
-    if not due.exists():
-        return 0
-
-    def expire_due() -> list[Broadcast]:
-        head = BroadcastHead.objects.using(using).lock()
-        rows = list(due.order_by("number"))
-        for row in rows:
-            head.seq += 1
-            row.seq = head.seq
-            row.gone_at = timezone.now()
-        update_rows(rows, ["seq", "gone_at"], using)
-        head.save(using=using, update_fields=["seq"])
-        return rows
-
-    rows = in_short_transaction(expire_due, using)
-    for row in rows:
-        _push_broadcast(
-            row, protocol.state(State.GONE, [row.wire_id], broadcast_seq=row.seq), gone=True
-        )
-    return len(rows)
-
-
 # --- Pushing
 
 
@@ -274,7 +212,8 @@ def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -
     )
 
 
-def _push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
+def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
+    """Send a numbered broadcast, or that it has gone, to all hubs."""
     layer.publish(
         [
             (

@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
-from . import delivery, registry
+from . import delivery, registry, withdrawal
 from .conf import conf
 from .database_thread import DatabaseThread
 from .models import (
@@ -95,7 +95,7 @@ class Maintenance:
         using = router.db_for_write(Notification)
         report.notifications_delivered = _deliver_left_overs(using)
         report.broadcasts_delivered = delivery.deliver_broadcasts(using)
-        report.expired = delivery.expire(using)
+        report.expired = withdrawal.expire(using)
         report.accounts_swept = self._sweep(using, sweep_all)
         return report
 

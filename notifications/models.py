@@ -260,6 +260,9 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
     def unnumbered(self) -> BroadcastQuerySet:
         return self.filter(seq=None)
 
+    def present(self) -> BroadcastQuerySet:
+        return self.filter(seq__isnull=False, gone_at=None)
+
     def addressed_to(self, reader: audiences.Reader) -> BroadcastQuerySet:
         """The numbered broadcasts, gone ones as well, that were sent to this account."""
         mine = self.filter(seq__isnull=False, audience__in=reader.audiences)

@@ -12,7 +12,15 @@ from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.utils import timezone
 
-from notifications import anotify_accounts, broadcast, delivery, inbox, marks, notify_accounts
+from notifications import (
+    anotify_accounts,
+    broadcast,
+    delivery,
+    inbox,
+    marks,
+    notify_accounts,
+    withdrawal,
+)
 from notifications.audiences import Reader
 from notifications.hub import stop_hub
 from notifications.models import Broadcast, Inbox, Notification
@@ -386,7 +394,7 @@ async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alic
     await sync_to_async(broadcast)("news", "short-lived", expires_at=timezone.now())
     news = await tab.receive("news")
 
-    await sync_to_async(delivery.expire)("default")
+    await sync_to_async(withdrawal.expire)("default")
 
     state = await tab.receive("state")
     assert (state["as"], state["ids"]) == ("gone", [news["id"]])

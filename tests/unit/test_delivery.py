@@ -1,21 +1,17 @@
-"""From committed rows to pushes: numbers, frames, replacing, expiry."""
+"""From committed rows to pushes: numbers, frames, replacing."""
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from notifications import broadcast, delivery, inbox, marks, notify_accounts, protocol
 from notifications.audiences import Reader
@@ -23,36 +19,9 @@ from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created
 
+from .conftest import Commit, Published
+
 pytestmark = pytest.mark.django_db
-
-Commit = Callable[[], AbstractContextManager[Any]]
-Message = dict[str, Any]
-
-
-@pytest.fixture
-def commit(django_capture_on_commit_callbacks: Any) -> Commit:
-    """Run what is scheduled for after the commit, as a commit would."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
-class Published(list[tuple[str, Message]]):
-    """What was sent to the channel layer: groups and messages."""
-
-    @property
-    def frames(self) -> list[protocol.Frame]:
-        entries = [
-            entry
-            for _, message in self
-            for entry in message.get("entries", [message] if "text" in message else [])
-        ]
-        return [json.loads(entry["text"]) for entry in entries]
-
-
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> Published:
-    published = Published()
-    monkeypatch.setattr(delivery.layer, "publish", published.extend)
-    return published
 
 
 def bodies(published: Published) -> list[str]:
@@ -464,84 +433,6 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
 
     assert sorted(Broadcast.objects.values_list("seq", flat=True)) == list(range(1, 10))
     assert BroadcastHead.objects.current().seq == 9
-
-
-# --- Expiry
-
-
-def test_what_expires_leaves_the_inbox_and_the_count(
-    alice: User, commit: Commit, published: Published
-) -> None:
-    now = timezone.now()
-    with commit():
-        unread, read, archived, later, never = (
-            f"n{notify_accounts(alice, 'hello', body, expires_at=expires_at).ids[0]}"
-            for body, expires_at in (
-                ("unread", now),
-                ("read", now),
-                ("archived", now),
-                ("later", now + timedelta(hours=1)),
-                ("never", None),
-            )
-        )
-    reader = Reader.of(alice)
-    marks.mark(reader, "read", [read])
-    marks.mark(reader, "archived", [archived])
-    published.clear()
-
-    assert delivery.expire("default") == 3
-
-    assert [item["id"] for item in inbox.read_page(reader).items] == [never, later]
-    assert [(f["as"], f["ids"], f["seq"], f["unread"]) for f in published.frames] == [
-        ("gone", [unread], 8, 2),
-        ("gone", [read], 9, 2),
-        ("gone", [archived], 10, 2),
-    ]
-    assert Inbox.objects.get().unread == 2
-    published.clear()
-    assert delivery.expire("default") == 0
-    assert not published
-
-
-def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit: Commit) -> None:
-    notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
-    assert delivery.expire("default") == 0
-
-    delivery.deliver([alice.pk], "default")
-
-    assert delivery.expire("default") == 1
-    assert Inbox.objects.get().unread == 0
-
-
-def test_more_accounts_expire_than_one_transaction_locks(
-    alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with commit():
-        notify_accounts([alice, bob, carol], "hello", "Hello", expires_at=timezone.now())
-    monkeypatch.setattr(delivery, "ACCOUNTS_PER_TRANSACTION", 2)
-
-    assert delivery.expire("default") == 3
-    assert not Inbox.objects.filter(unread__gt=0).exists()
-
-
-def test_an_expired_broadcast_gets_a_new_number(
-    alice: User, commit: Commit, published: Published
-) -> None:
-    with commit():
-        row = broadcast("news", "News", audience="staff", expires_at=timezone.now())
-        broadcast("news", "Stays")
-    published.clear()
-
-    assert delivery.expire("default") == 1
-
-    row.refresh_from_db()
-    assert (row.number, row.seq) == (1, 3)
-    ((name, message),) = published
-    assert (name, message["gone"], message["seq"]) == (protocol.HUBS_GROUP, True, 3)
-    assert (message["audience"], message["created_at"]) == ("staff", row.created_at.isoformat())
-    (frame,) = published.frames
-    assert (frame["as"], frame["ids"], frame["broadcast_seq"]) == ("gone", [row.wire_id], 3)
-    assert delivery.expire("default") == 0
 
 
 # --- Pushing

@@ -33,6 +33,7 @@ LAYERS = [
     {"audiences", "accounts", "layer"},
     {"models"},
     {"registry", "inbox", "delivery", "reach", "authentication", "checks"},
+    {"withdrawal"},
     {"marks", "maintenance"},
 ]
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts
+from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts, withdrawal
 from notifications.audiences import Reader
 from notifications.inbox import Changes, Cursor, newest_seqs, read_changes, read_head, read_page
 from notifications.models import (
@@ -183,7 +183,7 @@ def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
     send(expires_at=timezone.now())
     notify(alice, replace_key="a")
     kept = notify(alice, replace_key="a")
-    delivery.expire("default")
+    withdrawal.expire("default")
     notify_accounts(alice, "hello", "Unnumbered")
     broadcast("news", "Unnumbered")
 
@@ -444,7 +444,7 @@ def test_what_came_and_went_is_only_told_to_be_gone(
         send(expires_at=timezone.now()),
         notify(alice, expires_at=timezone.now()),
     )
-    delivery.expire("default")
+    withdrawal.expire("default")
 
     assert told(read_changes(reader, start(reader), 100)) == [("gone", [old]), ("gone", [news])]
 

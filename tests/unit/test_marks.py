@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, delivery, marks, notify_accounts, protocol
+from notifications import broadcast, delivery, marks, notify_accounts, protocol, withdrawal
 from notifications.audiences import Reader
 from notifications.inbox import read_head, read_page
 from notifications.marks import MarkError, Span, mark, mark_all, undo
@@ -225,7 +225,7 @@ def test_what_is_gone_or_unnumbered_can_not_be_marked(
     reader: Reader, alice: User, notify: Make, send: Make
 ) -> None:
     gone = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
-    delivery.expire("default")
+    withdrawal.expire("default")
     gone.append(f"n{notify_accounts(alice, 'hello', 'Unnumbered').ids[0]}")
     gone.append(broadcast("news", "Unnumbered").wire_id)
 

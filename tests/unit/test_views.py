@@ -16,7 +16,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications import broadcast, delivery, layer, notify_accounts, views
+from notifications import broadcast, delivery, layer, notify_accounts, views, withdrawal
 from notifications.maintenance import Maintenance
 from notifications.models import BroadcastReceipt, Inbox, Notification
 
@@ -561,7 +561,7 @@ def test_a_made_up_page_leads_to_the_first(browser: Client) -> None:
 
 def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) -> None:
     notify(alice, "Short-lived", expires_at=timezone.now())
-    delivery.expire("default")
+    withdrawal.expire("default")
 
     assert "Short-lived" not in browser.get("/notifications/").content.decode()
     assert browser.get(ITEMS).json()["items"] == []
