@@ -12,6 +12,8 @@ from django.db import router
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 
+from .bulk import one_of
+
 KEYS_PER_QUERY: Final = 10_000
 MOST_KEY: Final = 2**63 - 1
 
@@ -36,7 +38,8 @@ def require_known(keys: list[Any]) -> None:
     unknown = set(keys)
     for start in range(0, len(keys), KEYS_PER_QUERY):
         chunk = keys[start : start + KEYS_PER_QUERY]
-        unknown.difference_update(accounts.filter(pk__in=chunk).values_list("pk", flat=True))
+        wanted = one_of(chunk, user_model._meta.pk, accounts.db)
+        unknown.difference_update(accounts.filter(pk__in=wanted).values_list("pk", flat=True))
     if unknown:
         named = ", ".join(repr(key) for key in sorted(unknown)[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""

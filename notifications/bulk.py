@@ -23,24 +23,33 @@ def one_of(keys: Sequence[Any], field: Any, using: str) -> RawSQL:
     takes Django longer than the query takes the database.
     """
     connection = connections[using]
-    values = [field.get_db_prep_save(key, connection) for key in keys]
+    values: Any = [
+        # Most are numbers, and as they are.
+        key if type(key) is int else field.get_db_prep_save(key, connection)
+        for key in keys
+    ]
     if connection.vendor == "postgresql":
-        return RawSQL(f"SELECT unnest(%s::{field.db_type(connection)}[]) AS key", [values])
+        kind = field.db_type(connection)
+        if all(type(value) is int for value in values):
+            kind = "bigint"  # some may be too large for the field
+            values = f"{{{','.join(map(str, values))}}}"  # psycopg would look for quotes in each
+        return RawSQL(f"SELECT unnest(%s::{kind}[]) AS key", [values])
     return RawSQL("SELECT value AS key FROM json_each(%s)", [json.dumps(values, default=str)])
 
 
-def update_rows(rows: Sequence[models.Model], fields: Sequence[str], using: str) -> None:
-    """Write these fields of these rows, all of one model, to the database."""
+def update_rows(
+    model: type[models.Model], rows: Sequence[Any], fields: Sequence[str], using: str
+) -> None:
+    """Write these fields of objects that have a row's attributes to the rows with their keys."""
     if not rows:
         return
     connection = connections[using]
-    meta = rows[0]._meta
+    meta = model._meta
     assert meta.pk is not None
     columns: list[Any] = [meta.pk, *(meta.get_field(name) for name in fields)]
 
-    def cell(row: models.Model, column: Any) -> Any:
+    def cell(row: Any, column: Any) -> Any:
         value = getattr(row, column.attname)
-        # Most are numbers, and as they are.
         return value if type(value) is int else column.get_db_prep_save(value, connection)
 
     values = json.dumps([[cell(row, column) for column in columns] for row in rows], default=str)

@@ -9,15 +9,19 @@ numbers a row pushes it. This module alone sends to the channel layer.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypedDict
 from weakref import WeakKeyDictionary
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from . import layer, protocol
@@ -28,6 +32,7 @@ from .transactions import in_short_transaction
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 ENTRIES_PER_MESSAGE: Final = 500
+MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
 MESSAGE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
 # Up to so many accounts are reached by their own groups, more through all hubs.
 FEW_ACCOUNTS: Final = 20
@@ -35,15 +40,30 @@ FEW_ACCOUNTS: Final = 20
 _pending: WeakKeyDictionary[BaseDatabaseWrapper, set[Any]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(TypedDict):
     """A step of an account's inbox: the changes `first` to `seq`, and the frame that tells them."""
 
-    account_id: Any
+    account: str
     first: int
     seq: int
-    frame: protocol.Frame
-    counted_at: int | None = None  # the `broadcast_seq` at which the frame counts broadcasts
+    text: str  # the frame, encoded
+    unread: int | None  # the counts in it
+    unread_broadcasts: int | None
+    counted_at: int | None  # the `broadcast_seq` at which it counts broadcasts
+
+
+def step(
+    account_id: Any, first: int, seq: int, frame: protocol.Frame, counted_at: int | None = None
+) -> Push:
+    return {
+        "account": str(account_id),
+        "first": first,
+        "seq": seq,
+        "text": protocol.encode(frame),
+        "unread": frame.get("unread"),
+        "unread_broadcasts": frame.get("unread_broadcasts"),
+        "counted_at": counted_at,
+    }
 
 
 # --- After the commit
@@ -73,14 +93,14 @@ def deliver(account_ids: Iterable[Any], using: str) -> int:
     keys = sorted(set(account_ids))
     delivered = 0
     for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION):
-        rows, pushes = in_short_transaction(
+        ids, pushes = in_short_transaction(
             _numbering(keys[start : start + ACCOUNTS_PER_TRANSACTION], using), using
         )
         push(pushes)
         if notification_created.has_listeners(Notification):
-            for row in rows:
+            for row in Notification.objects.using(using).filter(pk__in=ids).order_by("pk"):
                 notification_created.send_robust(Notification, notification=row)
-        delivered += len(rows)
+        delivered += len(ids)
     return delivered
 
 
@@ -95,7 +115,7 @@ def deliver_broadcasts(using: str) -> int:
         for row in rows:
             head.seq += 1
             row.number = row.seq = head.seq
-        update_rows(rows, ["number", "seq"], using)
+        update_rows(Broadcast, rows, ["number", "seq"], using)
         head.save(using=using, update_fields=["seq"])
         return rows
 
@@ -106,17 +126,27 @@ def deliver_broadcasts(using: str) -> int:
     return len(rows)
 
 
-def _numbering(
-    keys: Sequence[Any], using: str
-) -> Callable[[], tuple[list[Notification], list[Push]]]:
-    def number() -> tuple[list[Notification], list[Push]]:
+@dataclass(slots=True)
+class _Row:
+    """What numbering has to know of a notification and change in it: no model, there are many."""
+
+    id: int
+    account_id: Any
+    replace_key: str
+    message: tuple[Any, ...] = ()  # as MESSAGE_FIELDS
+    number: int | None = None
+    seq: int | None = None
+    replaces: int | None = None
+    gone_at: datetime | None = None
+
+
+def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int], list[Push]]]:
+    def number() -> tuple[list[int], list[Push]]:
         inboxes = Inbox.objects.using(using).lock(keys)
-        notifications = Notification.objects.using(using)
-        wanted = one_of(keys, Notification._meta.get_field("account"), using)
-        unnumbered = notifications.unnumbered().filter(account_id__in=wanted)
-        rows = list(unnumbered.order_by("account_id", "pk"))
+        rows = _unnumbered(keys, using)
         older = _replaceable(rows, using)
-        replaced: list[Notification] = []
+        encoder = _Encoder()
+        replaced: list[_Row] = []
         pushes = []
         for row in rows:
             inbox = inboxes[row.account_id]
@@ -128,62 +158,97 @@ def _numbering(
                     old.gone_at = timezone.now()
                     inbox.unread -= 1
                     replaced.append(old)
-                    row.replaces = old.pk
+                    row.replaces = old.id
                 older[place] = [row]
-            row.number = row.seq = inbox.next_seq()
+            row.number = row.seq = seq = inbox.next_seq()
             inbox.unread += 1
-            pushes.append(Push(row.account_id, first, row.seq, row.frame(unread=inbox.unread)))
-        update_rows(rows, ["number", "seq"], using)
+            pushes.append(
+                Push(
+                    account=str(row.account_id),
+                    first=first,
+                    seq=seq,
+                    text=encoder.encode(row, inbox.unread),
+                    unread=inbox.unread,
+                    unread_broadcasts=None,
+                    counted_at=None,
+                )
+            )
+        update_rows(Notification, rows, ["number", "seq"], using)
         if replaced:
             changed = [*replaced, *(row for row in rows if row.replaces)]
-            update_rows(changed, ["seq", "gone_at", "replaces"], using)
-        update_rows([*inboxes.values()], ["seq", "unread"], using)
-        return rows, pushes
+            update_rows(Notification, changed, ["seq", "gone_at", "replaces"], using)
+        update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
+        return [row.id for row in rows], pushes
 
     return number
 
 
-def _replaceable(
-    rows: Iterable[Notification], using: str
-) -> defaultdict[tuple[Any, str], list[Notification]]:
+def _unnumbered(keys: Sequence[Any], using: str) -> list[_Row]:
+    wanted = one_of(keys, Notification._meta.get_field("account"), using)
+    unnumbered = (
+        Notification.objects.using(using)
+        .unnumbered()
+        .filter(
+            account_id__in=wanted,
+            # Or PostgreSQL, knowing few unnumbered rows, takes all there are for every thousand.
+            account_id__gte=keys[0],
+            account_id__lte=keys[-1],
+        )
+    )
+    values = (
+        unnumbered.annotate(stored_meta_data=Cast("meta_data", TextField()))
+        .order_by("account_id", "pk")
+        .values_list("pk", "account_id", "replace_key", "stored_meta_data", *MESSAGE_FIELDS)
+    )
+    return [_Row(row[0], row[1], row[2], row[3:]) for row in values]
+
+
+def _replaceable(rows: Iterable[_Row], using: str) -> defaultdict[tuple[Any, str], list[_Row]]:
     """Return the unread notifications whose place one of `rows` takes, by account and key."""
     places = {(row.account_id, row.replace_key) for row in rows if row.replace_key}
-    older: defaultdict[tuple[Any, str], list[Notification]] = defaultdict(list)
+    older: defaultdict[tuple[Any, str], list[_Row]] = defaultdict(list)
     if places:
-        for old in (
-            Notification.objects.using(using)
-            .unread()
-            .filter(
-                account_id__in={account for account, _ in places},
-                replace_key__in={key for _, key in places},
-            )
-            .order_by("number")
-        ):
-            if (old.account_id, old.replace_key) in places:
-                older[old.account_id, old.replace_key].append(old)
+        unread = Notification.objects.using(using).unread()
+        candidates = unread.filter(
+            account_id__in={account for account, _ in places},
+            replace_key__in={key for _, key in places},
+        ).order_by("number")
+        for pk, account, key in candidates.values_list("pk", "account_id", "replace_key"):
+            if (account, key) in places:
+                older[account, key].append(_Row(pk, account, key))
     return older
+
+
+class _Encoder:
+    """Encodes new notifications: many have one message, which is then encoded once."""
+
+    def __init__(self) -> None:
+        self._messages: dict[tuple[Any, ...], str] = {}  # encoded, without the closing brace
+
+    def encode(self, row: _Row, unread: int) -> str:
+        message = self._messages.get(row.message)
+        if message is None:
+            message = self._messages[row.message] = self._encode_message(*row.message)
+        replaces = "null" if row.replaces is None else f'"{Notification.wire_prefix}{row.replaces}"'
+        return (
+            f'{message},"id":"{Notification.wire_prefix}{row.id}","number":{row.number},'
+            f'"seq":{row.seq},"unread":{unread},"replaces":{replaces}}}'
+        )
+
+    def _encode_message(self, meta_data: str, *values: Any) -> str:
+        fields = dict(zip(MESSAGE_FIELDS, values, strict=True))
+        frame = Notification(meta_data=json.loads(meta_data), **fields).frame()
+        own = {"id", "number", "seq", "replaces"}
+        shared = {key: value for key, value in frame.items() if key not in own}
+        return protocol.encode(shared).removesuffix("}")
 
 
 # --- Pushing
 
 
-def push(pushes: Iterable[Push]) -> None:
+def push(pushes: Sequence[Push]) -> None:
     """Send numbered changes to the hubs that have sockets of their accounts."""
-    _publish_to_accounts(
-        "notifications.push",
-        [
-            {
-                "account": str(step.account_id),
-                "first": step.first,
-                "seq": step.seq,
-                "counted_at": step.counted_at,
-                "unread": step.frame.get("unread"),
-                "unread_broadcasts": step.frame.get("unread_broadcasts"),
-                "text": protocol.encode(step.frame),
-            }
-            for step in pushes
-        ],
-    )
+    _publish_to_accounts("notifications.push", pushes)
 
 
 def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
@@ -232,8 +297,8 @@ def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) ->
     )
 
 
-def _publish_to_accounts(message_type: str, entries: list[dict[str, Any]]) -> None:
-    by_account: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+def _publish_to_accounts(message_type: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    by_account: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
         by_account[entry["account"]].append(entry)
     # Each group costs the in-memory layer time at every send, so it has one for all.
@@ -253,8 +318,8 @@ def _publish_to_accounts(message_type: str, entries: list[dict[str, Any]]) -> No
     )
 
 
-def _batches(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
+def _batches(entries: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    batch: list[Mapping[str, Any]] = []
     size = 0
     for entry in entries:
         batch.append(entry)

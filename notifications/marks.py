@@ -142,7 +142,7 @@ def _change(
         for item in changed:
             item.seq = inbox.next_seq()
         inbox.unread += sum(row.state == State.UNREAD for row in notifications) - unread_before
-        inbox.save(using=using, update_fields=["seq", "unread"])
+        update_rows(Inbox, [inbox], ["seq", "unread"], using)
         _save(changed, using)
         head = read_head(reader)
         pushes = list(_state_pushes(reader, changed, head, upto))
@@ -191,6 +191,7 @@ def _apply(mark: str, item: Notification | BroadcastReceipt, now: datetime) -> b
 
 def _save(changed: Sequence[Notification | BroadcastReceipt], using: str) -> None:
     update_rows(
+        Notification,
         [item for item in changed if isinstance(item, Notification)],
         ["read_at", "archived_at", "seq"],
         using,
@@ -221,7 +222,7 @@ def _state_pushes(
             )
         else:
             frame = protocol.state(state, [item.wire_id for item in items], **numbers)
-        yield delivery.Push(
+        yield delivery.step(
             reader.account_id, first, seq, frame, counted_at=head.cursor.broadcast_seq
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -213,17 +214,22 @@ class Notification(Message):
                 condition=models.Q(idempotency_key__isnull=False),
                 name="notifications_once_per_key",
             ),
-            models.UniqueConstraint(fields=["account", "seq"], name="notifications_one_per_seq"),
+            # A row enters these with its numbers, not twice.
+            models.UniqueConstraint(
+                fields=["account", "seq"],
+                condition=models.Q(seq__isnull=False),
+                name="notifications_one_per_seq",
+            ),
         ]
         indexes = [
             models.Index(
                 fields=["account", "-number"],
-                condition=models.Q(gone_at=None, archived_at=None),
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None),
                 name="notifications_page",
             ),
             models.Index(
                 fields=["account", "-number"],
-                condition=models.Q(gone_at=None, archived_at=None, read_at=None),
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
                 name="notifications_unread",
             ),
             models.Index(
@@ -373,22 +379,45 @@ class BroadcastReceipt(models.Model):
         return State.READ if self.read_at else State.UNREAD
 
 
+@dataclass(slots=True)
+class LockedInbox:
+    """An inbox's row while it is locked; `update_rows` saves it. No model, there are many."""
+
+    account_id: Any
+    seq: int
+    unread: int
+    floor: int
+
+    def next_seq(self) -> int:
+        """Give the next change its number."""
+        self.seq += 1
+        return self.seq
+
+
 class InboxQuerySet(models.QuerySet["Inbox"]):
-    def lock(self, account_ids: Iterable[Any]) -> dict[Any, Inbox]:
+    def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
         """
         Return the accounts' inboxes, locked until the transaction ends.
 
         Missing ones are made. Always in primary-key order, so that two who
         lock several can't wait for each other.
         """
-        keys = sorted(account_ids)
-        wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
-        there = set(self.filter(pk__in=wanted).values_list("pk", flat=True))
-        self.bulk_create(
-            [Inbox(account_id=key) for key in keys if key not in there], ignore_conflicts=True
-        )
+        account = Inbox._meta.get_field("account")
+        wanted = one_of(sorted(account_ids), account, self.db)
+        quote: Callable[[str], str] = connections[self.db].ops.quote_name
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {quote(Inbox._meta.db_table)} "
+                f"({quote(account.column)}, seq, unread, floor) "
+                f"SELECT missing.key, 0, 0, 0 FROM ({wanted.sql}) AS missing WHERE true "
+                "ON CONFLICT DO NOTHING",
+                wanted.params,
+            )
         locked = self.select_for_update().filter(pk__in=wanted).order_by("pk")
-        return {inbox.account_id: inbox for inbox in locked}
+        return {
+            row[0]: LockedInbox(*row)
+            for row in locked.values_list("account_id", "seq", "unread", "floor")
+        }
 
 
 class Inbox(models.Model):
@@ -413,11 +442,6 @@ class Inbox(models.Model):
 
     def __str__(self) -> str:
         return f"Inbox of {self.account_id}"
-
-    def next_seq(self) -> int:
-        """Give the next change its number; the row must be locked, and saved afterwards."""
-        self.seq += 1
-        return self.seq
 
 
 class BroadcastHeadQuerySet(models.QuerySet["BroadcastHead"]):

@@ -61,14 +61,14 @@ def withdraw_notifications(keys: Sequence[int], using: str) -> int:
                 row.gone_at = timezone.now()
                 ids.append(row.wire_id)
             gone = protocol.state(State.GONE, ids, seq=inbox.seq, unread=inbox.unread)
-            pushes.append(delivery.Push(account_id, first, inbox.seq, gone))
-        update_rows(rows, ["seq", "gone_at"], using)
-        update_rows([*inboxes.values()], ["seq", "unread"], using)
+            pushes.append(delivery.step(account_id, first, inbox.seq, gone))
+        update_rows(Notification, rows, ["seq", "gone_at"], using)
+        update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
         return pushes
 
     pushes = in_short_transaction(withdraw, using)
     delivery.push(pushes)
-    return sum(step.seq - step.first + 1 for step in pushes)
+    return sum(push["seq"] - push["first"] + 1 for push in pushes)
 
 
 def withdraw_broadcasts(keys: Sequence[int], using: str) -> int:
@@ -82,7 +82,7 @@ def withdraw_broadcasts(keys: Sequence[int], using: str) -> int:
             head.seq += 1
             row.seq = head.seq
             row.gone_at = timezone.now()
-        update_rows(rows, ["seq", "gone_at"], using)
+        update_rows(Broadcast, rows, ["seq", "gone_at"], using)
         head.save(using=using, update_fields=["seq"])
         return rows
 

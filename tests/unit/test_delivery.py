@@ -446,7 +446,7 @@ def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps(accounts: int, size: int = 10) -> list[delivery.Push]:
     frame = protocol.frame("hello", "x" * size)
-    return [delivery.Push(n, 1, 1, frame) for n in range(accounts)]
+    return [delivery.step(n, 1, 1, frame) for n in range(accounts)]
 
 
 def test_few_accounts_are_reached_by_their_own_groups(
@@ -463,7 +463,7 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
 ) -> None:
     frame = protocol.frame("hello")
     delivery.push(
-        [delivery.Push(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
+        [delivery.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
     )
 
     assert [
