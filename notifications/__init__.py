@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .notify import NotifyResult, anotify_accounts, broadcast, notify_accounts
+    from .notify import (
+        NotifyResult,
+        anotify_accounts,
+        aretract,
+        broadcast,
+        notify_accounts,
+        retract,
+    )
     from .registry import online
 
-__all__ = ["NotifyResult", "anotify_accounts", "broadcast", "notify_accounts", "online"]
+__all__ = [
+    "NotifyResult",
+    "anotify_accounts",
+    "aretract",
+    "broadcast",
+    "notify_accounts",
+    "online",
+    "retract",
+]
 
 
 def __getattr__(name: str) -> Any:

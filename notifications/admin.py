@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
@@ -34,7 +34,7 @@ from django.utils.translation import ngettext
 from . import audiences, delivery, protocol, reach
 from .forms import BroadcastForm, NotificationForm
 from .models import Broadcast, BroadcastHead, Connection, Message, Notification, State, Worker
-from .notify import broadcast, notify_accounts
+from .notify import broadcast, notify_accounts, retract
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -77,6 +77,30 @@ class OfAccountAdmin(ReadOnlyAdmin):
             return str(_("deleted account %(pk)s") % {"pk": row.account_id})
 
 
+class RetractMixin(ModelAdmin):
+    """Messages that whoever may delete them may take out of all inboxes."""
+
+    actions = ["retract"]
+
+    def has_retract_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"notifications.delete_{self.opts.model_name}")
+
+    @admin.action(description=_("Retract"), permissions=["retract"])
+    def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        present = queryset.filter(gone_at=None)
+        with transaction.atomic(using=router.db_for_write(self.model)):
+            retracted = retract(present)
+            LogEntry.objects.log_actions(
+                cast(Any, request.user.pk), present, CHANGE, str(_("Retracted."))
+            )
+        told = ngettext(
+            "%(messages)d message was retracted: it leaves all inboxes and open tabs.",
+            "%(messages)d messages were retracted: they leave all inboxes and open tabs.",
+            retracted,
+        )
+        self.message_user(request, told % {"messages": retracted}, messages.SUCCESS)
+
+
 @admin.display(description=_("body"))
 def summary(message: Message) -> str:
     return Truncator(message.body).chars(80)
@@ -104,8 +128,8 @@ def describe(broadcasts: Iterable[Broadcast]) -> None:
 
 
 @admin.register(Broadcast)
-class BroadcastAdmin(ReadOnlyAdmin):
-    """Compose, preview, send; what is sent can be looked at only."""
+class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
+    """Compose, preview, send; what is sent can be looked at and retracted only."""
 
     form = BroadcastForm
     add_form_template = "admin/notifications/broadcast/compose.html"
@@ -116,6 +140,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         "audience_in_words",
         "sent_by",
         "created_at",
+        "in_inboxes",
         "online_now",
         "read_by",
     ]
@@ -139,6 +164,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
                     "sent_by",
                     "created_at",
                     "expires_at",
+                    "in_inboxes",
                     "online_now",
                     "read_by",
                 ]
@@ -168,6 +194,10 @@ class BroadcastAdmin(ReadOnlyAdmin):
     @admin.display(description=_("audience"), ordering="audience")
     def audience_in_words(self, row: Broadcast) -> str:
         return str(vars(row)["audience_in_words"])
+
+    @admin.display(description=_("in inboxes"), boolean=True)
+    def in_inboxes(self, row: Broadcast) -> bool:
+        return row.gone_at is None
 
     @admin.display(description=_("online now"))
     def online_now(self, row: Broadcast) -> str:
@@ -360,7 +390,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Notification)
-class NotificationAdmin(OfAccountAdmin):
+class NotificationAdmin(RetractMixin, OfAccountAdmin):
     fields = ["account_name", "type", "body", "level", "url", "state", "created_at", "expires_at"]
     list_display = [summary, "account_name", "type", "level", "state", "created_at"]
     list_filter = [StateFilter, "level", "created_at"]

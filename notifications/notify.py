@@ -1,5 +1,5 @@
 """
-The way in: `notify_accounts()`, `anotify_accounts()` and `broadcast()`.
+The way in: `notify_accounts()`, `broadcast()`, and `retract()` to take back what they sent.
 
 They check what they are given, write rows in the caller's transaction and
 leave numbering and pushing to what runs after its commit.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,11 +19,13 @@ from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import router, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import delivery, protocol
+from . import delivery, protocol, withdrawal
 from .accounts import account_keys, require_known
 from .audiences import audience_key
+from .bulk import one_of
 from .models import Broadcast, Notification
 
 KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
@@ -158,6 +161,62 @@ def broadcast(
 
         transaction.on_commit(deliver, using=using, robust=True)
     return row
+
+
+def retract(messages: Any) -> int:
+    """
+    Take notifications or broadcasts back: out of all inboxes and open tabs; return how many.
+
+    Part of the caller's transaction, as sending them was: rolled back, nothing
+    happens, and open tabs are told after the commit. What has gone already is
+    passed over.
+
+    messages: a Notification, a Broadcast, or an iterable or queryset of them.
+
+    Raises ValueError for anything else; RuntimeError inside a running event loop.
+    """
+    _require_no_running_loop("retract", "await aretract(...)")
+    notifications, broadcasts = _message_keys(messages)
+    return _retract(
+        Notification, sorted(notifications), withdrawal.withdraw_notifications
+    ) + _retract(Broadcast, sorted(broadcasts), withdrawal.withdraw_broadcasts)
+
+
+async def aretract(messages: Any) -> int:
+    """Do what `retract` does, in an event loop."""
+    return await database_sync_to_async(retract)(messages)
+
+
+def _retract(model: Any, keys: list[int], withdraw: Callable[[list[int], str], int]) -> int:
+    if not keys:
+        return 0
+    using = router.db_for_write(model)
+    with transaction.atomic(using=using, savepoint=False):
+        rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
+        # So that maintenance withdraws them, should this process end before it does.
+        retracted: int = rows.filter(gone_at=None).update(expires_at=timezone.now())
+
+        def withdraw_retracted() -> None:
+            for start in range(0, len(keys), withdrawal.ROWS_PER_TRANSACTION):
+                withdraw(keys[start : start + withdrawal.ROWS_PER_TRANSACTION], using)
+
+        transaction.on_commit(withdraw_retracted, using=using, robust=True)
+    return retracted
+
+
+def _message_keys(messages: Any) -> tuple[set[int], set[int]]:
+    """Return the primary keys of the notifications and of the broadcasts."""
+    keys: dict[type[Any], set[int]] = {Notification: set(), Broadcast: set()}
+    if isinstance(messages, QuerySet) and messages.model in keys:
+        keys[messages.model].update(messages.values_list("pk", flat=True))
+    else:
+        for message in messages if isinstance(messages, Iterable) else [messages]:
+            if type(message) not in keys or message.pk is None:
+                raise ValueError(
+                    f"messages must be saved notifications or broadcasts, not {message!r:.100}"
+                )
+            keys[type(message)].add(message.pk)
+    return keys[Notification], keys[Broadcast]
 
 
 # --- Checks

@@ -14,11 +14,13 @@ from django.utils import timezone
 
 from notifications import (
     anotify_accounts,
+    aretract,
     broadcast,
     delivery,
     inbox,
     marks,
     notify_accounts,
+    retract,
     withdrawal,
 )
 from notifications.audiences import Reader
@@ -399,6 +401,47 @@ async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alic
     state = await tab.receive("state")
     assert (state["as"], state["ids"]) == ("gone", [news["id"]])
     assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 0
+
+
+async def test_what_is_retracted_leaves_open_tabs_and_the_counts(connect, alice, bob):
+    await anotify_accounts([alice, bob], "hello", "wrong")
+    news = await sync_to_async(broadcast)("news", "wrong")
+    tabs = [await connect(alice), await connect(alice)]
+    bobs_tab = await connect(bob)
+    for tab in [*tabs, bobs_tab]:
+        counts = (await tab.receive_until_level())[-1]
+        assert (counts["unread"], counts["unread_broadcasts"]) == (1, 1)
+    wrong = await Notification.objects.aget(account=alice)
+
+    await aretract(wrong)
+    await aretract(news)
+
+    for tab in tabs:
+        for message in (wrong, news):
+            state = await tab.receive("state")
+            assert (state["as"], state["ids"]) == ("gone", [message.wire_id])
+        counts = await tab.receive("heartbeat")
+        assert (counts["unread"], counts["unread_broadcasts"]) == (0, 0)
+    state = await bobs_tab.receive("state")
+    assert state["ids"] == [news.wire_id]
+    assert (await bobs_tab.receive("heartbeat"))["unread"] == 1
+
+
+async def test_a_retraction_that_is_rolled_back_reaches_no_tab(connect, alice):
+    await anotify_accounts(alice, "hello", "stays")
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    @sync_to_async
+    def fail_after_retracting():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            retract(Notification.objects.all())
+            raise ZeroDivisionError
+
+    await fail_after_retracting()
+    await anotify_accounts(alice, "hello", "the next one")
+
+    assert (await tab.receive_json_from())["content"]["body"] == "the next one"
 
 
 # --- Silence

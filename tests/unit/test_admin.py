@@ -19,8 +19,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from notifications import admin as notifications_admin
-from notifications import broadcast, delivery, notify_accounts, reach
+from notifications import broadcast, delivery, inbox, notify_accounts, reach
 from notifications.admin import BroadcastAdmin, browser_name
+from notifications.audiences import Reader
 from notifications.models import (
     Broadcast,
     BroadcastReceipt,
@@ -30,6 +31,8 @@ from notifications.models import (
     Worker,
 )
 from notifications.protocol import CloseCode
+
+from .conftest import Commit
 
 COMPOSE = "/admin/notifications/broadcast/add/"
 BROADCASTS = "/admin/notifications/broadcast/"
@@ -743,3 +746,74 @@ def test_no_admin_page_needs_an_inline_script_or_style() -> None:
         page = template.read_text()
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=", page), template
         assert not re.search(r"<script(?![^>]*\ssrc=)", page), template
+
+
+# --- Retracting
+
+
+def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
+    admin: Client, alice: User, operator: User, commit: Commit
+) -> None:
+    with commit():
+        wrong, right = broadcast("news", "Wrong"), broadcast("news", "Right")
+
+    with commit():
+        answer = admin.post(
+            BROADCASTS, {"action": "retract", "_selected_action": [wrong.pk]}, follow=True
+        )
+
+    assert "1 message was retracted" in text(answer)
+    items = inbox.read_page(Reader.of(alice)).items
+    assert [item["id"] for item in items] == [right.wire_id]
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_id, entry.change_message) == (
+        operator,
+        str(wrong.pk),
+        "Retracted.",
+    )
+    page = admin.get(BROADCASTS).content.decode()
+    assert page.count('alt="True"') == page.count('alt="False"') == 1
+
+
+def test_retracting_tells_how_many_were_still_there(
+    admin: Client, alice: User, bob: User, commit: Commit
+) -> None:
+    with commit():
+        ids = notify_accounts([alice, bob], "hello", "Hello").ids
+        ids += notify_accounts(bob, "hello", "Again").ids
+    chosen = {"action": "retract", "_selected_action": ids}
+    with commit():
+        admin.post(NOTIFICATIONS, {**chosen, "_selected_action": ids[:1]})
+
+    with commit():
+        answer = admin.post(NOTIFICATIONS, chosen, follow=True)
+
+    assert "2 messages were retracted" in text(answer)
+    assert not Notification.objects.present().exists()
+    assert set(Inbox.objects.values_list("unread", flat=True)) == {0}
+    assert LogEntry.objects.count() == 3
+
+
+@pytest.mark.parametrize("kind", ["notification", "broadcast"])
+def test_only_who_may_delete_them_may_retract_messages(
+    staff: Callable[..., Client], alice: User, commit: Commit, kind: str
+) -> None:
+    with commit():
+        notify_accounts(alice, "hello", "Hello")
+        broadcast("news", "News")
+    browser = staff(f"view_{kind}", f"change_{kind}", "send_broadcast")
+    model = {"notification": Notification, "broadcast": Broadcast}[kind]
+    chosen = {"action": "retract", "_selected_action": [model.objects.get().pk]}
+    address = f"/admin/notifications/{kind}/"
+
+    with commit():
+        browser.post(address, chosen)
+
+    assert "retract" not in browser.get(address).content.decode()
+    assert model.objects.get().gone_at is None
+    User.objects.get(username="sam").user_permissions.add(
+        Permission.objects.get(codename=f"delete_{kind}")
+    )
+    with commit():
+        browser.post(address, chosen)
+    assert model.objects.get().gone_at
