@@ -263,12 +263,14 @@ class Hub:
         self._wake_healing.clear()
         self._is_healing_due = False
         sockets = [socket for socket in self._behind if not socket.is_full]
-        is_draining = len(sockets) < len(self._behind)
-        del sockets[HEALED_AT_A_TIME:]
-        if is_draining:
+        if sockets:
+            await self._heal_some(sockets[:HEALED_AT_A_TIME])
+        if any(not socket.is_full for socket in self._behind):
+            self._wake_healing.set()
+        elif self._behind:
             asyncio.get_running_loop().call_later(DRAINING, self._wake_healing.set)
-        if not sockets:
-            return
+
+    async def _heal_some(self, sockets: Sequence[Socket]) -> None:
         for socket in sockets:
             socket.missed_nothing()
         wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
@@ -283,8 +285,6 @@ class Hub:
                 del self._behind[socket]
                 self._behind[socket] = None
                 self._catch_up(socket, changes)
-        if any(not socket.is_full for socket in self._behind):
-            self._wake_healing.set()
 
     def _catch_up(self, socket: Socket, changes: Changes) -> None:
         if not socket.registered:

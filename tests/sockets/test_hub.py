@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -24,9 +25,11 @@ from notifications import (
     withdrawal,
 )
 from notifications.audiences import Reader
-from notifications.hub import stop_hub
+from notifications.hub import get_hub, stop_hub
+from notifications.inbox import Cursor
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
+from notifications.sockets import Socket
 from notifications.subscriptions import Subscriptions
 
 
@@ -318,6 +321,41 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
 
     types = [frame["type"] for frame in [await tab.receive_json_from() for _ in range(10)]]
     assert set(types) <= {"hello", "ping"}  # catching up would end with a heartbeat
+
+
+class NarrowTransport:
+    """Has room for four frames, until they are read."""
+
+    def __init__(self):
+        self.frames = asyncio.Queue(maxsize=4)
+
+    @property
+    def is_full(self):
+        return self.frames.full()
+
+    def write(self, message):
+        if not self.is_full:
+            self.frames.put_nowait(json.loads(message.text))
+            return True
+        return False
+
+    def close(self, code):
+        pass
+
+
+async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice):
+    start = Cursor(**(await read_cursor(alice)))
+    await sync_to_async(make_notifications)(alice, 10)
+    transport = NarrowTransport()
+    socket = Socket(await sync_to_async(Reader.of)(alice), transport, start)
+
+    await get_hub().join(socket)
+
+    told = []
+    async with asyncio.timeout(5):
+        while (frame := await transport.frames.get())["type"] != "heartbeat":
+            told.append(frame)
+    assert [frame["seq"] for frame in told if frame["type"] == "hello"] == list(range(1, 11))
 
 
 # --- Marks
