@@ -1,9 +1,9 @@
 """
-Coroutines run from threads: on the event loop of the ASGI server that the thread works for,
-or else on one kept in the background, for commands, shells and WSGI workers.
+Coroutines run for threads: on an event loop kept in the background of the process.
 
-There `async_to_sync` would make a loop for each call, and the channel layer a
-Redis connection for each loop: ten times the cost of the message itself.
+`async_to_sync` would make a loop for each call, and the channel layer a Redis
+connection for each loop: ten times the cost of the message itself. And the loop
+that a thread works for may end before what it was asked to do on the side.
 """
 
 from __future__ import annotations
@@ -12,23 +12,28 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
 
 T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
 
-END: Final = 2.0  # seconds for the loop to end when the process does
+END: Final = 2.0  # seconds for what was started to end when the process does
 
 _lock = threading.Lock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a fork has the loop, not its thread
+_threads: dict[int, _LoopThread] = {}  # by process: a fork has the loop, not its thread
+_started: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
 
 
-def run(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
-    """Return the coroutine's result; TimeoutError after `timeout` seconds."""
-    loop = _servers_loop() or _background_loop()
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+def run(coroutine: Coroutine[Any, Any, T], timeout: float, loop: Loop | None = None) -> T:
+    """
+    Return the result of a coroutine that runs in the background, or on `loop`.
+
+    Raises TimeoutError after `timeout` seconds.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop or _background_thread().loop)
     try:
         return future.result(timeout)
     except TimeoutError:
@@ -36,36 +41,59 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
         raise
 
 
-def _servers_loop() -> asyncio.AbstractEventLoop | None:
+def start(function: Callable[[], Coroutine[Any, Any, None]], loop: Loop | None = None) -> None:
+    """
+    Let a coroutine function run, in the background or on `loop`, and return at once.
+
+    What one thread starts on a loop begins in that order. When the process
+    ends, it waits END seconds for what runs in the background.
+    """
+
+    def start_task() -> None:
+        task = target.create_task(function())
+        _started.add(task)
+        task.add_done_callback(_started.discard)
+
+    target = loop or _background_thread().loop
+    target.call_soon_threadsafe(start_task)
+
+
+def callers_loop() -> Loop | None:
     """Return the running loop that called this thread by sync_to_async, if one did."""
     caller = SyncToAsync.threadlocal
-    loop: asyncio.AbstractEventLoop | None = getattr(caller, "main_event_loop", None)
+    loop: Loop | None = getattr(caller, "main_event_loop", None)
     # After a fork the loop seems to be running, which it does in the parent.
     is_ours = getattr(caller, "main_event_loop_pid", None) == os.getpid()
     return loop if loop and is_ours and loop.is_running() else None
 
 
-def _background_loop() -> asyncio.AbstractEventLoop:
+class _LoopThread(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="notifications-loop", daemon=True)
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.loop = self._runner.get_loop()
+        self._ending = asyncio.Event()
+
+    def run(self) -> None:
+        with self._runner as runner:  # closes the layer's connections as well
+            runner.run(self._run_until_ending())
+
+    async def _run_until_ending(self) -> None:
+        await self._ending.wait()
+        if mine := [task for task in _started.copy() if task.get_loop() is self.loop]:
+            await asyncio.wait(mine, timeout=END)
+
+    def end(self, pid: int) -> None:
+        if pid == os.getpid() and self.is_alive():
+            self.loop.call_soon_threadsafe(self._ending.set)
+            self.join(2 * END)
+
+
+def _background_thread() -> _LoopThread:
     with _lock:
         pid = os.getpid()
-        if pid not in _loops:
-            loop = _loops[pid] = asyncio.new_event_loop()
-            thread = threading.Thread(
-                target=_run_until_stopped, args=[loop], name="notifications-loop", daemon=True
-            )
+        if pid not in _threads:
+            thread = _threads[pid] = _LoopThread()
             thread.start()
-            atexit.register(_end, pid, loop, thread)
-        return _loops[pid]
-
-
-def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()  # closes the layer's connections as well
-
-
-def _end(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    if pid == os.getpid() and thread.is_alive():
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(END)
+            atexit.register(thread.end, pid)
+        return _threads[pid]

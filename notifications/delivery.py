@@ -10,9 +10,8 @@ numbers a row pushes it. This module alone sends to the channel layer.
 from __future__ import annotations
 
 import json
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypedDict
@@ -24,18 +23,14 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from . import layer, protocol
+from . import layer, messages, protocol
 from .bulk import one_of, update_rows
 from .models import Broadcast, BroadcastHead, Inbox, Notification
 from .signals import broadcast_sent, notification_created
 from .transactions import in_short_transaction
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
-ENTRIES_PER_MESSAGE: Final = 500
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
-MESSAGE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
-# Up to so many accounts are reached by their own groups, more through all hubs.
-FEW_ACCOUNTS: Final = 20
 
 _pending: WeakKeyDictionary[BaseDatabaseWrapper, set[Any]] = WeakKeyDictionary()
 
@@ -262,18 +257,9 @@ def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
 
 def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -> None:
     """Ask the hubs that have these connections to close them."""
+    connections = [str(pk) for pk in connection_ids]
     layer.publish(
-        [
-            (
-                protocol.HUBS_GROUP,
-                {
-                    "type": "notifications.close",
-                    "id": uuid.uuid4().hex,
-                    "connections": [str(pk) for pk in connection_ids],
-                    "code": int(code),
-                },
-            )
-        ]
+        [messages.for_hubs("notifications.close", connections=connections, code=int(code))]
     )
 
 
@@ -281,51 +267,18 @@ def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) ->
     """Send a numbered broadcast, or that it has gone, to all hubs."""
     layer.publish(
         [
-            (
-                protocol.HUBS_GROUP,
-                {
-                    "type": "notifications.broadcast",
-                    "id": uuid.uuid4().hex,
-                    "seq": row.seq,
-                    "audience": row.audience,
-                    "created_at": row.created_at.isoformat(),
-                    "gone": gone,
-                    "text": protocol.encode(frame),
-                },
+            messages.for_hubs(
+                "notifications.broadcast",
+                seq=row.seq,
+                audience=row.audience,
+                created_at=row.created_at.isoformat(),
+                gone=gone,
+                text=protocol.encode(frame),
             )
         ]
     )
 
 
 def _publish_to_accounts(message_type: str, entries: Sequence[Mapping[str, Any]]) -> None:
-    by_account: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in entries:
-        by_account[entry["account"]].append(entry)
     # Each group costs the in-memory layer time at every send, so it has one for all.
-    if len(by_account) > FEW_ACCOUNTS or layer.is_in_memory():
-        batches = [(protocol.HUBS_GROUP, batch) for batch in _batches(entries)]
-    else:
-        batches = [
-            (protocol.account_group(account), batch)
-            for account, own in by_account.items()
-            for batch in _batches(own)
-        ]
-    layer.publish(
-        [
-            (group, {"type": message_type, "id": uuid.uuid4().hex, "entries": batch})
-            for group, batch in batches
-        ]
-    )
-
-
-def _batches(entries: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    batch: list[Mapping[str, Any]] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += len(entry["text"])
-        if len(batch) == ENTRIES_PER_MESSAGE or size > MESSAGE_SIZE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    layer.publish(messages.for_accounts(message_type, entries, through_hubs=layer.is_in_memory()))

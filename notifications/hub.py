@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, router
 
-from . import delivery, inbox, layer, maintenance, protocol
+from . import delivery, inbox, layer, maintenance, messages, protocol
 from .audiences import Reader
 from .authentication import authenticate
 from .conf import conf
@@ -81,7 +81,13 @@ class Hub:
         self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
         self._tasks = [
             asyncio.create_task(_repeat(step))
-            for step in (self._heal, self._watch, self._check, self._enrolment.step)
+            for step in (
+                self._heal,
+                self._watch,
+                self._check,
+                self._subscriptions.step,
+                self._enrolment.step,
+            )
         ]
         if conf.MAINTENANCE == "server":
             self._tasks.append(asyncio.create_task(maintenance.run_forever()))
@@ -158,7 +164,7 @@ class Hub:
 
     # --- Messages from the channel layer
 
-    def _receive(self, account: str | None, message: layer.Message) -> None:
+    def _receive(self, account: str | None, message: messages.Message) -> None:
         """Take a message of the group of `account`, or of all hubs (None)."""
         message_id = message.get("id")
         if message_id is not None:
@@ -328,11 +334,7 @@ class Hub:
                 socket.write(ping)
 
     async def _check(self) -> None:
-        """Compare all sockets with the database, and join the groups again."""
-        # Without a shared layer, other processes are heard through the database only.
-        interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
-        await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
-        await self._subscriptions.refresh()
+        """Compare all sockets with the database, and wait for an interval."""
         keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
         heads: dict[str, int] = {}
         broadcast_seq = 0
@@ -350,6 +352,10 @@ class Hub:
             for socket in self._sockets.values():
                 if broadcast_seq > socket.broadcast_seq:
                     self._fall_behind(socket)
+        # Last: a check that fails is tried again without it.
+        # Without a shared layer, other processes are heard through the database only.
+        interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
+        await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
 
 
 class _Broadcast:
@@ -357,7 +363,7 @@ class _Broadcast:
 
     __slots__ = ("audience", "created_at", "gone", "message", "seq")
 
-    def __init__(self, message: layer.Message) -> None:
+    def __init__(self, message: messages.Message) -> None:
         self.seq: int = message["seq"]
         self.audience: str = message["audience"]
         self.created_at = datetime.fromisoformat(message["created_at"])

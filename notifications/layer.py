@@ -1,7 +1,8 @@
 """
-Sending to the channel layer, bounded: the layer may be slow, frozen or gone, a request may not.
+Sending to the channel layer: it may be slow, frozen or gone, the caller may not.
 
-What is not sent is not lost: every hub compares its sockets with the database.
+So the caller waits for none of it. What is not sent is not lost: every hub
+compares its sockets with the database.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from . import background_loop
+from .messages import Addressed, merged
 
 logger = logging.getLogger(__name__)
 
-Message = dict[str, Any]
+T = TypeVar("T")
 
-TIMEOUT: Final = 0.5  # seconds that one `publish` may take
+TIMEOUT: Final = 2.0  # seconds for calls made at a time
+ANSWER_TIMEOUT: Final = 0.5  # seconds, where somebody waits
 PROBE_AFTER: Final = 2.0  # seconds without trying, after a failure
 AT_A_TIME: Final = 50  # unbounded, the Redis layers run out of connections
 
@@ -28,70 +34,128 @@ class Breaker:
     """After a failure, skips the layer until a single attempt has succeeded."""
 
     def __init__(self) -> None:
-        self._retry_at = 0.0
+        self.is_open = False
+        self._retry_at = 0.0  # monotonic seconds
 
     def allows(self) -> bool:
+        if not self.is_open:
+            return True
         now = time.monotonic()
         if now < self._retry_at:
             return False
-        if self._retry_at:
-            self._retry_at = now + PROBE_AFTER  # one probe, by whoever asks first
+        self._retry_at = now + PROBE_AFTER  # one probe, by whoever asks first
         return True
 
     def succeeded(self) -> None:
-        self._retry_at = 0.0
+        if self.is_open:
+            logger.info("Channel layer available again.")
+        self.is_open = False
 
-    def failed(self) -> None:
+    def failed(self, failure: Exception) -> None:
+        if not self.is_open:
+            logger.warning(
+                "Channel layer unavailable (%s): open tabs get what is new with the next check.",
+                type(failure).__name__,
+            )
+        self.is_open = True
         self._retry_at = time.monotonic() + PROBE_AFTER
 
 
+class Outbox:
+    """
+    What one event loop is to send, in order.
+
+    What comes while something is on its way goes together afterwards, so that
+    threads that keep the process busy do not leave their messages behind.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[list[Addressed]] = []
+        self._is_sending = False
+
+    async def put(self, messages: list[Addressed]) -> None:
+        """Send the messages and what else comes meanwhile, unless another call is about it."""
+        self._waiting.append(messages)
+        if self._is_sending:
+            return
+        self._is_sending = True
+        try:
+            while self._waiting:
+                await self._send_waiting()
+        except Exception as failure:
+            breaker.failed(failure)
+            self._waiting.clear()
+        finally:
+            self._is_sending = False
+
+    async def _send_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        await _send(waiting[0] if len(waiting) == 1 else merged(chain(*waiting)))
+        breaker.succeeded()
+
+
 breaker = Breaker()
+_outboxes: WeakKeyDictionary[background_loop.Loop, Outbox] = WeakKeyDictionary()
 
 
 def is_in_memory() -> bool:
     return isinstance(get_channel_layer(), InMemoryChannelLayer)
 
 
-def publish(messages: list[tuple[str, Message]]) -> None:
+def publish(messages: list[Addressed]) -> None:
     """
-    Send each message to its group, in order; call from a thread without a running loop.
+    Send each message to its group, after those of earlier calls; for threads.
 
-    Takes TIMEOUT at most and raises nothing: a failure is logged once, and
-    further calls return at once until the layer answers again.
+    Waits for nothing and raises nothing: a failure is logged once, and the
+    messages of further calls are dropped until the layer answers again.
     """
     if not messages or not breaker.allows():
         return
     try:
-        background_loop.run(_publish(messages), timeout=2 * TIMEOUT)
+        background_loop.start(lambda: _outbox().put(messages), _loop())
     except Exception as failure:
-        breaker.failed()
-        logger.warning(
-            "Channel layer unavailable (%s): open tabs get this with the next check.",
-            type(failure).__name__,
-        )
-    else:
-        breaker.succeeded()
+        breaker.failed(failure)
 
 
 def answers() -> bool:
-    """Whether the layer takes a message within TIMEOUT, also while the breaker is open."""
+    """Whether the layer takes a message within ANSWER_TIMEOUT, also while the breaker is open."""
+    probe = ("notifications.probe", {"type": "notifications.probe"})
     try:
-        probe = ("notifications.probe", {"type": "notifications.probe"})
-        background_loop.run(_publish([probe]), timeout=2 * TIMEOUT)
+        loop = _loop()
+        background_loop.run(_send([probe]), ANSWER_TIMEOUT, loop)
     except Exception:
         return False
     breaker.succeeded()
     return True
 
 
-async def _publish(messages: list[tuple[str, Message]]) -> None:
-    channel_layer: Any = get_channel_layer()
-    # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
-    async with asyncio.timeout(TIMEOUT):
-        for start in range(0, len(messages), AT_A_TIME):
-            await asyncio.gather(
-                *(
-                    channel_layer.group_send(group, message)
-                    for group, message in messages[start : start + AT_A_TIME]
-                )
+async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout: float) -> None:
+    """
+    Call for each item, AT_A_TIME of them at a time, for which there are `timeout` seconds.
+
+    One that fails keeps no other of its time from being called: it may be for
+    another server. Then its failure is raised.
+    """
+    for start in range(0, len(items), AT_A_TIME):
+        # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
+        async with asyncio.timeout(timeout):
+            results = await asyncio.gather(
+                *map(call, items[start : start + AT_A_TIME]), return_exceptions=True
             )
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+def _loop() -> background_loop.Loop | None:
+    # In memory, the layer is for the one event loop that the hub's sockets are in.
+    return background_loop.callers_loop() if is_in_memory() else None
+
+
+def _outbox() -> Outbox:
+    return _outboxes.setdefault(asyncio.get_running_loop(), Outbox())
+
+
+async def _send(messages: list[Addressed]) -> None:
+    channel_layer: Any = get_channel_layer()
+    await each(lambda addressed: channel_layer.group_send(*addressed), messages, TIMEOUT)

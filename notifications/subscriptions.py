@@ -13,18 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import protocol
-from .layer import AT_A_TIME, Message
+from . import layer, protocol
+from .conf import conf
+from .messages import Message
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT: Final = 3.0  # seconds for the joins of one refresh
+TIMEOUT: Final = 3.0  # seconds for calls made at a time
+RETRY: Final = 1.0  # seconds between two attempts while the layer is away
 
 # Called with the account's key, None for the group of all hubs, and the message.
 Receiver = Callable[[str | None, Message], None]
@@ -42,8 +44,8 @@ class Tap:
 
 class Subscriptions:
     """
-    The groups of one hub. Joining and leaving may fail while the layer is away:
-    `refresh` joins again whatever should be joined.
+    The groups of one hub. While the layer is away nobody waits for it: what is
+    to be joined and left then is done once it is back.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -51,6 +53,8 @@ class Subscriptions:
         self._loop = asyncio.get_running_loop()
         self._layer: Any = get_channel_layer()
         self._channels: dict[str | None, str] = {}  # by account
+        self._left: dict[str, str | None] = {}  # accounts by channel, still known to the layer
+        self._is_away = asyncio.Event()
         self._prefix = ""
         self._reader: asyncio.Task[None] | None = None
 
@@ -67,45 +71,61 @@ class Subscriptions:
     async def close(self) -> None:
         if self._reader:
             self._reader.cancel()
-        for account in list(self._channels):
-            await self.leave(account)
+        self._left |= {channel: account for account, channel in self._channels.items()}
+        self._channels.clear()
+        if not self._is_away.is_set():
+            await self._each(self._discard, list(self._left))
 
     async def join(self, account: str | None) -> None:
-        """Join an account's group; what can't be joined now is joined by `refresh`."""
+        """Join an account's group, at once or when the layer is back."""
         if account not in self._channels:
             self._channels[account] = f"{self._prefix}.{len(self._channels)}.{uuid.uuid4().hex[:8]}"
             self._queues()[self._channels[account]] = Tap(self._hand_over_to(account))
-        await self._bounded(self._layer.group_add(_group(account), self._channels[account]))
+        if not self._is_away.is_set():
+            await self._each(self._add, [account])
 
     async def leave(self, account: str | None) -> None:
-        channel = self._channels.pop(account, None)
-        if channel is None:
-            return
-        await self._bounded(self._layer.group_discard(_group(account), channel))
-        self._queues().pop(channel, None)
+        """Leave an account's group, at once or when the layer is back."""
+        if channel := self._channels.pop(account, None):
+            self._left[channel] = account
+            if not self._is_away.is_set():
+                await self._each(self._discard, [channel])
 
-    async def refresh(self) -> None:
-        """Join all groups again: memberships expire, and a restarted Redis forgets them."""
-        accounts = list(self._channels)
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                for start in range(0, len(accounts), AT_A_TIME):
-                    await asyncio.gather(
-                        *(
-                            self._layer.group_add(_group(account), self._channels[account])
-                            for account in accounts[start : start + AT_A_TIME]
-                            if account in self._channels
-                        )
-                    )
-        except Exception as failure:
-            logger.warning("Channel layer unavailable: %s", type(failure).__name__)
+    async def step(self) -> None:
+        """
+        Join all groups again at intervals, because memberships expire and a
+        restarted Redis forgets them; shortly while the layer is away.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(conf.HEARTBEAT_INTERVAL):
+                await self._is_away.wait()
+                await asyncio.sleep(RETRY)
+        left, joined = list(self._left), list(self._channels)
+        if await self._each(self._discard, left) and await self._each(self._add, joined):
+            if self._is_away.is_set():
+                logger.info("Channel layer available again: %d groups joined", len(joined))
+            self._is_away.clear()
 
-    async def _bounded(self, call: Any) -> None:
+    async def _each(self, call: Callable[[Any], Awaitable[None]], items: list[Any]) -> bool:
+        """Return whether the layer did this for all items; the first failure ends it."""
         try:
-            async with asyncio.timeout(TIMEOUT):
-                await call
+            await layer.each(call, items, TIMEOUT)
         except Exception as failure:
-            logger.warning("Channel layer unavailable: %s", type(failure).__name__)
+            if not self._is_away.is_set():
+                logger.warning("Channel layer unavailable: %s", type(failure).__name__)
+            self._is_away.set()
+            return False
+        return True
+
+    async def _add(self, account: str | None) -> None:
+        if channel := self._channels.get(account):  # nobody left meanwhile
+            await self._layer.group_add(_group(account), channel)
+
+    async def _discard(self, channel: str) -> None:
+        if channel in self._left:  # nobody else did it meanwhile
+            await self._layer.group_discard(_group(self._left[channel]), channel)
+            self._queues().pop(channel, None)
+            self._left.pop(channel, None)
 
     def _queues(self) -> dict[str, Any]:
         """Return the layer's queues by channel name, where the taps are put."""

@@ -9,7 +9,6 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from notifications import anotify_accounts, broadcast
-from notifications.hub import stop_hub
 from tests.services import redis_server
 
 REDIS_LAYERS = [
@@ -25,16 +24,13 @@ def redis():
 
 
 @pytest.fixture(params=REDIS_LAYERS)
-async def redis_layer(request, settings, redis, transactional_db):
+def redis_layer(request, settings, redis, transactional_db):
     host = {"address": redis.url, "socket_timeout": None}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param, "CONFIG": {"hosts": [host]}}}
     # So long that it is the push that arrives, and not what the check reads.
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 60
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 120
-    layer = get_channel_layer()
-    yield layer
-    await stop_hub()
-    await layer.flush()
+    return get_channel_layer()
 
 
 async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect, alice, bob):

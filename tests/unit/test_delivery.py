@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, User
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notifications import broadcast, delivery, inbox, marks, notify_accounts, protocol
+from notifications import broadcast, delivery, inbox, marks, messages, notify_accounts, protocol
 from notifications.audiences import Reader
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
@@ -488,7 +488,7 @@ def test_long_frames_are_spread_over_messages(published: Published, shared_layer
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
     assert len(sizes) > 1
-    assert max(sizes) <= delivery.MESSAGE_SIZE + 17 * 1024
+    assert max(sizes) <= messages.MESSAGE_SIZE + 17 * 1024
 
 
 def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:

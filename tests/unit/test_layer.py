@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +17,9 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from django.contrib.auth.models import User
 from django.test import Client
 
-from notifications import layer, notify_accounts
-from notifications.layer import PROBE_AFTER, TIMEOUT, Breaker, breaker, publish
-from notifications.models import Notification
+from notifications import background_loop, layer, notify_accounts
+from notifications.layer import PROBE_AFTER, Breaker, breaker, publish
+from notifications.messages import for_accounts
 from tests.services import RedisServer, redis_server
 
 MESSAGE = ("group", {"type": "hello"})
@@ -30,6 +33,7 @@ class TestLayer(BaseChannelLayer):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.state = "works"
+        self.away: set[str] = set()  # groups
         self.calls = 0
         self.at_once = self.most_at_once = 0
         self.sent: list[tuple[str, Any]] = []
@@ -39,9 +43,9 @@ class TestLayer(BaseChannelLayer):
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            if self.state == "frozen":
-                await asyncio.Event().wait()
-            elif self.state == "gone":
+            while self.state == "frozen":
+                await asyncio.sleep(0.001)
+            if self.state == "gone" or group in self.away:
                 raise ConnectionRefusedError
             await asyncio.sleep(0)
             self.sent.append((group, message))
@@ -58,53 +62,74 @@ def own_layer(settings: Any) -> TestLayer:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let the breaker's time pass at once: call with seconds."""
     ahead = 0.0
-    real = time.monotonic
-    monkeypatch.setattr(layer.time, "monotonic", lambda: real() + ahead)
 
     def pass_by(seconds: float) -> None:
         nonlocal ahead
         ahead += seconds
 
-    yield pass_by
+    monkeypatch.setattr(layer, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+    return pass_by
 
 
-def timed(call: Any, *arguments: Any) -> float:
-    start = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - start
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "TIMEOUT", 0.05)
+    monkeypatch.setattr(layer, "ANSWER_TIMEOUT", 0.05)
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Poll what happens in the background."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def settle() -> None:
+    """Wait until all that was published is sent or given up."""
+    background_loop.run(asyncio.sleep(0), timeout=10)
+    wait_until(lambda: not background_loop._started)
 
 
 # --- A layer that works
 
 
-def test_messages_go_out_in_order(own_layer: TestLayer) -> None:
-    messages = [(f"group{n}", {"type": "hello", "n": n}) for n in range(5)]
+def test_messages_go_out_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
+    messages = [(f"group{n}", {"type": "hello", "n": n}) for n in range(100)]
 
-    publish(messages)
+    for start in range(0, 100, 5):
+        publish(messages[start : start + 5])
 
+    wait_until(lambda: len(own_layer.sent) == 100)
     assert own_layer.sent == messages
 
 
 def test_at_most_fifty_calls_run_at_a_time(own_layer: TestLayer) -> None:
     publish([MESSAGE] * 120)
+    publish([MESSAGE] * 120)
 
-    assert (own_layer.calls, own_layer.most_at_once) == (120, 50)
+    wait_until(lambda: len(own_layer.sent) == 240)
+    assert (own_layer.calls, own_layer.most_at_once) == (240, 50)
 
 
 def test_nothing_to_send_asks_for_nothing(own_layer: TestLayer) -> None:
-    own_layer.state = "frozen"
+    publish([])
+    publish([MESSAGE])
 
-    assert timed(publish, []) < TIMEOUT / 2
-    assert own_layer.calls == 0
+    wait_until(lambda: own_layer.sent)
+    assert own_layer.calls == 1
 
 
-async def test_a_thread_of_an_event_loop_may_send(own_layer: TestLayer) -> None:
-    await sync_to_async(publish)([MESSAGE])
+def test_what_is_sent_outlives_the_event_loop_that_it_was_sent_from(own_layer: TestLayer) -> None:
+    async def publish_and_end() -> None:
+        await sync_to_async(publish)([MESSAGE])
 
-    assert own_layer.sent == [MESSAGE]
+    asyncio.run(publish_and_end())
+
+    wait_until(lambda: own_layer.sent == [MESSAGE])
 
 
 def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) -> None:
@@ -118,56 +143,102 @@ def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) 
 # --- A layer that does not
 
 
+def test_nobody_waits_for_a_frozen_layer(own_layer: TestLayer) -> None:
+    own_layer.state = "frozen"
+
+    for _ in range(100):
+        publish([MESSAGE])
+
+    # All calls have returned, and the first message is still on its way.
+    wait_until(lambda: own_layer.at_once == 1)
+    assert not breaker.is_open
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("state", ["frozen", "gone"])
-def test_a_layer_out_of_order_costs_one_timeout_once_and_then_nothing(
+def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     own_layer: TestLayer, state: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_layer.state = state
 
-    first = timed(publish, [MESSAGE] * 3)
-    rest = timed(lambda: [publish([MESSAGE]) for _ in range(100)])
+    for _ in range(3):
+        publish([MESSAGE] * 500)
 
-    assert first < TIMEOUT + 0.3
-    assert rest < 0.1
-    assert own_layer.calls == 3
-    # Said once, and without the message: it may be confidential.
+    settle()
+    assert breaker.is_open
+    tried = own_layer.calls
+    assert tried <= 3 * layer.AT_A_TIME
+    for _ in range(100):
+        publish([MESSAGE])
+    settle()
+    assert own_layer.calls == tried
+    assert own_layer.at_once == 0
+    # Without the message: it may be confidential.
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("notifications.layer", logging.WARNING)
     assert record.getMessage().startswith("Channel layer unavailable (")
 
 
-def test_a_large_message_to_a_frozen_layer_costs_no_more(own_layer: TestLayer) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_what_many_threads_push_meanwhile_goes_together(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
+    publish([MESSAGE])
+    wait_until(lambda: own_layer.at_once == 1)
+    accounts = [str(n) for n in range(100)]
 
-    assert timed(publish, [MESSAGE] * 500) < TIMEOUT + 0.5
-    assert own_layer.calls == layer.AT_A_TIME
+    for account in accounts:
+        publish(for_accounts("notifications.frames", [{"account": account, "text": "{}"}]))
+    own_layer.state = "works"
+
+    settle()
+    (_, (group, message)) = own_layer.sent
+    assert group == "notifications.hubs"
+    assert [entry["account"] for entry in message["entries"]] == accounts
+
+
+def test_what_waits_behind_a_frozen_message_is_given_up_with_it(own_layer: TestLayer) -> None:
+    own_layer.state = "frozen"
+    publish([MESSAGE])
+    wait_until(lambda: own_layer.at_once == 1)
+
+    for _ in range(100):
+        publish([MESSAGE])
+
+    settle()
+    assert not own_layer.sent
 
 
 def test_one_probe_at_a_time_until_the_layer_answers_again(
-    own_layer: TestLayer, clock: Any
+    own_layer: TestLayer, clock: Callable[[float], None]
 ) -> None:
-    own_layer.state = "gone"
-    publish([MESSAGE])
-    for expected in (2, 3):
-        clock(PROBE_AFTER)
+    def publish_five() -> None:
         for _ in range(5):
             publish([MESSAGE])
+        settle()
+
+    own_layer.state = "gone"
+    publish([MESSAGE])
+    wait_until(lambda: breaker.is_open)
+    for expected in (2, 3):
+        clock(PROBE_AFTER)
+        publish_five()
         assert own_layer.calls == expected
 
     own_layer.state = "works"
-    publish([MESSAGE])
+    publish_five()
     assert not own_layer.sent
     clock(PROBE_AFTER)
-    for _ in range(5):
-        publish([MESSAGE])
-    assert len(own_layer.sent) == 5
+    publish_five()
+    assert not breaker.is_open
+    publish_five()
+    assert len(own_layer.sent) == 6
 
 
-def test_a_breaker_lets_one_probe_through(clock: Any) -> None:
+def test_a_breaker_lets_one_probe_through(clock: Callable[[float], None]) -> None:
     breaker = Breaker()
     assert [breaker.allows() for _ in range(3)] == [True] * 3
 
-    breaker.failed()
+    breaker.failed(TimeoutError())
     assert not breaker.allows()
     clock(PROBE_AFTER)
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
@@ -175,18 +246,28 @@ def test_a_breaker_lets_one_probe_through(clock: Any) -> None:
     assert [breaker.allows() for _ in range(3)] == [True] * 3
 
 
+def test_one_server_that_is_away_keeps_nothing_from_the_others(own_layer: TestLayer) -> None:
+    own_layer.away = {"elsewhere"}
+
+    publish([("elsewhere", {"type": "hello"}), MESSAGE])
+
+    wait_until(lambda: breaker.is_open)
+    assert own_layer.sent == [MESSAGE]
+
+
+@pytest.mark.usefixtures("impatient")
 def test_asking_whether_it_answers_closes_the_breaker(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
     publish([MESSAGE])
-    assert timed(layer.answers) < TIMEOUT + 0.3
+    wait_until(lambda: breaker.is_open)
     assert not layer.answers()
-    assert not breaker.allows()
+    assert breaker.is_open
 
     own_layer.state = "works"
 
     assert layer.answers()
     publish([MESSAGE])
-    assert own_layer.sent[-1] == MESSAGE
+    wait_until(lambda: own_layer.sent[-1] == MESSAGE)
 
 
 @pytest.mark.parametrize("layers", [{}, {"default": {"BACKEND": "no.such.Layer"}}])
@@ -197,6 +278,7 @@ def test_a_layer_that_is_not_there_harms_nobody(
 
     publish([MESSAGE])
 
+    wait_until(lambda: breaker.is_open)
     assert len(caplog.records) == 1
     assert not layer.answers()
 
@@ -204,15 +286,19 @@ def test_a_layer_that_is_not_there_harms_nobody(
 # --- What a visitor notices
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("state", ["frozen", "gone"])
 @pytest.mark.django_db(transaction=True)
-def test_notifying_neither_fails_nor_waits_and_the_row_is_there(
+def test_notifying_does_not_fail_and_the_row_is_there(
     own_layer: TestLayer, alice: User, state: str
 ) -> None:
     own_layer.state = state
 
-    assert timed(notify_accounts, alice, "hello", "Hello") < 1
-    assert timed(lambda: [notify_accounts(alice, "hello", "Hello") for _ in range(5)]) < 0.5
+    for _ in range(3):
+        notify_accounts(alice, "hello", "Hello")
+    wait_until(lambda: breaker.is_open)
+    for _ in range(3):
+        notify_accounts(alice, "hello", "Hello")
 
     browser = Client()
     browser.force_login(alice)
@@ -240,29 +326,26 @@ def redis(settings: Any) -> Iterator[RedisServer]:
         yield redis
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_frozen_redis_holds_up_nobody_and_is_used_again_when_it_thaws(
-    redis: RedisServer, alice: User, clock: Any
+@pytest.mark.usefixtures("impatient")
+def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
+    redis: RedisServer, clock: Callable[[float], None]
 ) -> None:
-    assert layer.answers()
+    wait_until(layer.answers)
     redis.freeze()
     try:
-        assert timed(notify_accounts, alice, "hello", "Hello") < 1
-        assert timed(notify_accounts, alice, "hello", "Hello") < 0.3
-        assert not breaker.allows()
+        publish([MESSAGE])
+        wait_until(lambda: breaker.is_open)
+        assert not layer.answers()
     finally:
         redis.thaw()
 
     clock(PROBE_AFTER)
-    notify_accounts(alice, "hello", "Hello")
+    publish([MESSAGE])
 
-    assert breaker.allows()
-    assert Notification.objects.filter(seq__isnull=False).count() == 3
+    wait_until(lambda: not breaker.is_open)
 
 
-def test_a_thread_without_a_loop_keeps_one_for_all_its_pushes(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_keeps_one_loop_for_all_its_pushes(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = []
 
     async def group_send(self: Any, group: str, message: Any) -> None:
@@ -271,7 +354,52 @@ def test_a_thread_without_a_loop_keeps_one_for_all_its_pushes(
     monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
 
     for _ in range(3):
-        layer.publish([("account_1", {"type": "notifications.close"})])
+        publish([MESSAGE])
 
-    assert len(loops) == 3
+    wait_until(lambda: len(loops) == 3)
     assert len(set(loops)) == 1
+
+
+async def test_in_memory_the_layer_is_used_in_the_event_loop_of_the_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop: asyncio.Future[Any] = asyncio.Future()
+
+    async def group_send(self: Any, group: str, message: Any) -> None:
+        loop.set_result(asyncio.get_running_loop())
+
+    monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
+
+    await sync_to_async(publish)([MESSAGE])
+
+    assert await loop is asyncio.get_running_loop()
+
+
+# --- The end of a process
+
+PROGRAM = """
+import asyncio, django
+django.setup()
+from channels.layers import get_channel_layer
+from notifications.layer import publish
+
+async def group_send(group, message):
+    await asyncio.sleep({seconds})
+    print("sent", message["n"], flush=True)
+
+get_channel_layer().group_send = group_send
+for n in range(3):
+    publish([("group", {{"type": "hello", "n": n}})])
+"""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.1, ["sent 0", "sent 1", "sent 2"]), (3600, [])])
+def test_a_process_that_ends_sends_what_it_can(seconds: float, said: list[str]) -> None:
+    program = PROGRAM.format(seconds=seconds)
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert ended.stdout.splitlines() == said
+    assert "Traceback" not in ended.stderr
+    assert "destroyed" not in ended.stderr
+    assert ended.returncode == 0
