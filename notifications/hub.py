@@ -28,7 +28,7 @@ from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .enrolment import Enrolment
 from .inbox import Changes, Cursor
-from .models import Notification
+from .models import BroadcastHead, Notification
 from .protocol import CloseCode
 from .sockets import Socket
 from .subscriptions import Subscriptions
@@ -46,6 +46,7 @@ SOCKETS_AT_A_TIME: Final = 1000  # written to before others have the event loop,
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 500
+AUDIENCES_EVERY: Final = 5  # intervals, until a change of somebody's groups is noticed
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
@@ -86,6 +87,7 @@ class Hub:
                 self._watch,
                 self._check,
                 self._subscriptions.step,
+                self._follow_audiences,
                 self._enrolment.step,
             )
         ]
@@ -335,27 +337,44 @@ class Hub:
 
     async def _check(self) -> None:
         """Compare all sockets with the database, and wait for an interval."""
-        keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
         heads: dict[str, int] = {}
-        broadcast_seq = 0
-        for start in range(0, len(keys), ACCOUNTS_PER_QUERY):
-            seqs, broadcast_seq = await self.database.run(
-                _look, keys[start : start + ACCOUNTS_PER_QUERY]
-            )
+        broadcasts = None
+        for keys in self._account_ids():
+            seqs, broadcasts = await self.database.run(_look, keys)
             heads.update((str(key), seq) for key, seq in seqs.items())
         await asyncio.sleep(min(ON_ITS_WAY, conf.HEARTBEAT_INTERVAL))
         for account, seq in heads.items():
             for socket in self._accounts.get(account, ()):
                 if seq > socket.seq:
                     self._fall_behind(socket)
-        if not self._fanning_out:
+        if broadcasts:
             for socket in self._sockets.values():
-                if broadcast_seq > socket.broadcast_seq:
+                is_late = broadcasts.seq > socket.broadcast_seq and not self._fanning_out
+                # Of another epoch, its cursor means nothing: reading from it gives `resync`.
+                if is_late or broadcasts.epoch != socket.epoch:
                     self._fall_behind(socket)
         # Last: a check that fails is tried again without it.
         # Without a shared layer, other processes are heard through the database only.
         interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
         await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
+
+    async def _follow_audiences(self) -> None:
+        """Look again who is in which audience; with others, an account has another inbox."""
+        await asyncio.sleep(AUDIENCES_EVERY * conf.HEARTBEAT_INTERVAL)
+        for keys in self._account_ids():
+            for reader in await self.database.run(Reader.of_keys, keys):
+                for socket in self._accounts.get(str(reader.account_id), ()):
+                    if socket.reader != reader:
+                        socket.reader = reader
+                        self._fall_behind(socket)
+
+    def _account_ids(self) -> list[list[Any]]:
+        """Return the accounts that have sockets here, as many at a time as one query takes."""
+        keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
+        return [
+            keys[start : start + ACCOUNTS_PER_QUERY]
+            for start in range(0, len(keys), ACCOUNTS_PER_QUERY)
+        ]
 
 
 class _Broadcast:
@@ -393,7 +412,7 @@ def _read_changes(wanted: Sequence[tuple[Reader, Cursor | None]]) -> list[Change
     ]
 
 
-def _look(account_ids: list[Any]) -> tuple[dict[Any, int], int]:
+def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastHead]:
     """Number what a crash left of these accounts, and return where they stand."""
     using = router.db_for_write(Notification)
     left_over = Notification.objects.using(using).unnumbered().filter(account_id__in=account_ids)

@@ -152,13 +152,13 @@ def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -
     return counts
 
 
-def newest_seqs(account_ids: Iterable[Any]) -> tuple[dict[Any, int], int]:
-    """Return the newest `seq` of each account that has an inbox, and of the broadcasts."""
+def newest_seqs(account_ids: Iterable[Any]) -> tuple[dict[Any, int], BroadcastHead]:
+    """Return the newest `seq` of each account that has an inbox, and the broadcasts' head."""
     using = router.db_for_write(Inbox)
     seqs = dict(
         Inbox.objects.using(using).filter(pk__in=account_ids).values_list("account_id", "seq")
     )
-    return seqs, BroadcastHead.objects.using(using).current().seq
+    return seqs, BroadcastHead.objects.using(using).current()
 
 
 def read_page(

@@ -22,6 +22,7 @@ from . import delivery, registry, withdrawal
 from .conf import conf
 from .database_thread import DatabaseThread
 from .models import (
+    BroadcastHead,
     BroadcastReceipt,
     Connection,
     Inbox,
@@ -29,6 +30,7 @@ from .models import (
     Notification,
 )
 from .protocol import CloseCode
+from .transactions import in_short_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,25 @@ class Maintenance:
                     swept += 1
             if not (keys and sweep_all):
                 return swept
+
+
+def begin_epoch() -> int:
+    """
+    Give all numbers a new epoch, after the database was restored; return it.
+
+    Cursors of before mean nothing any more: whoever has one is told to reload,
+    open sockets within one check of their hub.
+    """
+    using = router.db_for_write(BroadcastHead)
+
+    def begin() -> int:
+        head = BroadcastHead.objects.using(using).lock()
+        # By the clock: one more than in the backup may be what the lost database had.
+        head.epoch = max(head.epoch + 1, int(time.time()))
+        head.save(using=using, update_fields=["epoch"])
+        return head.epoch
+
+    return in_short_transaction(begin, using)
 
 
 def is_late() -> bool:

@@ -40,6 +40,7 @@ class Socket:
         "opened_at",
         "pinged",
         "reader",
+        "scope",
         "seq",
         "unread",
         "unread_broadcasts",
@@ -68,6 +69,7 @@ class Socket:
         self.behind = True
         self._registration: asyncio.Future[None] | None = asyncio.Future()
         self.seq = self.broadcast_seq = self.epoch = 0
+        self.scope = ""
         self.unread = self.unread_broadcasts = 0
         self._transport = transport
         # The fan-out's innermost call: without a method of its own between.
@@ -142,7 +144,7 @@ class Socket:
         """From where to read what this socket lacks; None: it starts at the head."""
         if not self.registered:
             return self._start
-        return Cursor(self.seq, self.broadcast_seq, self.epoch, self.reader.scope)
+        return Cursor(self.seq, self.broadcast_seq, self.epoch, self.scope)
 
     def follow(self, cursor: Cursor) -> None:
         self.seq, self.broadcast_seq, self.epoch = (
@@ -150,6 +152,7 @@ class Socket:
             cursor.broadcast_seq,
             cursor.epoch,
         )
+        self.scope = sys.intern(cursor.scope)  # there are few, and many sockets
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
         """Remember the counts that a frame told; None where it told none."""
@@ -158,7 +161,7 @@ class Socket:
         if unread_broadcasts is not None:
             self.unread_broadcasts = unread_broadcasts
 
-    # --- Pushes that came while it was behind
+    # --- What came while it was behind
 
     def missed(self, seq: int = 0, broadcast_seq: int = 0) -> None:
         self._missed_seq = max(self._missed_seq, seq)
@@ -168,8 +171,12 @@ class Socket:
         self._missed_seq = self._missed_broadcast_seq = 0
 
     def has_missed(self) -> bool:
-        """Whether a push passed by that the last reading did not bring."""
-        return self._missed_seq > self.seq or self._missed_broadcast_seq > self.broadcast_seq
+        """Whether a push passed by that the last reading did not bring, or was for others."""
+        return (
+            self._missed_seq > self.seq
+            or self._missed_broadcast_seq > self.broadcast_seq
+            or self.scope != self.reader.scope
+        )
 
 
 def parse_start(values: Any) -> Cursor | None:

@@ -92,6 +92,21 @@ def test_a_stopped_redis_holds_up_nobody_and_loses_nothing(
     assert tab.receive("order_paid")["seq"] == 3
 
 
+def test_a_restored_database_reloads_open_tabs_though_redis_is_away(
+    start_site, cluster_env, new_visitor, redis
+):
+    site = start_site({**cluster_env(redis), **FAST}, servers=2)
+    tabs = [new_visitor(server.url, "alice").open_tab(server.url) for server in site.servers]
+    for tab in tabs:
+        tab.receive("heartbeat")
+    redis.stop()
+
+    said = site.manage("notification_maintenance", "--new-epoch")
+
+    for tab in tabs:
+        assert f"Epoch {tab.receive('resync')['epoch']} has begun" in said
+
+
 def test_a_frozen_redis_holds_up_nobody(start_site, cluster_env, new_visitor, redis):
     site = start_site({**cluster_env(redis), **FAST})
     url = site.servers[0].url

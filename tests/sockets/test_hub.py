@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -18,6 +19,7 @@ from notifications import (
     aretract,
     broadcast,
     delivery,
+    hub,
     inbox,
     marks,
     notify_accounts,
@@ -25,8 +27,10 @@ from notifications import (
     withdrawal,
 )
 from notifications.audiences import Reader
+from notifications.conf import conf
 from notifications.hub import get_hub, stop_hub
 from notifications.inbox import Cursor
+from notifications.maintenance import begin_epoch
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sockets import Socket
@@ -293,6 +297,108 @@ async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
         "resync",
         "heartbeat",
     ]
+
+
+# --- Another database, other audiences
+
+
+async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(
+    connect, alice, settings
+):
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
+    await anotify_accounts(alice, "hello", "one")
+    old = await read_cursor(alice)
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    epoch = await sync_to_async(begin_epoch)()
+
+    resync = await tab.receive("resync")
+    assert (resync["epoch"], resync["seq"]) == (epoch, 1)
+    back = await connect(alice, **old)
+    assert (await back.receive("resync"))["epoch"] == epoch
+    # All is well again: nothing more is told, and what is new arrives.
+    await tab.receive("heartbeat")
+    await asyncio.sleep(2 * conf.HEARTBEAT_INTERVAL)
+    await anotify_accounts(alice, "hello", "two")
+    assert [frame["type"] for frame in await tab.receive_rest()] == ["hello"]
+
+
+@pytest.fixture
+def quick_audiences(monkeypatch, settings):
+    monkeypatch.setattr(hub, "AUDIENCES_EVERY", 1)
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
+
+
+async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
+    connect, alice, bob, quick_audiences
+):
+    group = await Group.objects.acreate(name="Drivers")
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    for each in (tab, bobs_tab):
+        await each.receive_until_level()
+
+    async def send():
+        return await sync_to_async(broadcast)("news", "for drivers", audience=group)
+
+    early = await send()
+    await alice.groups.aadd(group)
+
+    joined = await tab.receive("resync")
+    assert joined["scope"] == (await read_cursor(alice))["scope"]
+    assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 1
+    page = await sync_to_async(inbox.read_page)(await sync_to_async(Reader.of)(alice))
+    assert [item["id"] for item in page.items] == [early.wire_id]
+    late = await send()
+    assert (await tab.receive("news"))["id"] == late.wire_id
+
+    await alice.groups.aremove(group)
+
+    left = await tab.receive("resync")
+    assert left["scope"] != joined["scope"]
+    assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 0
+    await send()
+    assert await tab.receive_rest(2 * conf.HEARTBEAT_INTERVAL) == []
+    assert await bobs_tab.receive_rest(0) == []
+
+
+async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
+    connect, alice, quick_audiences, monkeypatch
+):
+    """What was read for the audiences of before does not make it level."""
+    reading, changed = threading.Event(), threading.Event()
+    read_changes = hub._read_changes
+
+    def read_slowly(wanted):
+        changes = read_changes(wanted)
+        reading.set()
+        assert changed.wait(10)
+        return changes
+
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    (socket,) = get_hub()._sockets.values()
+    monkeypatch.setattr(hub, "_read_changes", read_slowly)
+    get_hub()._fall_behind(socket)
+    await sync_to_async(reading.wait)(10)
+
+    await User.objects.filter(pk=alice.pk).aupdate(is_staff=True)
+    (socket.reader,) = await sync_to_async(Reader.of_keys)([alice.pk])
+    changed.set()
+
+    assert (await tab.receive("resync"))["scope"] == socket.reader.scope
+
+
+async def test_an_audience_without_changes_costs_each_500_accounts_two_queries(
+    connect, alice, bob, django_assert_num_queries
+):
+    def read():
+        with django_assert_num_queries(2):
+            return Reader.of_keys([alice.pk, bob.pk, bob.pk + 1])
+
+    readers = await sync_to_async(read)()
+
+    assert readers == await sync_to_async(Reader.of_many)([alice, bob])
 
 
 def make_notifications(account, count):

@@ -692,6 +692,6 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
     delivery.deliver([alice.pk, bob.pk], "default")
 
     with django_assert_num_queries(2):
-        seqs, broadcast_seq = newest_seqs([alice.pk, bob.pk, carol.pk])
+        seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])
 
-    assert (seqs, broadcast_seq) == ({alice.pk: 3, bob.pk: 1}, 0)
+    assert (seqs, broadcasts.seq) == ({alice.pk: 3, bob.pk: 1}, 0)

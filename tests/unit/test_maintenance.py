@@ -20,11 +20,12 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from notifications import broadcast, delivery, maintenance, marks, notify_accounts
+from notifications import broadcast, delivery, inbox, maintenance, marks, notify_accounts
 from notifications.audiences import Reader
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
+    BroadcastHead,
     BroadcastReceipt,
     Connection,
     Inbox,
@@ -342,6 +343,32 @@ def test_the_command_says_what_it_did(
     assert run_command(once=True) == (
         "Maintenance: workers reaped: 1, connections reaped: 2, accounts swept: 1.\n"
     )
+
+
+def test_the_command_begins_another_epoch_each_time(alice: User) -> None:
+    cursor = inbox.read_head(Reader.of(alice)).cursor
+    before = int(time.time())
+
+    said = run_command(new_epoch=True)
+
+    first = BroadcastHead.objects.get().epoch
+    assert first >= before > cursor.epoch
+    assert said.startswith(f"Epoch {first} has begun: ")
+    run_command(new_epoch=True)
+    assert BroadcastHead.objects.get().epoch > first
+    assert inbox.read_changes(Reader.of(alice), cursor, 100).resync
+
+
+def test_restored_twice_from_one_backup_no_epoch_is_used_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maintenance.begin_epoch()
+    used = BroadcastHead.objects.get().epoch
+    BroadcastHead.objects.update(epoch=1)  # as it was in the backup
+    now = time.time() + 3600
+    monkeypatch.setattr(maintenance.time, "time", lambda: now)
+
+    assert maintenance.begin_epoch() > used
 
 
 @pytest.mark.parametrize("interval", [0, -1, math.nan, math.inf])

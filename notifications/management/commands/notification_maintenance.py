@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from notifications.conf import conf
-from notifications.maintenance import Maintenance
+from notifications.maintenance import Maintenance, begin_epoch
 
 
 class Command(BaseCommand):
@@ -18,13 +18,24 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="Run one full pass and end.")
         parser.add_argument(
+            "--new-epoch",
+            action="store_true",
+            help="After the database was restored from a backup: let all clients reload, and end.",
+        )
+        parser.add_argument(
             "--interval",
             type=float,
             default=conf.HEARTBEAT_INTERVAL,
             help="Seconds between two passes (NOTIFICATIONS_HEARTBEAT_INTERVAL: %(default)g).",
         )
 
-    def handle(self, *, once: bool, interval: float, **options: Any) -> None:
+    def handle(self, *, once: bool, new_epoch: bool, interval: float, **options: Any) -> None:
+        if new_epoch:
+            self.stdout.write(
+                f"Epoch {begin_epoch()} has begun: what clients remember is of before, so they "
+                f"reload; open tabs within {conf.HEARTBEAT_INTERVAL:g} s."
+            )
+            return
         if not 0 < interval < threading.TIMEOUT_MAX:
             raise CommandError(f"--interval must be a number of seconds, not {interval:g}.")
         maintenance = Maintenance()
