@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from .conftest import Problems, Site
 from .elements import badge, bell, expect_no_unread, expect_online, items, open_bell, panel
@@ -160,6 +160,24 @@ def test_a_mark_that_failed_is_what_is_tried_again(
     expect(badge(page)).to_have_text("39")
     expect(items(panel(page)).first).to_have_attribute("data-state", "read")
     expect(panel(page).get_by_role("alert")).to_be_hidden()
+
+
+def test_what_comes_while_a_mark_is_on_its_way_stays(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 1)
+    page = open_tab("alice")
+    expect(items(open_bell(page))).to_have_count(1)
+    held: list[Route] = []
+    page.route("**/notifications/mark/", lambda route: held.append(route))
+    with page.expect_request("**/notifications/mark/"):
+        panel(page).get_by_role("button", name="Mark read").click()
+    notify(site, 1)
+    expect(items(panel(page))).to_have_count(2)
+
+    held[0].continue_()
+
+    expect(items(panel(page)).last).to_have_attribute("data-state", "read")
+    expect(items(panel(page))).to_have_count(2)
+    expect(badge(page)).to_have_text("1")
 
 
 @pytest.mark.parametrize("width", [320, 1280])

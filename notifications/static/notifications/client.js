@@ -104,13 +104,13 @@ export class NotificationsClient extends EventTarget {
 
   // as: "read", "unread", "archived" or "inbox"
   async mark(ids, as) {
-    this.#update(applyMark(this.#state, await this.#ask(this.#api.mark(ids, as))))
+    await this.#applyMark(this.#api.mark(ids, as))
   }
 
   // as: "read" or "archived". Only what this page has been told of: the rest was never seen.
   async markAll(as) {
     const cursor = cursorOf(this.#state)
-    if (cursor) this.#update(applyMark(this.#state, await this.#ask(this.#api.markAll(cursor, as))))
+    if (cursor) await this.#applyMark(this.#api.markAll(cursor, as))
   }
 
   // Who shows what is announced tells when it is off: until then, it comes along
@@ -226,6 +226,12 @@ export class NotificationsClient extends EventTarget {
     const { epoch, scope } = this.#origin ?? page
     if (page.epoch !== epoch || page.scope !== scope) this.#connection.restart()
     await Promise.all(loaded.filter((name) => name !== view).map((name) => this.load(name)))
+  }
+
+  // The state as it is when the answer is there: frames go on coming meanwhile.
+  async #applyMark(answer) {
+    const marked = await this.#ask(answer)
+    this.#update(applyMark(this.#state, marked))
   }
 
   async #ask(answer) {
