@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test bench lint types lock screenshots clean
+.PHONY: run test chaos bench lint types lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -30,6 +30,10 @@ test: .venv/dev
 	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
 	@echo "Browser tests"
 	@$(PLAIN) $(PYTEST) tests/browser
+
+# For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
+chaos: .venv/dev
+	@$(PLAIN) $(PY) -m chaos $(CHAOS)
 
 # All of it; some of it with `.venv/bin/python -m benchmarks --help`.
 bench: .venv/bench

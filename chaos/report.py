@@ -1,0 +1,42 @@
+"""The report of a run, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+COUNTS = ("lost", "twice", "out of order", "never committed", "differing")
+
+
+def as_text(report: Report) -> str:
+    clients, healing = report["clients"], report["healing seconds"]
+    transactions = report["transactions"]
+    lines = [
+        f"Seed {report['seed']}: {'passed' if report['passed'] else 'FAILED'}"
+        f" in {report['seconds']:.0f} s",
+        f"  committed       {report['committed notifications']:,} notifications, "
+        f"{report['committed broadcasts']:,} broadcasts, "
+        f"in {transactions['committed']:,} transactions; "
+        f"{transactions['rolled back']:,} rolled back",
+        f"  faults          {sum(report['faults'].values())}: {_listed(report['faults'])}",
+        f"  pushes          {_listed(report['pushes'])}",
+        f"  {clients['number']} clients     {_listed(clients)}",
+        *(f"  {name:<15} {report[name]}" for name in COUNTS),
+        f"  healing         median {healing['median']} s, 99 % {healing['99 %']} s, "
+        f"slowest {healing['slowest']} s; level {report['seconds until level']} s after the end",
+    ]
+    lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
+    lines += [f"  {name}: {case}" for name, cases in report["cases"].items() for case in cases]
+    return "\n".join(lines)
+
+
+def write(report: Report, directory: Path) -> None:
+    (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    (directory / "report.txt").write_text(as_text(report) + "\n")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

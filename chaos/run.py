@@ -1,0 +1,127 @@
+"""The course of a run: everything up, faults, quiet, judgement."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from chaos import journal, plan, truth
+from chaos.faults import Faults
+from chaos.judge import Verdict, healing, judge_client, judge_database, judge_list
+from chaos.surroundings import Size, Surroundings, surroundings
+from chaos.visitor import read_list
+
+OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
+QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
+LOOK: Final = 0.25  # seconds between two looks
+CASES: Final = 20  # of each list that the report shows
+
+Report = dict[str, Any]
+
+
+def run(seed: int, size: Size, directory: Path) -> Report:
+    """Let everything fail by the plan that the seed gives; return what came of it."""
+    drawn = plan.draw(seed, size.faults, 60 * size.minutes)
+    began = time.monotonic()
+    with surroundings(seed, size, directory) as around:
+        problems = []
+        faults = Faults(around, drawn)
+        faults.start()
+        around.clients.call("mark", size.marks_per_second)
+        time.sleep(60 * size.minutes)
+        if not _await(lambda: _committed(around) >= size.notifications, OVERTIME):
+            problems.append(f"Only {_committed(around)} notifications were committed in time")
+        # A fault that is under way ends before anything is judged.
+        if not _await(faults.are_over, QUIET):
+            problems.append(f"Not all faults were over {QUIET:g} s after their time")
+        problems += faults.failures
+        around.clients.call("mark", 0)
+        for producer in around.producers:
+            producer.stop()
+        quiet_from = time.monotonic()
+        if not _await(lambda: _are_level(around), QUIET):
+            problems.append(f"Not everything was level {QUIET:g} s after the last fault")
+        level_after = time.monotonic() - quiet_from
+        problems += [
+            f"A client was refused with {code}" for code in around.clients.call("refusals")
+        ]
+        report = _judged(around, faults, seed)
+    report["size"] = asdict(size)
+    report["plan"] = [asdict(fault) for fault in drawn]
+    report["seconds"] = round(time.monotonic() - began, 1)
+    report["seconds until level"] = round(level_after, 1)
+    report["problems"] = problems
+    report["passed"] = not problems and not any(report["cases"].values())
+    return report
+
+
+def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
+    known, done = around.clients.call("end")
+    account = journal.read(around.journals)
+    with around.connect() as connection:
+        found = truth.read(connection)
+    verdict = Verdict()
+    judge_database(found, account, verdict)
+    for name, client in enumerate(known):
+        judge_client(found, f"client {name} of account {client.account}", client, verdict)
+    for key in sorted({client.account for client in known}):
+        judge_list(found, key, *read_list(around.servers[0].port, key), verdict)
+    healed = healing(known, account.committed_at, faults.outages)
+    return {
+        "seed": seed,
+        "committed notifications": sum(
+            wire_id[0] == "n" for rows in found.rows.values() for wire_id in rows
+        ),
+        "committed broadcasts": found.broadcasts,
+        "transactions": {
+            "committed": account.transactions,
+            "rolled back": account.rollbacks,
+        },
+        "faults": plan.by_kind(faults.done),
+        "pushes": dict(sorted(Counter(around.pushes.read_text().split()).items())),
+        "clients": {"number": len(known), "items shown": sum(len(c.shown) for c in known), **done},
+        "healing seconds": {
+            "median": _quantile(healed, 0.5),
+            "99 %": _quantile(healed, 0.99),
+            "slowest": _quantile(healed, 1),
+        },
+        **{name.replace("_", " "): len(cases) for name, cases in vars(verdict).items()},
+        "cases": {name.replace("_", " "): cases[:CASES] for name, cases in vars(verdict).items()},
+    }
+
+
+def _are_level(around: Surroundings) -> bool:
+    """Whether all that was committed is numbered and over, and every client has been told it."""
+    try:
+        with around.connect() as connection:
+            if truth.unfinished(connection):
+                return False
+            heads, broadcast_seq = truth.heads(connection)
+    except psycopg.OperationalError:
+        return False
+    return all(
+        position == (heads.get(account, 0), broadcast_seq)
+        for account, position in around.clients.call("positions")
+    )
+
+
+def _committed(around: Surroundings) -> int:
+    return sum(key[0] == "n" for key in journal.read(around.journals).committed_at)
+
+
+def _await(condition: Any, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK)
+    return True
+
+
+def _quantile(values: list[float], share: float) -> float | None:
+    return round(values[round(share * (len(values) - 1))], 3) if values else None

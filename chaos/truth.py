@@ -1,0 +1,91 @@
+"""What the database has in the end, read by plain SQL: independent of the code that is judged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+
+NOTIFICATIONS: Final = """
+SELECT 'n' || id, account_id, body, number, CASE
+    WHEN gone_at IS NOT NULL THEN 'gone'
+    WHEN archived_at IS NOT NULL THEN 'archived'
+    WHEN read_at IS NOT NULL THEN 'read'
+    ELSE 'unread' END
+FROM notifications_notification
+"""
+BROADCASTS: Final = """
+SELECT 'b' || b.id, u.id, b.body, b.number, CASE
+    WHEN b.gone_at IS NOT NULL THEN 'gone'
+    WHEN r.archived_at IS NOT NULL THEN 'archived'
+    WHEN r.read_at IS NOT NULL THEN 'read'
+    ELSE 'unread' END
+FROM notifications_broadcast b
+JOIN auth_user u ON b.created_at >= u.date_joined AND (
+    b.audience = 'everyone'
+    OR b.audience = 'staff' AND u.is_staff
+    OR EXISTS (SELECT 1 FROM auth_user_groups g
+               WHERE g.user_id = u.id AND b.audience = 'group:' || g.group_id))
+LEFT JOIN notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.account_id = u.id
+"""
+HEADS: Final = "SELECT account_id, seq, unread FROM notifications_inbox"
+BROADCAST_HEAD: Final = "SELECT coalesce(max(seq), 0) FROM notifications_broadcasthead"
+# Committed but without a number, or over and still there.
+UNFINISHED: Final = """
+SELECT (SELECT count(*) FROM notifications_notification
+        WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
+     + (SELECT count(*) FROM notifications_broadcast
+        WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    body: str
+    number: int | None
+    state: str
+
+
+@dataclass
+class Truth:
+    """By account and wire id; broadcasts stand with every account that gets them."""
+
+    rows: dict[int, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
+    unread: dict[int, int] = field(default_factory=dict)  # notifications, as the inbox says
+    broadcasts: int = 0
+
+    def in_inbox(self, account: int) -> dict[str, str]:
+        rows = self.rows[account].items()
+        return {wire_id: row.state for wire_id, row in rows if row.state in {"unread", "read"}}
+
+    def count_unread(self, account: int, kind: str) -> int:
+        rows = self.rows[account].items()
+        return sum(row.state == "unread" and wire_id[0] == kind for wire_id, row in rows)
+
+
+def heads(connection: psycopg.Connection) -> tuple[dict[int, int], int]:
+    """Return the newest number of each inbox, and of the broadcasts."""
+    inboxes = {account: seq for account, seq, _ in connection.execute(HEADS)}
+    return inboxes, _one(connection, BROADCAST_HEAD)
+
+
+def unfinished(connection: psycopg.Connection) -> int:
+    return _one(connection, UNFINISHED)
+
+
+def read(connection: psycopg.Connection) -> Truth:
+    truth = Truth()
+    for query in (NOTIFICATIONS, BROADCASTS):
+        for wire_id, account, body, number, state in connection.execute(query):
+            truth.rows[account][wire_id] = Row(body, number, state)
+    truth.unread = {account: unread for account, _, unread in connection.execute(HEADS)}
+    truth.broadcasts = _one(connection, "SELECT count(*) FROM notifications_broadcast")
+    return truth
+
+
+def _one(connection: psycopg.Connection, query: Any) -> int:
+    row = connection.execute(query).fetchone()
+    assert row
+    return int(row[0])
