@@ -18,7 +18,7 @@ PICTURES = HERE.parent / "docs/images"
 
 
 def main() -> int:
-    names = [scenario.name for scenario in SCENARIOS]
+    names = list(dict.fromkeys(scenario.name for scenario in SCENARIOS))
     peers = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenario", nargs="*", help=f"all, or some of: {', '.join(names)}")
@@ -35,7 +35,7 @@ def main() -> int:
         "--sockets", type=int, nargs="+", metavar="N", help="instead of each scenario's own numbers"
     )
     parser.add_argument(
-        "--minutes", type=float, default=25, help="begin nothing new after so many (default 25)"
+        "--minutes", type=float, default=60, help="begin nothing new after so many (default 60)"
     )
     parser.add_argument(
         "--output",

@@ -39,7 +39,7 @@ def run(
     *,
     repeat: int = 5,
     sockets: Sequence[int] | None = None,
-    minutes: float = 25,
+    minutes: float = 60,
 ) -> Results:
     """Take all turns; return the figures with what a reader must know to judge them."""
     began = time.monotonic()
@@ -101,9 +101,12 @@ def _plan(
                 for size in sockets or scenario.sizes:
                     for repetition in range(times):
                         key = (accounts, repetition, size, peer)
-                        crowds.setdefault(key, []).append(scenario)
-    for (accounts, repetition, size, peer), together in crowds.items():
-        yield Planned(accounts, repetition, size, peer, tuple(together))
+                        together = crowds.setdefault(key, [])
+                        # With --sockets, one that has other peers at other sizes comes twice.
+                        if scenario.name not in {known.name for known in together}:
+                            together.append(scenario)
+    for (accounts, repetition, size, peer), planned in crowds.items():
+        yield Planned(accounts, repetition, size, peer, tuple(planned))
 
 
 def _take(planned: Planned, around: Surroundings, accounts: int) -> Turn:

@@ -9,15 +9,24 @@ clients back.
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
 from daphne.server import Server as DaphneServer  # isort: skip
+import autobahn.websocket.protocol
 from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from twisted.internet import defer, reactor
 
 CLOSING: Final = 2.0  # seconds for the closing handshakes
 MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
+
+# A connection is hundreds of objects: with Python's 700, the garbage collector would look
+# again and again at thousands of connections that stay.
+NEW_OBJECTS: Final = 20_000
+# How long a database thread that computes keeps the event loop waiting, in seconds.
+SWITCH_AFTER: Final = 0.001
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
@@ -27,6 +36,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
         # Not callWhenRunning: that is before the event loop runs.
         reactor.callLater(0, get_hub)  # type: ignore[arg-type]  # wrong in Twisted's stubs
+        _tune()
         super().run()
 
     def kill_all_applications(self) -> Any:
@@ -69,6 +79,15 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             websocket_max_message_size=MAX_MESSAGE,
             websocket_max_frame_size=MAX_MESSAGE,
         )
+
+
+def _tune() -> None:
+    gc.freeze()  # code, and what it made at its start, stays
+    gc.set_threshold(NEW_OBJECTS)
+    sys.setswitchinterval(SWITCH_AFTER)
+    # For each connection Autobahn formats its options for a log line that nobody asked for:
+    # a tenth of a handshake.
+    vars(autobahn.websocket.protocol)["pformat"] = lambda value: value
 
 
 if __name__ == "__main__":
