@@ -352,7 +352,7 @@ SCENARIOS: Final = [
     Scenario("held", held, (10_000,), FAST),
     Scenario("targeted", targeted, (2000,), SINGLE),
     Scenario("persisted", persisted, (2000,), OURS),
-    Scenario("back", come_back, (5000,), GROWING),
+    Scenario("back", come_back, (5000,), SINGLE),
     Scenario("slow", slow_reader, (5000,), SINGLE, repeat=3),
     Scenario("many", many, (2000,), OURS, 5, (110_000,)),
     Scenario("million", million, (5000,), OURS, 5, (1_000_000,)),
