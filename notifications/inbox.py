@@ -20,7 +20,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from django.db import router
-from django.db.models import Case, When
+from django.db.models import Case, Count, Min, When
 
 from . import protocol
 from .audiences import Reader
@@ -127,29 +127,46 @@ def read_heads(readers: Sequence[Reader]) -> list[Head]:
 
 
 def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -> list[int]:
-    live = Broadcast.objects.using(using).filter(seq__lte=upto, gone_at=None)
+    """
+    Return how many broadcasts up to a number each account has not read.
+
+    For many accounts it is what was sent less what was read; the database
+    counts their receipts, as a row for each would take far longer to fetch.
+    """
+    broadcasts = Broadcast.objects.using(using).filter(seq__lte=upto)
+    if len(readers) == 1:
+        return [broadcasts.unread(readers[0]).count()]
+    audiences = frozenset[str]().union(*(reader.audiences for reader in readers))
+    live = broadcasts.filter(gone_at=None, audience__in=audiences)
     times: defaultdict[str, list[datetime]] = defaultdict(list)
     for audience, created_at in live.order_by("created_at").values_list("audience", "created_at"):
         times[audience].append(created_at)
     if not times:
         return [0] * len(readers)
-    seen: defaultdict[Any, list[tuple[str, datetime]]] = defaultdict(list)
-    acted_on = BroadcastReceipt.objects.using(using).filter(
-        account_id__in={reader.account_id for reader in readers},
+    receipts = BroadcastReceipt.objects.using(using).filter(
+        account_id__in=[reader.account_id for reader in readers],
         broadcast__in=live,
         read_at__isnull=False,
     )
-    for account_id, audience, created_at in acted_on.values_list(
-        "account_id", "broadcast__audience", "broadcast__created_at"
-    ):
-        seen[account_id].append((audience, created_at))
-    counts = []
-    for reader in readers:
-        sent = [times[audience] for audience in reader.audiences & times.keys()]
-        before = sum(bisect_left(some, reader.since) for some in sent) if reader.since else 0
-        read = sum(reader.gets(*broadcast) for broadcast in seen[reader.account_id])
-        counts.append(sum(map(len, sent)) - before - read)
-    return counts
+    read = {
+        (account_id, audience): (count, earliest)
+        for account_id, audience, count, earliest in receipts.values_list(
+            "account_id", "broadcast__audience"
+        ).annotate(Count("pk"), Min("broadcast__created_at"))
+    }
+
+    def count(reader: Reader) -> int:
+        unread = 0
+        for audience in reader.audiences & times.keys():
+            sent = times[audience]
+            since = reader.since or sent[0]
+            count, earliest = read.get((reader.account_id, audience), (0, since))
+            if earliest < since:  # the account's time of creation was changed
+                return broadcasts.unread(reader).count()
+            unread += len(sent) - bisect_left(sent, since) - count
+        return unread
+
+    return [count(reader) for reader in readers]
 
 
 def newest_seqs(account_ids: Iterable[Any]) -> tuple[dict[Any, int], BroadcastHead]:

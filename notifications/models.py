@@ -275,16 +275,15 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
         return mine.filter(created_at__gte=reader.since) if reader.since else mine
 
     def in_inbox(self, reader: audiences.Reader) -> BroadcastQuerySet:
-        return (
-            self.addressed_to(reader)
-            .filter(gone_at=None)
-            .exclude(models.Exists(reader_receipts(reader).filter(archived_at__isnull=False)))
-        )
+        return self._without(models.Q(archived_at__isnull=False), reader)
 
     def unread(self, reader: audiences.Reader) -> BroadcastQuerySet:
-        return self.in_inbox(reader).exclude(
-            models.Exists(reader_receipts(reader).filter(read_at__isnull=False))
-        )
+        acted_on = models.Q(archived_at__isnull=False) | models.Q(read_at__isnull=False)
+        return self._without(acted_on, reader)
+
+    def _without(self, receipts: models.Q, reader: audiences.Reader) -> BroadcastQuerySet:
+        mine = reader_receipts(reader).filter(receipts)
+        return self.addressed_to(reader).filter(gone_at=None).exclude(models.Exists(mine))
 
 
 def reader_receipts(reader: audiences.Reader) -> models.QuerySet[BroadcastReceipt]:

@@ -14,7 +14,15 @@ from django.utils import timezone
 
 from notifications import audiences, broadcast, delivery, inbox, marks, notify_accounts, withdrawal
 from notifications.audiences import Reader
-from notifications.inbox import Changes, Cursor, newest_seqs, read_changes, read_head, read_page
+from notifications.inbox import (
+    Changes,
+    Cursor,
+    newest_seqs,
+    read_changes,
+    read_head,
+    read_heads,
+    read_page,
+)
 from notifications.models import (
     Broadcast,
     BroadcastHead,
@@ -346,6 +354,30 @@ def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Notify) 
     broadcast("news", "Unnumbered")
 
     assert read_head(reader_of(alice)).counts.unread_broadcasts == 1
+
+
+def test_heads_of_many_count_as_the_head_of_one_does(
+    alice: User, bob: User, carol: User, operator: User, send: Notify
+) -> None:
+    alice.groups.add(Group.objects.create(name="editors"))
+    accounts = (alice, bob, carol, operator)
+    sent = [send(audience=audience) for audience in ("everyone", "staff", "everyone")]
+    sent += [send(audience=group) for group in Group.objects.all()] + [send()]
+    marks.mark(reader_of(alice), "read", sent)
+    marks.mark(reader_of(bob), "archived", sent[:1])
+    marks.mark(reader_of(operator), "read", sent[:3])
+    marks.mark(reader_of(operator), "unread", sent[:1])
+    # What was read stays read, and has no longer to be: alice left the group, and bob's
+    # account seems to be younger than what he archived.
+    alice.groups.clear()
+    User.objects.filter(pk=bob.pk).update(date_joined=Broadcast.objects.latest("pk").created_at)
+
+    readers = [reader_of(account) for account in accounts]
+    counts = [head.counts.unread_broadcasts for head in read_heads(readers)]
+
+    assert counts == [0, 1, 3, 2]
+    assert counts == [read_head(reader).counts.unread_broadcasts for reader in readers]
+    assert counts == [len(read_page(reader, unread=True).items) for reader in readers]
 
 
 # --- Changes
