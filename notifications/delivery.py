@@ -207,8 +207,10 @@ def _replaceable(rows: Iterable[_Row], using: str) -> defaultdict[tuple[Any, str
         candidates = unread.filter(
             account_id__in={account for account, _ in places},
             replace_key__in={key for _, key in places},
-        ).order_by("number")
-        for pk, account, key in candidates.values_list("pk", "account_id", "replace_key"):
+        ).exclude(replace_key="")  # as the index says, or it is not used
+        for pk, account, key in candidates.order_by("number").values_list(
+            "pk", "account_id", "replace_key"
+        ):
             if (account, key) in places:
                 older[account, key].append(_Row(pk, account, key))
     return older

@@ -1,0 +1,110 @@
+"""The hot queries find their rows by an index, however full the tables are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from notifications import delivery, inbox, marks, withdrawal
+from notifications.audiences import Reader
+from notifications.inbox import Cursor
+from notifications.maintenance import Maintenance
+from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+from tests.plans import plans
+
+pytestmark = pytest.mark.django_db
+
+ACCOUNTS = range(1, 4001)
+BUSY = 7  # the account that has many more rows than others
+ROWS = 1000  # of the busy account
+REPLACING = range(7, 200)  # accounts, each with a key of its own
+# SQLite does not take a parameter for the literal that the index's condition has.
+INDEX_OF_REPLACED = {"notifications_replaceable"} if connection.vendor == "postgresql" else set()
+BIG_TABLES = {model._meta.db_table for model in (Notification, BroadcastReceipt)}
+
+
+@pytest.fixture
+def full_tables(db: None) -> None:
+    """Tables so full that to scan one is not the fastest way, and statistics that say so."""
+    now = timezone.now()
+    User.objects.bulk_create(User(pk=key, username=f"account{key}") for key in ACCOUNTS)
+    Inbox.objects.bulk_create(Inbox(account_id=key, seq=2 * ROWS, unread=ROWS) for key in ACCOUNTS)
+    for number in range(1, 6):
+        _insert(ACCOUNTS, number=number)
+    _insert([BUSY], number=6, expires_at=now)
+    Notification.objects.bulk_create(
+        Notification(account_id=BUSY, type="hello", body="Hello", number=n, seq=n, read_at=now)
+        for n in range(7, ROWS + 1)
+    )
+    Broadcast.objects.bulk_create(
+        Broadcast(pk=n, type="news", body="News", number=n, seq=n) for n in range(1, 101)
+    )
+    BroadcastHead.objects.create(pk=BroadcastHead.ONLY, seq=100)
+    BroadcastReceipt.objects.bulk_create(
+        BroadcastReceipt(broadcast_id=n, account_id=key, seq=ROWS + n, read_at=now)
+        for n in (1, 2)
+        for key in ACCOUNTS
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    Notification.objects.bulk_create(
+        Notification(account_id=key, type="hello", body="Hello", replace_key=f"key {key}")
+        for key in REPLACING
+    )
+
+
+def _insert(accounts: range | list[int], number: int | None = None, **values: object) -> None:
+    Notification.objects.insert(
+        accounts, type="hello", body="Hello", number=number, seq=number, **values
+    )
+
+
+def reader(key: int = BUSY) -> Reader:
+    return Reader(key, frozenset({"everyone"}), None)
+
+
+def changes() -> None:
+    now = inbox.read_head(reader()).cursor
+    inbox.read_changes(reader(), Cursor(now.seq - 5, now.broadcast_seq - 5, 1, now.scope), 100)
+
+
+# What is run, and indexes that it needs.
+HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
+    "page": (lambda: inbox.read_page(reader()), {"notifications_page"}),
+    "next page": (lambda: inbox.read_page(reader(), "n500b50"), {"notifications_page"}),
+    "unread": (lambda: inbox.read_page(reader(), unread=True), {"notifications_unread"}),
+    "head": (lambda: inbox.read_head(reader()), set()),
+    "heads": (lambda: inbox.read_heads([reader(), reader(77)]), set()),
+    "newest": (lambda: inbox.newest_seqs([BUSY, 77]), set()),
+    "changes": (changes, {"notifications_one_per_seq"}),
+    "number": (
+        lambda: delivery.deliver(REPLACING, connection.alias),
+        {"notifications_unnumbered", *INDEX_OF_REPLACED},
+    ),
+    "expire": (lambda: withdrawal.expire(connection.alias), {"notifications_expiring"}),
+    "mark": (lambda: marks.mark(reader(), "read", ["n7", "b3"]), set()),
+    "mark all": (lambda: marks.mark_all(reader(), "read", ROWS, 50), set()),
+    "maintain": (
+        lambda: Maintenance().run(),
+        {"notifications_unnumbered", "notifications_expiring"},
+    ),
+}
+
+
+def test_the_hot_queries_have_their_indexes(full_tables: None) -> None:
+    wrong = []
+    for name, (run, indexes) in HOT.items():
+        with plans() as found:
+            run()
+        for plan in found:
+            if plan.scanned & BIG_TABLES:
+                wrong.append(f"{name} scans a table: {plan.statement}\n{plan.text}")
+        for index in indexes:
+            if not any(index in plan.text for plan in found):
+                wrong.append(f"{name} does not use {index}")
+
+    assert wrong == []
