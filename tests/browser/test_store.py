@@ -243,6 +243,17 @@ def test_a_resync_keeps_only_what_is_told_after_it(run: Run) -> None:
     ) == [["n11", "b6", "n5"], ["n5", "n4", "n3"], [5, 2], False, [2, 1]]
 
 
+def test_what_came_between_a_resync_and_its_page_is_still_new(run: Run) -> None:
+    assert run(
+        """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
+        let state = after(start(), { type: "resync", ...head })
+        state = applyPage(state, page([own(5), own(4)], { ...head, seq: 5, unread: 2 }), "inbox")
+        const first = isNew(state, own(5))
+        state = after(state, own(5))
+        return [first, isNew(state, own(5)), list(state), cursor(state)]"""
+    ) == [True, False, ["n5", "n4"], [5, 2]]
+
+
 def test_a_page_of_another_scope_is_a_new_start(run: Run) -> None:
     assert run(
         """const head = { seq: 12, broadcast_seq: 3, scope: "t", unread: 1, unread_broadcasts: 0 }

@@ -98,7 +98,8 @@ export function applyFrame(state, frame) {
 
 // Merges a page into a view. It does not move the cursor: what the page was ahead
 // of also concerns items that are not on it, and the socket will tell all of it.
-// Only after a resync, or when the page is of another epoch or scope, is it a new start.
+// After a resync, or when it is of another epoch or scope, what was held before goes; of
+// another epoch or scope, the cursor is the page's.
 export function applyPage(state, page, view) {
   let start = state
   if (hasOtherOrigin(state, page)) start = outdate(state, { epoch: page.epoch, scope: page.scope })
@@ -120,7 +121,8 @@ export function applyPage(state, page, view) {
     ids.add(item.id)
   }
   next.views[view] = { ids, next: page.next, isLoaded: true }
-  return isRestart ? moveCursor(count(next, page), page) : count(next, page)
+  const counted = count(next, page)
+  return cursorOf(counted) ? counted : moveCursor(counted, page)
 }
 
 // The answer to a mark that this page sent. Its `state` frame follows, and moves the cursor.
