@@ -311,10 +311,10 @@ class Hub:
                 return
         socket.follow(changes.cursor)
         if changes.complete and not socket.has_missed():
-            del self._behind[socket]
-            socket.behind = False
             socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
-            socket.answer_heartbeat()
+            if socket.answer_heartbeat():  # which tells the counts
+                del self._behind[socket]
+                socket.behind = False
 
     # --- What happens at intervals
 

@@ -118,8 +118,9 @@ class Socket:
             )
         )
 
-    def answer_heartbeat(self) -> None:
-        self.write(
+    def answer_heartbeat(self) -> bool:
+        """Tell the cursor and the counts; False if the socket is full."""
+        return self.write(
             Message(
                 protocol.heartbeat(
                     self.seq, self.broadcast_seq, self.unread, self.unread_broadcasts

@@ -449,9 +449,10 @@ class NarrowTransport:
         pass
 
 
-async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice):
+@pytest.mark.parametrize("count", [3, 10], ids=["the counts", "notifications and the counts"])
+async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
     start = Cursor(**(await read_cursor(alice)))
-    await sync_to_async(make_notifications)(alice, 10)
+    await sync_to_async(make_notifications)(alice, count)
     transport = NarrowTransport()
     socket = Socket(await sync_to_async(Reader.of)(alice), transport, start)
 
@@ -461,7 +462,8 @@ async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice):
     async with asyncio.timeout(5):
         while (frame := await transport.frames.get())["type"] != "heartbeat":
             told.append(frame)
-    assert [frame["seq"] for frame in told if frame["type"] == "hello"] == list(range(1, 11))
+    assert [frame["seq"] for frame in told if frame["type"] == "hello"] == [*range(1, count + 1)]
+    assert frame["unread"] == count
 
 
 # --- Marks
