@@ -1,7 +1,7 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003 and E009 settings, E004–W007 channel layer, W008 database.
+E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 database.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from django.db import router
 from django.db.models import DateTimeField
 
 from .conf import conf
+from .protocol import is_valid_type
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 REDIS_CORE = "channels_redis.core.RedisChannelLayer"
 REDIS_PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 LEAST_CAPACITY = 100_000
+MOST_DAYS = 36_500
 
 
 def check_settings(
@@ -64,6 +66,27 @@ def check_settings(
                 f"NOTIFICATIONS_ACCOUNT_CREATED_FIELD must be the name of a DateTimeField of the "
                 f"accounts, not {conf.ACCOUNT_CREATED_FIELD!r}.",
                 id="notifications.E009",
+            )
+        )
+    for name in ("RETENTION_DAYS", "RETENTION_DAYS_UNREAD"):
+        if not _is_retention(days := getattr(conf, name)):
+            messages.append(
+                Error(
+                    f"NOTIFICATIONS_{name} must be a number of days above 0 and up to "
+                    f"{MOST_DAYS}, or None to keep for ever, not {days!r}.",
+                    id="notifications.E010",
+                )
+            )
+    by_type = conf.RETENTION_DAYS_BY_TYPE
+    if not isinstance(by_type, dict) or not all(
+        is_valid_type(type) and _is_retention(days) for type, days in by_type.items()
+    ):
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_RETENTION_DAYS_BY_TYPE must be a dict of message types, each with "
+                f"a number of days above 0 and up to {MOST_DAYS}, or None to keep for ever, "
+                f"not {by_type!r}.",
+                id="notifications.E011",
             )
         )
     return messages
@@ -131,6 +154,10 @@ def check_database(
             id="notifications.W008",
         )
     ]
+
+
+def _is_retention(days: object) -> bool:
+    return days is None or (_is_number(days) and 0 < days <= MOST_DAYS)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

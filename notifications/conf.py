@@ -30,6 +30,22 @@ class Conf:
         return cast(str, getattr(settings, "NOTIFICATIONS_MAINTENANCE", "server"))
 
     @property
+    def RETENTION_DAYS(self) -> float | None:
+        """Days after which what was read, archived or has gone is deleted; None: never."""
+        return cast(float | None, getattr(settings, "NOTIFICATIONS_RETENTION_DAYS", 90))
+
+    @property
+    def RETENTION_DAYS_UNREAD(self) -> float | None:
+        """Days after which what was not read, and any broadcast, leaves the inboxes."""
+        return cast(float | None, getattr(settings, "NOTIFICATIONS_RETENTION_DAYS_UNREAD", 365))
+
+    @property
+    def RETENTION_DAYS_BY_TYPE(self) -> dict[str, float | None]:
+        """Days for messages of these types, in place of both others."""
+        by_type = getattr(settings, "NOTIFICATIONS_RETENTION_DAYS_BY_TYPE", {})
+        return cast(dict[str, float | None], by_type)
+
+    @property
     def ACCOUNT_CREATED_FIELD(self) -> str:
         """The account's field with its time of creation: older broadcasts are not for it."""
         return cast(str, getattr(settings, "NOTIFICATIONS_ACCOUNT_CREATED_FIELD", "date_joined"))

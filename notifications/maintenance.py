@@ -12,13 +12,14 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
-from . import delivery, registry, withdrawal
+from . import delivery, registry, retention, withdrawal
 from .conf import conf
 from .database_thread import DatabaseThread
 from .models import (
@@ -35,6 +36,7 @@ from .transactions import in_short_transaction
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 1000
+RETENTION_STEPS: Final = 20  # of one pass; each is a transaction of 1,000 rows at most
 LATE_AFTER: Final = 5  # intervals without a pass
 
 
@@ -49,6 +51,10 @@ class Report:
     broadcasts_delivered: int = 0
     expired: int = 0
     accounts_swept: int = 0
+    withdrawn: int = 0
+    notifications_deleted: int = 0
+    receipts_deleted: int = 0
+    broadcasts_deleted: int = 0
 
     def __str__(self) -> str:
         done = [f"{name.replace('_', ' ')}: {n}" for name, n in asdict(self).items() if n]
@@ -71,15 +77,15 @@ class Maintenance:
             raise
         return self.run() if is_my_turn else None
 
-    def run(self, sweep_all: bool = False) -> Report:
+    def run(self, full: bool = False) -> Report:
         """
-        Run one pass; `sweep_all` looks at every account instead of the next thousand.
+        Run one pass; a full one looks at every account, and deletes all that retention lets go.
 
         After a database error no worker is reaped for one lease: nobody could
         renew theirs either.
         """
         try:
-            report = self._pass(sweep_all)
+            report = self._pass(full)
         except DatabaseError:
             self._reap_later()
             raise
@@ -89,7 +95,7 @@ class Maintenance:
     def _reap_later(self) -> None:
         self._reap_from = time.monotonic() + conf.HEARTBEAT_TIMEOUT
 
-    def _pass(self, sweep_all: bool) -> Report:
+    def _pass(self, full: bool) -> Report:
         report = Report()
         if time.monotonic() >= self._reap_from:
             report.workers_reaped, report.connections_reaped = registry.reap()
@@ -98,7 +104,10 @@ class Maintenance:
         report.notifications_delivered = _deliver_left_overs(using)
         report.broadcasts_delivered = delivery.deliver_broadcasts(using)
         report.expired = withdrawal.expire(using)
-        report.accounts_swept = self._sweep(using, sweep_all)
+        report.accounts_swept = self._sweep(using, full)
+        # Last and bounded: a pass that takes long holds up all the others.
+        for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
+            setattr(report, name, getattr(report, name) + count)
         return report
 
     def _sweep(self, using: str, sweep_all: bool) -> int:

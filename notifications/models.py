@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -124,6 +124,11 @@ class Message(models.Model):
         )
 
 
+# Nothing is archived without being read.
+IS_SETTLED: Final = models.Q(read_at__isnull=False) | models.Q(gone_at__isnull=False)
+SETTLED_AT: Final = Coalesce("gone_at", "archived_at", "read_at")
+
+
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def unnumbered(self) -> NotificationQuerySet:
         """Committed but not yet in any inbox: their numbers are still to come."""
@@ -137,6 +142,10 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     def unread(self) -> NotificationQuerySet:
         return self.in_inbox().filter(read_at=None)
+
+    def settled(self) -> NotificationQuerySet:
+        """Read, archived or gone, with the time of the last of these as `settled_at`."""
+        return self.filter(IS_SETTLED).annotate(settled_at=SETTLED_AT)
 
     def insert(self, account_ids: Sequence[Any], **values: Any) -> list[int]:
         """
@@ -247,6 +256,13 @@ class Notification(Message):
                 condition=models.Q(read_at=None, gone_at=None) & ~models.Q(replace_key=""),
                 name="notifications_replaceable",
             ),
+            # For retention: a row with a number is in one of them.
+            models.Index(
+                fields=["type", "created_at"],
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
+                name="notifications_ageing",
+            ),
+            models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="notifications_settled"),
         ]
 
     @property
@@ -268,6 +284,9 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
 
     def present(self) -> BroadcastQuerySet:
         return self.filter(seq__isnull=False, gone_at=None)
+
+    def gone(self) -> BroadcastQuerySet:
+        return self.filter(gone_at__isnull=False)
 
     def addressed_to(self, reader: audiences.Reader) -> BroadcastQuerySet:
         """The numbered broadcasts, gone ones as well, that were sent to this account."""
@@ -324,6 +343,16 @@ class Broadcast(Message):
                 name="broadcasts_page",
             ),
             models.Index(fields=["id"], condition=models.Q(seq=None), name="broadcasts_unnumbered"),
+            models.Index(
+                fields=["type", "created_at"],
+                condition=models.Q(seq__isnull=False, gone_at=None),
+                name="broadcasts_ageing",
+            ),
+            models.Index(
+                fields=["type", "gone_at"],
+                condition=models.Q(gone_at__isnull=False),
+                name="broadcasts_gone",
+            ),
         ]
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -30,7 +31,7 @@ from notifications.audiences import Reader
 from notifications.conf import conf
 from notifications.hub import get_hub, stop_hub
 from notifications.inbox import Cursor
-from notifications.maintenance import begin_epoch
+from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sockets import Socket
@@ -297,6 +298,28 @@ async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
         "resync",
         "heartbeat",
     ]
+
+
+async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alice):
+    result = [await anotify_accounts(alice, "hello", body) for body in ("unread", "read")]
+    unread, read = (f"n{one.ids[0]}" for one in result)
+    before = await read_cursor(alice)
+    await sync_to_async(marks.mark)(await sync_to_async(Reader.of)(alice), "read", [read])
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    long_ago = timezone.now() - timedelta(days=400)
+    await Notification.objects.aupdate(created_at=long_ago)
+    await Notification.objects.filter(pk=read[1:]).aupdate(read_at=long_ago)
+
+    report = await sync_to_async(Maintenance().run)()
+
+    assert (report.withdrawn, report.notifications_deleted) == (1, 1)
+    state = await tab.receive("state")
+    assert (state["as"], state["ids"], state["unread"]) == ("gone", [unread], 0)
+    assert await tab.receive_rest() == []  # it goes on, from above the floor
+    back = await connect(alice, **before)
+    register, resync, level = await back.receive_until_level()
+    assert (resync["type"], resync["seq"], level["unread"]) == ("resync", state["seq"], 0)
 
 
 # --- Another database, other audiences

@@ -48,7 +48,7 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert sorted(name[1:] for name in ids) == [f"{n:03}" for n in range(1, len(ids) + 1)]
     assert own.__doc__
     assert own.__doc__.strip().endswith(
-        "E001–E003 and E009 settings, E004–W007 channel layer, W008 database."
+        "E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 database."
     )
 
 
@@ -124,6 +124,35 @@ def test_the_time_of_an_accounts_creation_must_be_one(settings: Any, value: Any)
     assert "a DateTimeField of the accounts" in message.msg
     assert message.msg.endswith(f"not {value!r}.")
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "last_login"
+    assert found() == []
+
+
+@pytest.mark.parametrize("name", ["RETENTION_DAYS", "RETENTION_DAYS_UNREAD"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, 36_501, "90", True, [90]])
+def test_retention_is_a_number_of_days(settings: Any, name: str, value: Any) -> None:
+    setattr(settings, f"NOTIFICATIONS_{name}", value)
+
+    (message,) = found()
+    assert message.id == "notifications.E010"
+    assert message.msg.startswith(f"NOTIFICATIONS_{name} must be a number of days above 0")
+    assert message.msg.endswith(f"not {value!r}.")
+
+
+@pytest.mark.parametrize(
+    "value", [90, ["progress"], {"progress": 0}, {"Progress": 1}, {1: 1}, {"ping": 1}, None]
+)
+def test_retention_by_type_names_types_and_days(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = value
+
+    (message,) = found()
+    assert message.id == "notifications.E011"
+    assert message.msg.endswith(f"not {value!r}.")
+
+
+def test_what_is_kept_for_ever_or_for_hours_is_right(settings: Any) -> None:
+    settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
+    settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = {"progress": 0.5, "invoice": None}
+
     assert found() == []
 
 

@@ -35,6 +35,7 @@ LAYERS = [
     {"models"},
     {"registry", "inbox", "delivery", "reach", "authentication", "checks"},
     {"withdrawal"},
+    {"retention"},
     {"marks", "maintenance"},
 ]
 

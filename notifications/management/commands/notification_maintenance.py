@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(f"--interval must be a number of seconds, not {interval:g}.")
         maintenance = Maintenance()
         if once:
-            self.stdout.write(f"Maintenance: {maintenance.run(sweep_all=True)}.")
+            self.stdout.write(f"Maintenance: {maintenance.run(full=True)}.")
             return
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

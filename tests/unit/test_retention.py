@@ -1,0 +1,335 @@
+"""How long messages are kept, and what their end means to those who come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from notifications import broadcast, inbox, maintenance, marks, notify_accounts, retention, retract
+from notifications.audiences import Reader
+from notifications.inbox import Cursor
+from notifications.maintenance import Maintenance, Report
+from notifications.models import (
+    Broadcast,
+    BroadcastHead,
+    BroadcastReceipt,
+    Inbox,
+    Notification,
+)
+
+from .conftest import Commit, Published
+
+pytestmark = pytest.mark.django_db
+
+Send = Callable[..., str]
+
+
+@pytest.fixture
+def notify(commit: Commit) -> Send:
+    def notify(account: User, type: str = "hello", **options: Any) -> str:
+        with commit():
+            result = notify_accounts(account, type, "Hello", **options)
+        return f"n{result.ids[0]}"
+
+    return notify
+
+
+@pytest.fixture
+def send(commit: Commit) -> Send:
+    def send(type: str = "news", **options: Any) -> str:
+        with commit():
+            return broadcast(type, "News", **options).wire_id
+
+    return send
+
+
+@pytest.fixture(autouse=True)
+def old_accounts(alice: User, bob: User) -> None:
+    """They were there before the oldest broadcast."""
+    long_ago = timezone.now() - timedelta(days=5000)
+    User.objects.update(date_joined=long_ago)
+    alice.refresh_from_db()
+    bob.refresh_from_db()
+
+
+def grow_older(days: float) -> None:
+    """Let all that is stored have happened so many days earlier."""
+    for model in (Notification, Broadcast, BroadcastReceipt):
+        for row in model.objects.all():
+            for name in ("created_at", "expires_at", "read_at", "archived_at", "gone_at"):
+                if getattr(row, name, None):
+                    setattr(row, name, getattr(row, name) - timedelta(days=days))
+            row.save()
+
+
+def cursor_of(account: User) -> Cursor:
+    return inbox.read_head(Reader.of(account)).cursor
+
+
+def ids(account: User) -> list[str]:
+    return [item["id"] for item in inbox.read_page(Reader.of(account)).items]
+
+
+# --- Notifications
+
+
+def test_what_was_read_archived_or_has_gone_is_deleted_after_90_days(
+    alice: User, bob: User, notify: Send, commit: Commit
+) -> None:
+    read, archived, gone, unread = (notify(alice) for _ in range(4))
+    others = notify(bob)
+    marks.mark(Reader.of(alice), "read", [read])
+    marks.mark(Reader.of(alice), "archived", [archived])
+    with commit():
+        retract(Notification.objects.get(pk=gone[1:]))
+    grow_older(89.9)
+    assert Maintenance().run() == Report()
+
+    grow_older(0.2)
+    later = notify(alice)
+    marks.mark(Reader.of(alice), "read", [later])
+
+    assert Maintenance().run() == Report(notifications_deleted=3)
+    assert [row.wire_id for row in Notification.objects.order_by("pk")] == [unread, others, later]
+    assert ids(alice) == [later, unread]
+    assert {row.account: (row.floor, row.unread) for row in Inbox.objects.all()} == {
+        alice: (7, 1),
+        bob: (0, 1),
+    }
+
+
+def test_what_was_never_read_leaves_the_inbox_after_365_days(
+    alice: User, notify: Send, published: Published
+) -> None:
+    old = notify(alice)
+    grow_older(364)
+    assert Maintenance().run() == Report()
+    grow_older(2)
+    young = notify(alice)
+    cursor = cursor_of(alice)
+    published.clear()
+
+    assert Maintenance().run() == Report(withdrawn=1)
+
+    assert ids(alice) == [young]
+    assert Inbox.objects.get().unread == 1
+    (frame,) = published.frames
+    assert (frame["as"], frame["ids"], frame["seq"], frame["unread"]) == ("gone", [old], 3, 1)
+    changes = inbox.read_changes(Reader.of(alice), cursor, 100)
+    assert [(frame["as"], frame["ids"]) for frame in changes.frames] == [("gone", [old])]
+    grow_older(91)
+    published.clear()
+    assert Maintenance().run() == Report(notifications_deleted=1)
+    assert not published
+    assert ids(alice) == [young]
+
+
+def test_what_is_read_late_is_kept_for_90_days_from_then(alice: User, notify: Send) -> None:
+    wire_id = notify(alice)
+    grow_older(364)
+    marks.mark(Reader.of(alice), "read", [wire_id])
+    grow_older(89)
+    assert Maintenance().run() == Report()
+    marks.mark(Reader.of(alice), "archived", [wire_id])
+    grow_older(89)
+    assert Maintenance().run() == Report()
+
+
+def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, settings: Any):
+    settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = {"progress": 0.5, "invoice": None, "alert": 400}
+    kept = [notify(alice, "alert"), notify(alice, "invoice"), send("invoice")]
+    progress, read = notify(alice, "progress"), notify(alice, "progress")
+    news = send("progress")
+    marks.mark(Reader.of(alice), "read", [read, *kept])
+    grow_older(0.6)
+
+    assert Maintenance().run() == Report(withdrawn=2, notifications_deleted=1)
+    assert not {progress, news} & set(ids(alice))
+    grow_older(395)
+    notify(alice, "progress")
+    assert Maintenance().run() == Report(notifications_deleted=1, broadcasts_deleted=1)
+
+    assert {row.wire_id for row in [*Notification.objects.settled(), *Broadcast.objects.all()]} == {
+        *kept
+    }
+
+
+def test_without_days_all_is_kept(alice: User, notify: Send, send: Send, settings: Any) -> None:
+    settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
+    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    notify(alice)
+    send()
+    grow_older(4000)
+
+    assert Maintenance().run(full=True) == Report()
+
+
+def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
+    alice: User, notify: Send
+) -> None:
+    early = cursor_of(alice)
+    old = notify(alice)
+    marks.mark(Reader.of(alice), "read", [old])
+    level = cursor_of(alice)
+    grow_older(91)
+    new = notify(alice)
+
+    Maintenance().run()
+
+    reader = Reader.of(alice)
+    assert inbox.read_changes(reader, early, 100).resync
+    changes = inbox.read_changes(reader, level, 100)
+    assert not changes.resync
+    assert [frame["id"] for frame in changes.frames] == [new]
+
+
+def test_what_is_unread_again_when_its_turn_comes_stays(alice: User, notify: Send) -> None:
+    wire_id = notify(alice)
+
+    assert retention._delete_notifications([int(wire_id[1:])], "default") == 0
+
+    assert ids(alice) == [wire_id]
+    assert Inbox.objects.get().floor == 0
+
+
+def test_nothing_is_deleted_unless_the_floor_rises_with_it(
+    alice: User, notify: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    grow_older(91)
+
+    def fail(*args: Any) -> None:
+        raise OperationalError("the database went away")
+
+    monkeypatch.setattr(retention, "update_rows", fail)
+    with pytest.raises(OperationalError):
+        Maintenance().run()
+
+    assert Notification.objects.count() == 1
+
+
+def test_with_the_row_its_idempotency_key_is_forgotten(
+    alice: User, notify: Send, commit: Commit
+) -> None:
+    wire_id = notify(alice, idempotency_key="a")
+    marks.mark(Reader.of(alice), "read", [wire_id])
+    grow_older(89)
+    Maintenance().run()
+    assert notify_accounts(alice, "hello", "Again", idempotency_key="a").created == 0
+    grow_older(2)
+    Maintenance().run()
+
+    assert notify_accounts(alice, "hello", "Again", idempotency_key="a").created == 1
+
+
+# --- Broadcasts
+
+
+def test_a_broadcast_goes_after_365_days_and_is_deleted_with_its_receipts_90_days_later(
+    alice: User, bob: User, send: Send, notify: Send, published: Published
+) -> None:
+    old = send()
+    for account in (alice, bob):
+        marks.mark(Reader.of(account), "read", [old])
+    notify(alice)
+    told, untold = cursor_of(alice), cursor_of(bob)
+    grow_older(366)
+    notify(alice)  # alone, it keeps the older one
+    young = send()
+    published.clear()
+
+    assert Maintenance().run().withdrawn == 2
+
+    assert [frame["ids"] for frame in published.frames if "broadcast_seq" in frame] == [[old]]
+    assert ids(bob) == [young]
+    told = Cursor(told.seq, 3, told.epoch, told.scope)
+    grow_older(91)
+    assert Maintenance().run() == Report(
+        notifications_deleted=1, receipts_deleted=2, broadcasts_deleted=1
+    )
+    assert [row.wire_id for row in Broadcast.objects.all()] == [young]
+    assert not BroadcastReceipt.objects.exists()
+    head = BroadcastHead.objects.get()
+    assert (head.seq, head.floor) == (3, 3)
+    assert inbox.read_changes(Reader.of(bob), untold, 100).resync
+    assert not inbox.read_changes(Reader.of(bob), Cursor(0, 3, told.epoch, told.scope), 100).resync
+
+
+# --- Bounds
+
+
+@pytest.fixture
+def leave_old_rows(alice: User, bob: User, notify: Send, send: Send, commit: Commit) -> None:
+    """Five that were read by each, and three broadcasts, gone, each with two receipts."""
+    broadcasts = [send() for _ in range(3)]
+    for account in (alice, bob):
+        own = [notify(account) for _ in range(5)]
+        marks.mark(Reader.of(account), "read", [*own, *broadcasts])
+    with commit():
+        retract(Broadcast.objects.all())
+    grow_older(91)
+
+
+@pytest.mark.usefixtures("leave_old_rows")
+def test_a_pass_deletes_so_much_and_the_next_ones_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 4)
+    monkeypatch.setattr(maintenance, "RETENTION_STEPS", 2)
+
+    assert [str(Maintenance().run()) for _ in range(5)] == [
+        "notifications deleted: 8",
+        "notifications deleted: 2, receipts deleted: 4",
+        "receipts deleted: 2, broadcasts deleted: 3",
+        "nothing to do",
+        "nothing to do",
+    ]
+    # The receipts had higher numbers; nobody needs to know that they are gone.
+    assert [row.floor for row in Inbox.objects.all()] == [10, 10]
+
+
+@pytest.mark.usefixtures("leave_old_rows")
+def test_a_full_pass_deletes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 2)
+    monkeypatch.setattr(maintenance, "RETENTION_STEPS", 1)
+
+    assert Maintenance().run(full=True) == Report(
+        notifications_deleted=10, receipts_deleted=6, broadcasts_deleted=3
+    )
+
+
+@pytest.mark.usefixtures("leave_old_rows")
+def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send) -> None:
+    notify(alice)
+    send()
+    plans: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and "ORDER BY" in sql and '"type"' in sql:
+            execute(f"{connection.ops.explain_query_prefix()} {sql}", params, many, context)
+            plans.append(" ".join(str(row) for row in context["cursor"].fetchall()))
+        return execute(sql, params, many, context)
+
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # or it reads tables as small as these wholly
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    with connection.execute_wrapper(explain):
+        Maintenance().run()
+
+    names = ["notifications_ageing", "notifications_settled"]
+    names += ["broadcasts_ageing", "broadcasts_gone"]
+    used = [name for plan in plans for name in names if name in plan]
+    # Two looks for types, the second of which finds no more; two for what is due.
+    assert len(used) == len(plans)
+    assert {name: used.count(name) for name in names} == {
+        "notifications_ageing": 2,
+        "notifications_settled": 4,
+        "broadcasts_ageing": 2,
+        "broadcasts_gone": 4,
+    }
