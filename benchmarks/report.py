@@ -52,9 +52,7 @@ FIGURES: Final = [
         for figure in (
             Figure(f"targeted {rate}/s: p50", f"Pushes at {rate}/s: p50 ms", target=_both(0.5)),
             Figure(f"targeted {rate}/s: p99", f"Pushes at {rate}/s: p99 ms", target=_both(1.5)),
-            Figure(
-                f"targeted {rate}/s: CPU", f"Pushes at {rate}/s: CPU s per 10k", ratio=_both(3)
-            ),
+            Figure(f"targeted {rate}/s: CPU", f"Pushes at {rate}/s: CPU s per 10k", ratio=_both(3)),
             Figure(f"targeted {rate}/s: rate", f"Pushes at {rate}/s: really made per s", True),
         )
     ),

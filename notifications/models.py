@@ -18,6 +18,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -427,25 +428,30 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         """
         Return the accounts' inboxes, locked until the transaction ends.
 
-        Missing ones are made. Always in primary-key order, so that two who
-        lock several can't wait for each other.
+        Always in primary-key order, so that two who lock several don't wait for
+        each other; only where one is missing, which is then made, they may.
         """
-        account = Inbox._meta.get_field("account")
-        wanted = one_of(sorted(account_ids), account, self.db)
+        keys = sorted(set(account_ids))
+        wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
+        rows = self.select_for_update().filter(pk__in=wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor")
+        inboxes = {row[0]: LockedInbox(*row) for row in locked}
+        if len(inboxes) < len(keys):
+            self._insert_missing(wanted)
+            inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
+        return inboxes
+
+    def _insert_missing(self, account_ids: RawSQL) -> None:
         quote: Callable[[str], str] = connections[self.db].ops.quote_name
+        account = Inbox._meta.get_field("account")
         with connections[self.db].cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {quote(Inbox._meta.db_table)} "
                 f"({quote(account.column)}, seq, unread, floor) "
-                f"SELECT missing.key, 0, 0, 0 FROM ({wanted.sql}) AS missing WHERE true "
+                f"SELECT missing.key, 0, 0, 0 FROM ({account_ids.sql}) AS missing WHERE true "
                 "ON CONFLICT DO NOTHING",
-                wanted.params,
+                account_ids.params,
             )
-        locked = self.select_for_update().filter(pk__in=wanted).order_by("pk")
-        return {
-            row[0]: LockedInbox(*row)
-            for row in locked.values_list("account_id", "seq", "unread", "floor")
-        }
 
 
 class Inbox(models.Model):
