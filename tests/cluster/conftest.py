@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,14 @@ from tests.visitor import Visitor
 
 # Short intervals; the periodic task only when a test runs it.
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = 20) -> None:
+    """Poll what no socket tells."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
 
 
 @dataclass
@@ -63,6 +73,13 @@ def shared_redis() -> Iterator[RedisServer]:
 def redis() -> Iterator[RedisServer]:
     """A Redis of one's own, to be stopped and frozen."""
     with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of one's own, to be stopped."""
+    with postgres_server() as server:
         yield server
 
 

@@ -1,0 +1,41 @@
+"""The site's, and requests that notify their own visitor many times."""
+
+from __future__ import annotations
+
+import time
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from notifications import anotify_accounts, notify_accounts
+from notify_site.urls import urlpatterns as site_urlpatterns
+
+
+def notify(request: HttpRequest, times: int) -> HttpResponse:
+    """Answer how many seconds it took."""
+    started = time.monotonic()
+    for n in range(times):
+        notify_accounts(request.user, "hello", str(n))
+    return JsonResponse({"seconds": time.monotonic() - started})
+
+
+async def anotify(request: HttpRequest, times: int) -> HttpResponse:
+    account = await request.auser()
+    started = time.monotonic()
+    for n in range(times):
+        await anotify_accounts(account, "hello", str(n))
+    return JsonResponse({"seconds": time.monotonic() - started})
+
+
+def push(request: HttpRequest, body: str) -> HttpResponse:
+    """Push what is not stored."""
+    notify_accounts(request.user, "progress", body, persist=False)
+    return JsonResponse({})
+
+
+urlpatterns = [
+    *site_urlpatterns,
+    path("notify/<int:times>/", notify),
+    path("push/<body>/", push),
+    path("anotify/<int:times>/", anotify),
+]
