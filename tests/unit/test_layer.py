@@ -228,8 +228,8 @@ def test_one_probe_at_a_time_until_the_layer_answers_again(
     publish_five()
     assert not own_layer.sent
     clock(PROBE_AFTER)
-    publish_five()
-    assert not breaker.is_open
+    publish([MESSAGE])
+    wait_until(lambda: not breaker.is_open)
     publish_five()
     assert len(own_layer.sent) == 6
 
