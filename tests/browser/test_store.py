@@ -15,7 +15,7 @@ Run = Callable[[str], Any]
 
 IMPORT = """
 const {
-  applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, itemsIn
+  applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, isOvertaken, itemsIn
 } = await import("/static/notifications/store.js")
 """
 # What the scripts below are given beside the module's own functions.
@@ -256,10 +256,29 @@ def test_what_came_between_a_resync_and_its_page_is_still_new(run: Run) -> None:
 
 def test_a_page_of_another_scope_is_a_new_start(run: Run) -> None:
     assert run(
-        """const head = { seq: 12, broadcast_seq: 3, scope: "t", unread: 1, unread_broadcasts: 0 }
-        const state = applyPage(after(start(), own(11), cast(6)), page([own(11)], head), "inbox")
-        return [list(state), cursorOf(state), counts(state)]"""
-    ) == [["n11"], {"seq": 12, "broadcast_seq": 3, "epoch": 1, "scope": "t"}, [1, 0]]
+        """const head = { seq: 12, broadcast_seq: 6, scope: "t", unread: 2, unread_broadcasts: 0 }
+        const items = page([own(12), own(11)], head)
+        const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
+        return [list(state), cursorOf(state), counts(state), isNew(state, own(12))]"""
+    ) == [["n12", "n11"], {"seq": 11, "broadcast_seq": 6, "epoch": 1, "scope": "t"}, [2, 0], True]
+
+
+def test_a_page_of_another_epoch_has_other_numbers(run: Run) -> None:
+    assert run(
+        """const items = page([own(3)], { seq: 3, broadcast_seq: 2, epoch: 2 })
+        const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
+        return [list(state), cursorOf(state)]"""
+    ) == [["n3"], {"seq": 3, "broadcast_seq": 2, "epoch": 2, "scope": "s"}]
+
+
+def test_a_page_of_another_scope_that_was_overtaken_is_no_start(run: Run) -> None:
+    assert run(
+        """const state = after(start(), own(11), cast(6))
+        const heads = [[11, 6], [10, 6], [11, 5]]
+        const isNoStart = (more) => heads.map(([seq, broadcast_seq]) =>
+          isOvertaken(state, page([], { seq, broadcast_seq, ...more })))
+        return [isNoStart({ scope: "t" }), isNoStart({}), isNoStart({ epoch: 2, scope: "t" })]"""
+    ) == [[False, True, True], [False] * 3, [False] * 3]
 
 
 def test_nothing_is_changed_in_place(run: Run) -> None:

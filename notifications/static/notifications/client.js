@@ -1,6 +1,6 @@
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
-import { applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, isOld, isUnread, itemsIn, unreadTotal } from "./store.js";
+import { applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, isOld, isOvertaken, isUnread, itemsIn, unreadTotal } from "./store.js";
 import { recallVisit, rememberVisit } from "./visits.js";
 
 const PROTOCOL_TYPES = ["register", "heartbeat", "ping", "state", "resync", "error", "bye"]
@@ -220,7 +220,7 @@ export class NotificationsClient extends EventTarget {
     const { generation } = this.#state
     const page = await this.#ask(this.#api.items({ before, unread: view === "unread" }))
     // A resync came meanwhile: this page may be of before it.
-    if (generation !== this.#state.generation) return this.#fetchPage(view)
+    if (generation !== this.#state.generation || isOvertaken(this.#state, page)) return this.#fetchPage(view)
     const loaded = Object.keys(this.#state.views).filter((name) => this.isLoaded(name))
     this.#update(applyPage(this.#state, page, view))
     const { epoch, scope } = this.#origin ?? page

@@ -96,13 +96,19 @@ export function applyFrame(state, frame) {
   }
 }
 
+// Whether a page of another audience is older than what has been told: no start can be made with it.
+export function isOvertaken(state, page) {
+  const isBehind = page.seq < state.seq || page.broadcast_seq < state.broadcastSeq
+  return isBehind && page.epoch === state.epoch && page.scope !== state.scope
+}
+
 // Merges a page into a view. It does not move the cursor: what the page was ahead
 // of also concerns items that are not on it, and the socket will tell all of it.
-// After a resync, or when it is of another epoch or scope, what was held before goes; of
-// another epoch or scope, the cursor is the page's.
+// After a resync, or when it is of another epoch or scope, what was held before goes.
+// Another epoch has other numbers: only then the cursor is the page's.
 export function applyPage(state, page, view) {
   let start = state
-  if (hasOtherOrigin(state, page)) start = outdate(state, { epoch: page.epoch, scope: page.scope })
+  if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch: page.epoch, scope: page.scope })
   const isRestart = start.isOutdated
   const next = { ...start, items: new Map(start.items), views: { ...start.views } }
   if (isRestart) {
@@ -156,6 +162,10 @@ function stateAfter(mark) {
 
 function hasOtherOrigin(state, { epoch, scope }) {
   return (state.epoch !== undefined && state.epoch !== epoch) || (state.scope !== undefined && state.scope !== scope)
+}
+
+function numbersIn({ seq, broadcastSeq, ...state }, { epoch }) {
+  return epoch === state.epoch ? { seq, broadcast_seq: broadcastSeq } : {}
 }
 
 function register(state, frame) {
