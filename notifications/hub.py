@@ -27,7 +27,7 @@ from .authentication import authenticate
 from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .enrolment import Enrolment
-from .inbox import Changes, Cursor
+from .inbox import Changes
 from .models import BroadcastHead, Notification
 from .protocol import CloseCode
 from .sockets import Socket
@@ -283,7 +283,7 @@ class Hub:
             socket.missed_nothing()
         wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
         try:
-            readings = await self.database.run(_read_changes, wanted)
+            readings = await self.database.run(inbox.read_changes_of_many, wanted, ITEMS_PER_ROUND)
         except Exception:
             asyncio.get_running_loop().call_later(RETRY, self._wake_healing.set)
             raise
@@ -401,15 +401,6 @@ async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             logger.exception("The hub failed at %s", step.__name__)
             await asyncio.sleep(RETRY)
-
-
-def _read_changes(wanted: Sequence[tuple[Reader, Cursor | None]]) -> list[Changes]:
-    heads = inbox.read_heads([reader for reader, _ in wanted])
-    return [
-        # Without a cursor a socket starts now.
-        inbox.read_changes(reader, cursor or head.cursor, ITEMS_PER_ROUND, head)
-        for (reader, cursor), head in zip(wanted, heads, strict=True)
-    ]
 
 
 def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastHead]:

@@ -210,7 +210,7 @@ def read_page(
     )
 
 
-def read_changes(reader: Reader, cursor: Cursor, limit: int, head: Head | None = None) -> Changes:
+def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
     """
     Return at most `limit` changes after a cursor, oldest first, up to a head read before.
 
@@ -218,7 +218,35 @@ def read_changes(reader: Reader, cursor: Cursor, limit: int, head: Head | None =
     the others only the state. A frame with a `seq` promises that everything
     up to it has been told, and so does one with a `broadcast_seq`.
     """
-    head = head or read_head(reader)
+    return read_changes_of_many([(reader, cursor)], limit)[0]
+
+
+def read_changes_of_many(
+    wanted: Sequence[tuple[Reader, Cursor | None]], limit: int
+) -> list[Changes]:
+    """Return each reader's changes after its cursor; without one it starts at the head."""
+    heads = read_heads([reader for reader, _ in wanted])
+    starts = [
+        (reader, cursor or head.cursor, head)
+        for (reader, cursor), head in zip(wanted, heads, strict=True)
+    ]
+    readings = [_changes(reader, cursor, limit, head) for reader, cursor, head in starts]
+    if all(cursor == head.cursor for _, cursor, head in starts):
+        return readings
+    using = router.db_for_write(Inbox)
+    inboxes = Inbox.objects.using(using).filter(pk__in={reader.account_id for reader, _ in wanted})
+    floors = dict(inboxes.values_list("pk", "floor"))
+    broadcast_floor = BroadcastHead.objects.using(using).current().floor
+    return [
+        # Deleted between the reading of head and rows, a change is in no reading.
+        Changes([], head.cursor, head.counts, resync=True)
+        if cursor.seq < floors.get(reader.account_id, 0) or cursor.broadcast_seq < broadcast_floor
+        else reading
+        for (reader, cursor, head), reading in zip(starts, readings, strict=True)
+    ]
+
+
+def _changes(reader: Reader, cursor: Cursor, limit: int, head: Head) -> Changes:
     if cursor == head.cursor:
         return Changes([], head.cursor, head.counts)
     if not _can_follow(cursor, head):

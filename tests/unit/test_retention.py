@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from notifications import broadcast, inbox, maintenance, marks, notify_accounts, retention, retract
@@ -187,6 +188,28 @@ def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
     changes = inbox.read_changes(reader, level, 100)
     assert not changes.resync
     assert [frame["id"] for frame in changes.frames] == [new]
+
+
+def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over(
+    alice: User, notify: Send, send: Send, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    send()
+    with commit():
+        retract(Broadcast.objects.all())
+    grow_older(91)
+    read_rows = inbox._changed_items
+
+    def read_rows_after_a_pass(*args: Any) -> Any:
+        Maintenance().run()
+        return read_rows(*args)
+
+    monkeypatch.setattr(inbox, "_changed_items", read_rows_after_a_pass)
+    level = cursor_of(alice)
+    for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
+        with transaction.atomic():
+            assert inbox.read_changes(Reader.of(alice), cursor, 100).resync
+            transaction.set_rollback(True)
 
 
 def test_what_is_unread_again_when_its_turn_comes_stays(alice: User, notify: Send) -> None:
