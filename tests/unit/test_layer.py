@@ -54,11 +54,14 @@ class TestLayer(BaseChannelLayer):
 
 
 @pytest.fixture
-def own_layer(settings: Any) -> TestLayer:
+def own_layer(settings: Any) -> Iterator[TestLayer]:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.TestLayer"}}
     found = get_channel_layer()
     assert isinstance(found, TestLayer)
-    return found
+    yield found
+    found.state = "works"
+    settle()  # what this test left on its way would keep the next one's waiting
+    breaker.succeeded()
 
 
 @pytest.fixture
