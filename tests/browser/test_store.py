@@ -224,6 +224,16 @@ def test_a_mark_does_not_move_the_cursor(run: Run) -> None:
     ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
 
 
+def test_out_of_the_archive_an_item_is_what_its_frame_says(run: Run) -> None:
+    assert run(
+        """let state = after(start(), own(11), own(12), marked("archived", ["n11", "n12"], 14))
+        state = applyMark(state, answer("inbox", ["n11", "n12"], 16, { unread: 4 }))
+        const early = list(state)
+        state = after(state, marked("read", ["n12"], 15), marked("unread", ["n11"], 16))
+        return [early, states(state)]"""
+    ) == [[], {"n11": "unread", "n12": "read"}]
+
+
 def test_without_a_cursor_the_first_frame_gives_it(run: Run) -> None:
     assert run(
         """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }

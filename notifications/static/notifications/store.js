@@ -135,9 +135,10 @@ export function applyPage(state, page, view) {
 export function applyMark(state, { range, ids, ...counts }) {
   if (!range) return state
   const items = new Map(state.items)
-  for (const id of ids) {
+  // Out of the archive an item is what it was before, which only the frame tells.
+  for (const id of range.as === "inbox" ? [] : ids) {
     const item = items.get(id)
-    if (item && range.seq > item.changedAt) items.set(id, { ...item, state: stateAfter(range.as), changedAt: range.seq })
+    if (item && range.seq > item.changedAt) items.set(id, { ...item, state: range.as, changedAt: range.seq })
   }
   return count({ ...state, items }, { seq: range.seq, ...counts })
 }
