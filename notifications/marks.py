@@ -131,7 +131,9 @@ def _change(
     def change() -> Marked:
         inbox = Inbox.objects.using(using).lock([reader.account_id])[reader.account_id]
         mine = Notification.objects.using(using).filter(account_id=reader.account_id)
-        notifications = list(pick(mine.present()).order_by("number"))
+        # Not the messages: there may be 10,000.
+        columns = ("account", "read_at", "archived_at", "gone_at")
+        notifications = list(pick(mine.present()).order_by("number").only(*columns))
         unread_before = sum(row.state == State.UNREAD for row in notifications)
         now = timezone.now()
         items: list[Notification | BroadcastReceipt] = [*notifications]
