@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from django.db import router
-from django.db.models import Case, Count, Min, When
+from django.db.models import Count, Min, Q
 
 from . import protocol
 from .audiences import Reader
@@ -37,6 +37,7 @@ from .models import (
 PAGE: Final = 30
 LARGEST_PAGE: Final = 100
 MOST_CHANGES: Final = 1000  # behind by more than that, a client reloads its list
+ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own
 
 _POSITION = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
 
@@ -101,6 +102,10 @@ class Changes:
     counts: Counts
     complete: bool = True  # False: there is more, ask again from `cursor`
     resync: bool = False
+
+
+# Who asks for changes, after what, and up to where.
+Asked: TypeAlias = tuple[Reader, Cursor, Head]
 
 
 # --- Reading
@@ -212,7 +217,7 @@ def read_page(
 
 def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
     """
-    Return at most `limit` changes after a cursor, oldest first, up to a head read before.
+    Return at most `limit` changes after a cursor, oldest first.
 
     An item that the cursor can't know comes whole, in its present state; of
     the others only the state. A frame with a `seq` promises that everything
@@ -230,7 +235,7 @@ def read_changes_of_many(
         (reader, cursor or head.cursor, head)
         for (reader, cursor), head in zip(wanted, heads, strict=True)
     ]
-    readings = [_changes(reader, cursor, limit, head) for reader, cursor, head in starts]
+    readings = _read_after(starts, limit)
     if all(cursor == head.cursor for _, cursor, head in starts):
         return readings
     using = router.db_for_write(Inbox)
@@ -246,27 +251,22 @@ def read_changes_of_many(
     ]
 
 
-def _changes(reader: Reader, cursor: Cursor, limit: int, head: Head) -> Changes:
-    if cursor == head.cursor:
-        return Changes([], head.cursor, head.counts)
-    if not _can_follow(cursor, head):
-        return Changes([], head.cursor, head.counts, resync=True)
-    told = _changed_items(reader, cursor.seq, head.cursor.seq, limit + 1)
-    complete = len(told) <= limit
-    told = told[:limit]
-    seq = head.cursor.seq if complete else told[-1][0]
-    broadcast_seq = cursor.broadcast_seq
-    if complete:
-        room = limit - len(told)
-        news = list(_changed_broadcasts(reader, broadcast_seq, head.cursor.broadcast_seq, room + 1))
-        complete = len(news) <= room
-        told += news[:room]
-        if complete:
-            broadcast_seq = head.cursor.broadcast_seq
-        elif room:
-            broadcast_seq = news[room - 1][0]
-    reached = Cursor(seq, broadcast_seq, head.cursor.epoch, head.cursor.scope)
-    return Changes(list(_joined(frame for _, frame in told)), reached, head.counts, complete)
+def _read_after(asked: Sequence[Asked], limit: int) -> list[Changes]:
+    behind = [one for one in asked if _has_changes(*one[1:])]
+    items = _changed_items(behind)
+    broadcasts = [rows[: limit + 1] for rows in _changed_broadcasts(behind)]
+    receipts = _receipts_of(behind, broadcasts)
+    found = zip(items, broadcasts, strict=True)
+    return [
+        _changes(one, limit, *next(found), receipts)
+        if _has_changes(*one[1:])
+        else Changes([], one[2].cursor, one[2].counts, resync=one[1] != one[2].cursor)
+        for one in asked
+    ]
+
+
+def _has_changes(cursor: Cursor, head: Head) -> bool:
+    return cursor != head.cursor and _can_follow(cursor, head)
 
 
 def _can_follow(cursor: Cursor, head: Head) -> bool:
@@ -280,11 +280,53 @@ def _can_follow(cursor: Cursor, head: Head) -> bool:
     )
 
 
+def _changes(
+    asked: Asked,
+    limit: int,
+    items: list[tuple[int, Notification | BroadcastReceipt]],
+    broadcasts: list[Broadcast],
+    receipts: dict[tuple[Any, int], BroadcastReceipt],
+) -> Changes:
+    reader, cursor, head = asked
+    complete = len(items) <= limit
+    frames = [_item_frame(*item) for item in items[:limit]]
+    seq = head.cursor.seq if complete else items[limit - 1][0]
+    broadcast_seq = cursor.broadcast_seq
+    if complete:
+        room = limit - len(items)
+        complete = len(broadcasts) <= room
+        for row in broadcasts[:room]:
+            receipt = receipts.get((reader.account_id, row.pk))
+            frames.append(_broadcast_frame(row, receipt, cursor.broadcast_seq))
+        if complete:
+            broadcast_seq = head.cursor.broadcast_seq
+        elif room:
+            broadcast_seq = broadcasts[room - 1].seq or 0
+    reached = Cursor(seq, broadcast_seq, head.cursor.epoch, head.cursor.scope)
+    return Changes(list(_joined(frames)), reached, head.counts, complete)
+
+
+def _item_frame(step: int, row: Notification | BroadcastReceipt) -> protocol.Frame:
+    if isinstance(row, Notification) and step == row.number:
+        return {**row.frame(), "seq": step}
+    return protocol.state(row.state, [row.wire_id], seq=step)
+
+
+def _broadcast_frame(
+    row: Broadcast, receipt: BroadcastReceipt | None, after: int
+) -> protocol.Frame:
+    state = receipt.state if receipt else State.UNREAD
+    if row.gone_at is None and (row.number or 0) > after:
+        return row.frame(state)
+    state = State.GONE if row.gone_at else state
+    return protocol.state(state, [row.wire_id], broadcast_seq=row.seq)
+
+
 def _changed_items(
-    reader: Reader, after: int, upto: int, limit: int
-) -> list[tuple[int, protocol.Frame]]:
+    asked: Sequence[Asked],
+) -> Iterator[list[tuple[int, Notification | BroadcastReceipt]]]:
     """
-    Return what changed in the account's own rows, notifications and receipts, by number.
+    Yield for each what changed in its account's own rows, notifications and receipts, by number.
 
     What is new stands at its own number, also if it changed since: at the number
     of its change, a cursor that was there in between would take it for known.
@@ -293,37 +335,79 @@ def _changed_items(
     tables while an earlier one was not yet in the other when that was read.
     """
     using = router.db_for_write(Notification)
-    changed = {"account_id": reader.account_id, "seq__gt": after}
-    is_new = {"number__gt": after, "gone_at": None}
-    notifications: Any = Notification.objects.using(using).filter(**changed)
-    notifications = notifications.annotate(step=Case(When(**is_new, then="number"), default="seq"))
-    receipts = BroadcastReceipt.objects.using(using).filter(**changed, seq__lte=upto)
-    told: list[tuple[int, protocol.Frame]] = []
-    for row in notifications.filter(step__lte=upto).order_by("step")[:limit]:
-        if row.step == row.number:
-            told.append((row.step, {**row.frame(), "seq": row.step}))
-        else:
-            told.append((row.step, protocol.state(row.state, [row.wire_id], seq=row.step)))
-    for receipt in receipts.order_by("seq")[:limit]:
-        state = protocol.state(receipt.state, [receipt.wire_id], seq=receipt.seq)
-        told.append((receipt.seq, state))
-    return sorted(told, key=itemgetter(0))[:limit]
+    for batch in _batches(asked):
+        changed = Q()
+        for reader, cursor, _ in batch:
+            changed |= Q(account_id=reader.account_id, seq__gt=cursor.seq)
+        rows: defaultdict[Any, list[Notification | BroadcastReceipt]] = defaultdict(list)
+        for row in Notification.objects.using(using).filter(changed, seq__isnull=False):
+            rows[row.account_id].append(row)
+        for receipt in BroadcastReceipt.objects.using(using).filter(changed):
+            rows[receipt.account_id].append(receipt)
+        for reader, cursor, head in batch:
+            after, upto = cursor.seq, head.cursor.seq
+            own = [row for row in rows[reader.account_id] if (row.seq or 0) > after]
+            steps = [(_step(row, after), row) for row in own]
+            yield sorted((item for item in steps if item[0] <= upto), key=itemgetter(0))
 
 
-def _changed_broadcasts(
-    reader: Reader, after: int, upto: int, limit: int
-) -> Iterator[tuple[int, protocol.Frame]]:
-    using = router.db_for_write(Broadcast)
-    changed = Broadcast.objects.using(using).addressed_to(reader)
-    rows = list(changed.filter(seq__gt=after, seq__lte=upto).order_by("seq")[:limit])
-    states = _broadcast_states(reader, rows)
-    for row in rows:
-        assert row.seq is not None
-        if row.gone_at is None and (row.number or 0) > after:
-            yield row.seq, row.frame(states[row.pk])
-        else:
-            state = State.GONE if row.gone_at else states[row.pk]
-            yield row.seq, protocol.state(state, [row.wire_id], broadcast_seq=row.seq)
+def _step(row: Notification | BroadcastReceipt, after: int) -> int:
+    if isinstance(row, Notification) and row.gone_at is None and (row.number or 0) > after:
+        return row.number or 0
+    return row.seq or 0
+
+
+def _batches(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Batches for one query each: of few accounts, and together not many rows."""
+    batch: list[Asked] = []
+    rows = 0
+    for one in asked:
+        _, cursor, head = one
+        rows += head.cursor.seq - cursor.seq
+        if batch and (len(batch) == ACCOUNTS_PER_QUERY or rows > MOST_CHANGES):
+            yield batch
+            batch, rows = [], head.cursor.seq - cursor.seq
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _changed_broadcasts(asked: Sequence[Asked]) -> Iterator[list[Broadcast]]:
+    """Yield for each the broadcasts to it that changed, by number: all by one query."""
+    behind = [
+        (reader, cursor, head)
+        for reader, cursor, head in asked
+        if cursor.broadcast_seq < head.cursor.broadcast_seq
+    ]
+    rows = []
+    if behind:
+        using = router.db_for_write(Broadcast)
+        changed = Broadcast.objects.using(using).filter(
+            seq__gt=min(cursor.broadcast_seq for _, cursor, _ in behind),
+            seq__lte=max(head.cursor.broadcast_seq for _, _, head in behind),
+            audience__in=frozenset[str]().union(*(reader.audiences for reader, _, _ in behind)),
+        )
+        rows = list(changed.order_by("seq"))
+    for reader, cursor, head in asked:
+        after, upto = cursor.broadcast_seq, head.cursor.broadcast_seq
+        yield [
+            row
+            for row in rows
+            if after < (row.seq or 0) <= upto and reader.gets(row.audience, row.created_at)
+        ]
+
+
+def _receipts_of(
+    asked: Sequence[Asked], broadcasts: Sequence[Sequence[Broadcast]]
+) -> dict[tuple[Any, int], BroadcastReceipt]:
+    """Return the receipts for these broadcasts by account and broadcast."""
+    keys = {row.pk for rows in broadcasts for row in rows}
+    if not keys:
+        return {}
+    receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt)).filter(
+        account_id__in=[reader.account_id for reader, _, _ in asked], broadcast__in=keys
+    )
+    return {(receipt.account_id, receipt.broadcast_id): receipt for receipt in receipts}
 
 
 def _joined(frames: Iterable[protocol.Frame]) -> Iterator[protocol.Frame]:

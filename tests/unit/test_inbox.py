@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from notifications.inbox import (
     Cursor,
     newest_seqs,
     read_changes,
+    read_changes_of_many,
     read_head,
     read_heads,
     read_page,
@@ -727,3 +729,26 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
         seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])
 
     assert (seqs, broadcasts.seq) == ({alice.pk: 3, bob.pk: 1}, 0)
+
+
+def test_changes_of_many_are_those_of_each(
+    alice: User, bob: User, carol: User, notify: Notify, send: Notify, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(inbox, "ACCOUNTS_PER_QUERY", 2)
+    wire_ids = [notify(account) for account in (alice, alice, bob, carol, carol)]
+    wire_ids += [send(), send(audience="staff"), send()]
+    readers = [reader_of(account) for account in (alice, bob, carol)]
+    for reader in readers:
+        marks.mark(reader, "read", wire_ids[1::2])
+    marks.mark(readers[0], "archived", wire_ids[-1:])
+    asked = [
+        (reader, replace(head.cursor, seq=max(0, head.cursor.seq - n), broadcast_seq=m))
+        for reader, head in zip(readers, read_heads(readers), strict=True)
+        for n, m in ((0, 3), (1, 3), (2, 1), (9, 0), (-1, 0))
+    ]
+
+    for limit in (1, 2, 100):
+        together = read_changes_of_many(asked, limit)
+
+        assert together == [read_changes(reader, cursor, limit) for reader, cursor in asked]
+    assert [told.resync for told in together] == 3 * [False, False, False, False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,7 +12,6 @@ from django.utils import timezone
 
 from notifications import delivery, inbox, marks, withdrawal
 from notifications.audiences import Reader
-from notifications.inbox import Cursor
 from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 from tests.plans import plans
@@ -68,8 +68,12 @@ def reader(key: int = BUSY) -> Reader:
 
 
 def changes() -> None:
-    now = inbox.read_head(reader()).cursor
-    inbox.read_changes(reader(), Cursor(now.seq - 5, now.broadcast_seq - 5, 1, now.scope), 100)
+    readers = [reader(), reader(77), reader(78)]
+    asked = [
+        (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90))
+        for one, head in zip(readers, inbox.read_heads(readers), strict=True)
+    ]
+    inbox.read_changes_of_many(asked, 100)
 
 
 # What is run, and indexes that it needs.
