@@ -33,6 +33,7 @@ from .protocol import CloseCode
 from .sockets import Socket
 from .subscriptions import Subscriptions
 from .transports import Message
+from .tuning import tune_process
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ ROUND_SIZE: Final = 32 * 1024  # characters written to it
 ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the database tells
 REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
 DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
-SOCKETS_AT_A_TIME: Final = 500  # written to before others have the event loop, about 5 ms
+SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 500
@@ -55,6 +56,7 @@ def get_hub() -> Hub:
     """Return the running event loop's hub; the first call makes and starts it."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
+        tune_process()
         _hubs[loop] = Hub()
     return _hubs[loop]
 

@@ -9,8 +9,6 @@ clients back.
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
@@ -22,12 +20,6 @@ from twisted.internet import defer, reactor
 CLOSING: Final = 2.0  # seconds for the closing handshakes
 MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
 
-# A connection is hundreds of objects: with Python's 700, the garbage collector would look
-# again and again at thousands of connections that stay.
-NEW_OBJECTS: Final = 20_000
-# How long a database thread that computes keeps the event loop waiting, in seconds.
-SWITCH_AFTER: Final = 0.001
-
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     def run(self) -> None:
@@ -36,7 +28,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
         # Not callWhenRunning: that is before the event loop runs.
         reactor.callLater(0, get_hub)  # type: ignore[arg-type]  # wrong in Twisted's stubs
-        _tune()
+        _spare_formatting()
         super().run()
 
     def kill_all_applications(self) -> Any:
@@ -81,12 +73,12 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
         )
 
 
-def _tune() -> None:
-    gc.freeze()  # code, and what it made at its start, stays
-    gc.set_threshold(NEW_OBJECTS)
-    sys.setswitchinterval(SWITCH_AFTER)
-    # For each connection Autobahn formats its options for a log line that nobody asked for:
-    # a tenth of a handshake.
+def _spare_formatting() -> None:
+    """
+    Leave a log line of Autobahn's unformatted that nobody asked for.
+
+    For each connection it prints all options prettily: a tenth of a handshake.
+    """
     vars(autobahn.websocket.protocol)["pformat"] = lambda value: value
 
 

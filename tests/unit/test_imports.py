@@ -29,6 +29,7 @@ LAYERS = [
         "database_thread",
         "transactions",
         "transports",
+        "tuning",
     },
     {"audiences", "accounts", "messages"},
     {"layer"},
