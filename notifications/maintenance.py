@@ -164,6 +164,8 @@ async def run_forever() -> None:
         while True:
             try:
                 report = await thread.run(maintenance.run_in_turn)
+            except DatabaseError as error:
+                logger.warning("No maintenance, the database is away (%s)", type(error).__name__)
             except Exception:
                 logger.exception("A maintenance pass failed")
             else:

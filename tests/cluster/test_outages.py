@@ -158,6 +158,7 @@ def test_while_postgresql_is_away_sockets_stay_and_then_all_is_as_before(
         assert tab.receive("hello", timeout=WITHIN)["seq"] == 1
     for server in site.servers:
         assert "reaped" not in server.output()
+        assert "Traceback" not in server.output()
 
 
 def test_what_was_missed_comes_soon_after_postgresql_is_back_even_without_redis(

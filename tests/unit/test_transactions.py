@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
-from notifications import transactions
-from notifications.models import Inbox
+from notifications import notify_accounts, transactions
+from notifications.models import Inbox, Notification
 from notifications.transactions import ATTEMPTS, in_short_transaction
 
 
@@ -136,6 +136,49 @@ def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
         list(pool.map(lock, [alice.pk, bob.pk], [bob.pk, alice.pk]))
 
     assert list(Inbox.objects.values_list("seq", flat=True)) == [1, 1]
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
+@pytest.mark.django_db(transaction=True)
+def test_numbering_overcomes_a_real_serialisation_failure(
+    alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, level: str
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one isolation level, and one writer at a time")
+    from psycopg import IsolationLevel
+
+    options = connection.settings_dict["OPTIONS"] | {"isolation_level": IsolationLevel[level]}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+    Inbox.objects.create(pk=alice.pk)
+    failures: list[OperationalError] = []
+    was_in_the_way = transactions._was_in_the_way
+    monkeypatch.setattr(
+        transactions,
+        "_was_in_the_way",
+        lambda error: failures.append(error) or was_in_the_way(error),  # type: ignore[func-returns-value]
+    )
+
+    def notify() -> None:
+        try:
+            notify_accounts(alice.pk, "hello", "Hello")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            inbox = Inbox.objects.select_for_update().get()
+            inbox.seq += 1
+            inbox.save()
+            notifying = pool.submit(notify)
+            waiting = 0
+            while not waiting and not notifying.done():
+                cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                waiting = cursor.fetchone()[0]
+        notifying.result(10)
+
+    assert [error.__cause__.sqlstate for error in failures] == ["40001"]  # type: ignore[union-attr]
+    assert list(Notification.objects.values_list("seq", flat=True)) == [2]
+    assert not caplog.records
 
 
 @pytest.mark.django_db(transaction=True)
