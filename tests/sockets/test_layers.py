@@ -73,3 +73,23 @@ async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, 
     await anotify_accounts(alice, "hello", "again")
 
     assert (await second.receive("hello"))["seq"] == 1
+
+
+async def test_a_flushed_redis_is_told_the_memberships_again(
+    redis_layer, redis, settings, connect, alice
+):
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    redis.flush()
+
+    async def push_again_and_again():
+        while True:
+            # Not stored: only a push can bring it.
+            await anotify_accounts(alice, "progress", "", persist=False)
+            await asyncio.sleep(0.1)
+
+    pushing = asyncio.create_task(push_again_and_again())
+    assert await tab.receive("progress", timeout=5)
+    pushing.cancel()
