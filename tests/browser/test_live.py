@@ -7,6 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.balancer import balancer
+from tests.services import free_port
+
 from .conftest import Problems, Site
 from .elements import (
     badge,
@@ -118,6 +121,26 @@ def test_a_restarted_server_is_found_again_and_what_was_missed_shows_once(
     expect(toasts(page)).to_have_count(1)
     expect(badge(page)).to_have_text("1")
     expect(items(open_bell(page))).to_have_count(1)
+
+
+def test_the_tabs_of_a_killed_server_go_on_at_another_by_themselves(
+    cluster: Site, log_in: Callable[..., BrowserContext], problems: Problems
+) -> None:
+    problems.expect(r"ERR_|WebSocket connection")
+    first, second = cluster.servers
+    with balancer(free_port(), [first.port, second.port]) as url:
+        page = log_in("alice", cluster).new_page()
+        page.goto(url)
+        expect_online(page)
+        cluster.shell('notify_accounts(alice, "hello", "before")')
+        expect(toasts(page)).to_have_text(["before Close"])
+
+        first.kill()
+        cluster.shell('notify_accounts(alice, "hello", "meanwhile")')
+
+        expect(toasts(page)).to_have_text(["before Close", "meanwhile Close"])
+        expect_online(page)
+        expect(badge(page)).to_have_text("2")
 
 
 def test_many_that_were_missed_are_three_toasts_and_a_number(
