@@ -93,3 +93,34 @@ async def test_a_flushed_redis_is_told_the_memberships_again(
     pushing = asyncio.create_task(push_again_and_again())
     assert await tab.receive("progress", timeout=5)
     pushing.cancel()
+
+
+async def test_new_tabs_do_not_wait_for_a_redis_that_is_known_to_be_frozen(
+    redis_layer, redis, connect, alice, bob, carol
+):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    redis.freeze()
+    try:
+        # The core layer waits for answers, which the first finds out.
+        await (await connect(bob)).receive("register", timeout=5)
+
+        assert await (await connect(carol)).receive("register", timeout=1)
+    finally:
+        redis.thaw()
+
+
+async def test_the_check_does_not_wait_for_a_frozen_redis(
+    redis_layer, redis, settings, connect, alice
+):
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    redis.freeze()
+    try:
+        await anotify_accounts(alice, "hello", "read from the database")
+
+        async with asyncio.timeout(1 + 2):  # an interval and two seconds
+            assert (await tab.receive("hello", timeout=3))["seq"] == 1
+    finally:
+        redis.thaw()
