@@ -76,7 +76,7 @@ def surroundings(sessions: int) -> Iterator[Surroundings]:
     with (
         TemporaryDirectory(prefix="notify-site-benchmark-") as directory,
         redis_server() as redis,
-        _durable_postgres() as postgres,
+        durable_postgres() as postgres,
     ):
         env = {
             "DATABASE_URL": postgres.create_database("benchmark"),
@@ -97,11 +97,11 @@ def surroundings(sessions: int) -> Iterator[Surroundings]:
 
 
 @contextmanager
-def _durable_postgres() -> Iterator[PostgresServer]:
+def durable_postgres(*options: str) -> Iterator[PostgresServer]:
     with TemporaryDirectory(prefix="notify-site-") as directory:
         server = PostgresServer(Path(directory))
         # The tests' does not wait for the disk; a commit that counts does.
-        server.command = [*server.command, "--fsync=on"]
+        server.command = [*server.command, "--fsync=on", *options]
         server.start()
         try:
             yield server
