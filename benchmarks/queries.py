@@ -47,6 +47,7 @@ def queries(accounts: int) -> Iterator[Query]:
 
     from notifications import delivery, inbox, marks, retention, withdrawal
     from notifications.audiences import Reader
+    from notifications.changes import read_changes_of_many
     from notifications.conf import conf
     from notifications.inbox import Cursor
     from notifications.maintenance import Maintenance
@@ -127,17 +128,17 @@ def queries(accounts: int) -> Iterator[Query]:
     yield Query("newest numbers of 500 accounts", inbox.newest_seqs, lambda: keys(500))
     yield Query(
         "10 changes",
-        lambda given: inbox.read_changes_of_many(given, 100),
+        lambda given: read_changes_of_many(given, 100),
         lambda: behind([someone()], 10),
     )
     yield Query(
         "100 of 1,000 changes",
-        lambda given: inbox.read_changes_of_many(given, 100),
+        lambda given: read_changes_of_many(given, 100),
         lambda: behind([busy()], 1000),
     )
     yield Query(
         "3 changes of each of 500 accounts",
-        lambda given: inbox.read_changes_of_many(given, 100),
+        lambda given: read_changes_of_many(given, 100),
         lambda: behind(readers(keys(500)), 3),
         repeat=3,
     )

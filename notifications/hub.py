@@ -24,10 +24,10 @@ from django.db import DatabaseError, router
 from . import delivery, inbox, layer, maintenance, messages, protocol
 from .audiences import Reader
 from .authentication import authenticate
+from .changes import Changes, read_changes_of_many
 from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .enrolment import Enrolment
-from .inbox import Changes
 from .models import BroadcastHead, Notification
 from .protocol import CloseCode
 from .sockets import Socket
@@ -285,7 +285,7 @@ class Hub:
             socket.missed_nothing()
         wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
         try:
-            readings = await self.database.run(inbox.read_changes_of_many, wanted, ITEMS_PER_ROUND)
+            readings = await self.database.run(read_changes_of_many, wanted, ITEMS_PER_ROUND)
         except Exception:
             asyncio.get_running_loop().call_later(RETRY, self._wake_healing.set)
             raise

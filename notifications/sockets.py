@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from . import protocol
 from .audiences import Reader
+from .changes import Changes
 from .conf import conf
-from .inbox import Changes, Cursor
+from .inbox import Cursor
 from .protocol import CloseCode
 from .transports import Message, Transport
 

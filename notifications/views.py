@@ -30,6 +30,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from . import inbox, layer, maintenance, marks
 from .audiences import Reader
+from .changes import read_changes
 from .marks import MarkError, Span
 
 LARGEST_NUMBER = 2**63 - 1
@@ -109,7 +110,7 @@ def changes(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    told = inbox.read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
+    told = read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
     return JsonResponse(
         {
             "frames": told.frames,

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, delivery, inbox, marks, messages, notify_accounts, protocol
 from notifications.audiences import Reader
+from notifications.changes import read_changes
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created
@@ -282,10 +283,10 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
         ended = pool.submit(first)
         assert first_inserted.wait(10)
         notify_accounts(alice.pk, "hello", "Committed first")
-        between = inbox.read_changes(reader, start, 100)
+        between = read_changes(reader, start, 100)
         second_committed.set()
         ended.result(10)
-    after = inbox.read_changes(reader, between.cursor, 100)
+    after = read_changes(reader, between.cursor, 100)
 
     first_pk, second_pk = (
         Notification.objects.get(body=body).pk for body in ("Began first", "Committed first")

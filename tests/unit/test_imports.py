@@ -34,7 +34,7 @@ LAYERS = [
     {"audiences", "accounts", "messages"},
     {"layer"},
     {"models"},
-    {"registry", "inbox", "delivery", "reach", "authentication", "checks"},
+    {"registry", "inbox", "changes", "delivery", "reach", "authentication", "checks"},
     {"withdrawal"},
     {"retention"},
     {"marks", "maintenance"},

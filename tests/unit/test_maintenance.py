@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from notifications import broadcast, delivery, inbox, maintenance, marks, notify_accounts
 from notifications.audiences import Reader
+from notifications.changes import read_changes
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
@@ -356,7 +357,7 @@ def test_the_command_begins_another_epoch_each_time(alice: User) -> None:
     assert said.startswith(f"Epoch {first} has begun: ")
     run_command(new_epoch=True)
     assert BroadcastHead.objects.get().epoch > first
-    assert inbox.read_changes(Reader.of(alice), cursor, 100).resync
+    assert read_changes(Reader.of(alice), cursor, 100).resync
 
 
 def test_restored_twice_from_one_backup_no_epoch_is_used_twice(

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from notifications import delivery, inbox, marks, withdrawal
 from notifications.audiences import Reader
+from notifications.changes import read_changes_of_many
 from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 from tests.plans import plans
@@ -73,7 +74,7 @@ def changes() -> None:
         (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90))
         for one, head in zip(readers, inbox.read_heads(readers), strict=True)
     ]
-    inbox.read_changes_of_many(asked, 100)
+    read_changes_of_many(asked, 100)
 
 
 # What is run, and indexes that it needs.

@@ -12,8 +12,10 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+import notifications.changes
 from notifications import broadcast, inbox, maintenance, marks, notify_accounts, retention, retract
 from notifications.audiences import Reader
+from notifications.changes import read_changes
 from notifications.inbox import Cursor
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
@@ -122,7 +124,7 @@ def test_what_was_never_read_leaves_the_inbox_after_365_days(
     assert Inbox.objects.get().unread == 1
     (frame,) = published.frames
     assert (frame["as"], frame["ids"], frame["seq"], frame["unread"]) == ("gone", [old], 3, 1)
-    changes = inbox.read_changes(Reader.of(alice), cursor, 100)
+    changes = read_changes(Reader.of(alice), cursor, 100)
     assert [(frame["as"], frame["ids"]) for frame in changes.frames] == [("gone", [old])]
     grow_older(91)
     published.clear()
@@ -184,8 +186,8 @@ def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
     Maintenance().run()
 
     reader = Reader.of(alice)
-    assert inbox.read_changes(reader, early, 100).resync
-    changes = inbox.read_changes(reader, level, 100)
+    assert read_changes(reader, early, 100).resync
+    changes = read_changes(reader, level, 100)
     assert not changes.resync
     assert [frame["id"] for frame in changes.frames] == [new]
 
@@ -198,17 +200,17 @@ def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over
     with commit():
         retract(Broadcast.objects.all())
     grow_older(91)
-    read_rows = inbox._changed_items
+    read_rows = notifications.changes._changed_items
 
     def read_rows_after_a_pass(*args: Any) -> Any:
         Maintenance().run()
         return read_rows(*args)
 
-    monkeypatch.setattr(inbox, "_changed_items", read_rows_after_a_pass)
+    monkeypatch.setattr("notifications.changes._changed_items", read_rows_after_a_pass)
     level = cursor_of(alice)
     for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
         with transaction.atomic():
-            assert inbox.read_changes(Reader.of(alice), cursor, 100).resync
+            assert read_changes(Reader.of(alice), cursor, 100).resync
             transaction.set_rollback(True)
 
 
@@ -280,8 +282,8 @@ def test_a_broadcast_goes_after_365_days_and_is_deleted_with_its_receipts_90_day
     assert not BroadcastReceipt.objects.exists()
     head = BroadcastHead.objects.get()
     assert (head.seq, head.floor) == (3, 3)
-    assert inbox.read_changes(Reader.of(bob), untold, 100).resync
-    assert not inbox.read_changes(Reader.of(bob), Cursor(0, 3, told.epoch, told.scope), 100).resync
+    assert read_changes(Reader.of(bob), untold, 100).resync
+    assert not read_changes(Reader.of(bob), Cursor(0, 3, told.epoch, told.scope), 100).resync
 
 
 # --- Bounds
