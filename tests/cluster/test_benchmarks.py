@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks import report
 from benchmarks.runner import run
+from tests.services import ROOT
 
 
 @pytest.mark.slow
@@ -38,3 +42,17 @@ def test_a_slow_reader_and_many_accounts_keep_nobody_waiting():
     results = run(["slow", "held"], ["daphne"], repeat=1, sockets=[60])
 
     assert results["problems"] == []
+
+
+@pytest.mark.slow
+def test_the_hot_queries_are_all_timed(tmp_path):
+    report = tmp_path / "queries.md"
+    command = [sys.executable, "-m", "benchmarks.queries", "--rows", "10000", "--output", report]
+
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = [
+        line for line in report.read_text().splitlines() if re.search(r"\| [\d.,]+ \(", line)
+    ]
+    assert len(figures) == 20
