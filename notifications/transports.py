@@ -177,7 +177,8 @@ class _DaphneTransport(_DirectTransport):
         super().__init__(send)
         self._protocol = protocol
         self._transport = protocol.transport
-        self._socket = protocol.transport.socket
+        # None is left of a connection that was lost meanwhile, and nothing is written to it.
+        self._socket: Any = getattr(protocol.transport, "socket", None)
 
     @property
     def is_full(self) -> bool:
