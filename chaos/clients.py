@@ -64,11 +64,9 @@ class Client:
         self._failures = 0
 
     @property
-    def position(self) -> tuple[int, int] | None:
-        """Where it stands, None while it isn't connected."""
-        if self._socket is None or self.tab.is_outdated:
-            return None
-        return self.tab.seq, self.tab.broadcast_seq
+    def position(self) -> Frame | None:
+        """The cursor where it stands, None while it isn't connected."""
+        return None if self._socket is None or self.tab.is_outdated else self.tab.cursor
 
     async def run(self) -> None:
         while self.refused is None:
@@ -98,10 +96,18 @@ class Client:
         self._socket.transport.abort()
         return True
 
-    async def load_list(self, port: int, is_restart: bool) -> None:
+    async def load_list(self, port: int, is_restart: bool) -> bool:
+        """
+        Load it, and return whether the next socket has to start where it stands.
+
+        is_restart: for a socket that is to start where the list stands, not for an open one.
+        """
         self._clients.counts["lists loaded"] += 1
         items, head = await asyncio.to_thread(read_list, port, self.account)
+        # An open socket can't go on from a list of other numbers or of other broadcasts.
+        is_restart |= (head["epoch"], head["scope"]) != (self.tab.epoch, self.tab.scope)
         self.tab.load(items, head, time.monotonic(), is_restart)
+        return is_restart
 
     async def mark_something(self) -> None:
         """Mark some items as their reader would, or all, or take back the mark before."""
@@ -176,9 +182,11 @@ class Client:
                 await connection.send('{"type":"heartbeat"}')
             elif frame["type"] == "resync":
                 self._clients.counts["resyncs"] += 1
-                await self.load_list(port, is_restart=False)
-            elif frame["type"] == "heartbeat" and self.tab.lacks_items:
-                await self.load_list(port, is_restart=False)
+            is_heartbeat = frame["type"] == "heartbeat"
+            if self.tab.is_outdated or (is_heartbeat and self.tab.lacks_items):
+                has_restarted = await self.load_list(port, is_restart=False)
+                if has_restarted:
+                    return  # and connect with its cursor
 
     def _take(self, text: str, port: int) -> Frame:
         now = time.monotonic()
@@ -234,7 +242,7 @@ class Clients:
         """Cut this share of the clients off; return how many were connected."""
         return int(self._wait(self._cut(share, away)))
 
-    def positions(self) -> list[tuple[int, tuple[int, int] | None]]:
+    def positions(self) -> list[tuple[int, Frame | None]]:
         """Return each client's account and cursor."""
         return [(client.account, client.position) for client in self._clients]
 

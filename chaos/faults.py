@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from chaos.plan import Fault
 from chaos.surroundings import Surroundings
-from tests.services import Service
+from tests.services import Service, manage
 
 S = TypeVar("S", bound=Service)
 
@@ -103,6 +103,8 @@ class Faults:
             case "PostgreSQL crashed":
                 with self._without_database(fault.lasts):
                     around.postgres.kill()
+            case "new epoch":
+                manage("notification_maintenance", "--new-epoch", env=around.env)
             case "all clients cut":
                 self._cut(1, 0)
             case "some clients cut":

@@ -29,7 +29,7 @@ class Verdict:
 
 def judge_database(truth: Truth, account: Account, verdict: Verdict) -> None:
     """Everything that was committed is there with a number, nothing that was rolled back."""
-    present: set[str] = set()
+    present = set(truth.broadcasts)
     for rows in truth.rows.values():
         present |= rows.keys()
         for wire_id, row in rows.items():
@@ -56,7 +56,9 @@ def judge_client(truth: Truth, name: str, known: Known, verdict: Verdict) -> Non
         elif row.state != state:
             verdict.differing.append(f"{name} has {wire_id} {state}, and it is {row.state}")
     for wire_id, shown in known.shown.items():
-        if wire_id not in rows or rows[wire_id].body != shown.body:
+        # A broadcast may have been to an audience that the account has left since.
+        body = rows[wire_id].body if wire_id in rows else truth.broadcasts.get(wire_id)
+        if body != shown.body:
             verdict.never_committed.append(f"{name} was shown {wire_id}: {shown.body}")
     verdict.twice += [f"{name} was told {wire_id} twice" for wire_id in known.twice]
     verdict.out_of_order += [f"{name} was told {wire_id} late" for wire_id in known.out_of_order]

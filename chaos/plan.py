@@ -31,6 +31,8 @@ KINDS: Final = [
     Kind("Redis flushed", "redis", 6),
     Kind("PostgreSQL restarted", "postgres", 4, 0, 1),
     Kind("PostgreSQL crashed", "postgres", 4, 0, 1),
+    # In this track, as the command needs the database.
+    Kind("new epoch", "postgres", 1),
     Kind("all clients cut", "clients", 4),
     Kind("some clients cut", "clients", 12),
     Kind("some clients away", "clients", 8, 2, 20),

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from collections import deque
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,9 @@ ROLLED_BACK: Final = 0.15  # of the transactions
 HELD_OPEN: Final = 0.3  # of the transactions, so that they commit in another order
 HELD_FOR: Final = 0.1  # seconds at most
 BROADCASTS: Final = 0.03  # of the calls
+RETRACTIONS: Final = 0.03  # of the calls; what is retracted is one of the REMEMBERED newest
+REMEMBERED: Final = 300
+AUDIENCES: Final = 0.004  # of the transactions: an account joins or leaves a group
 FEW: Final = 12  # accounts at most
 MANY: Final = (25, 60)  # accounts
 AWAY: Final = 0.1  # seconds until a database that is away is asked again
@@ -44,6 +48,7 @@ class Producer:
         self._journal = Journal(journal)
         self._calls = self._rows = 0
         self._last_key = ""
+        self._newest: deque[int] = deque(maxlen=REMEMBERED)
         self._stopped = False
 
     def stop(self, *_: Any) -> None:
@@ -59,6 +64,8 @@ class Producer:
                 time.sleep(min(ahead, 0.2))
                 continue
             try:
+                if self._chance.random() < AUDIENCES:
+                    self._change_audience()
                 self._transact()
             except (DatabaseError, InterfaceError):
                 # Whether it was committed, the database knows.
@@ -85,6 +92,7 @@ class Producer:
             self._journal.rolled_back(tokens)
         else:
             self._rows += len(notifications)
+            self._newest += notifications
 
     def _call_in_savepoint(
         self, notifications: list[int], broadcasts: list[int], tokens: list[str]
@@ -104,12 +112,15 @@ class Producer:
             self._journal.rolled_back([token])
 
     def _call(self, token: str, notifications: list[int], broadcasts: list[int]) -> None:
-        from notifications import broadcast, notify_accounts
+        from notifications import broadcast, notify_accounts, retract
+        from notifications.models import Notification
 
         if self._chance.random() < BROADCASTS:
             row = broadcast("news", token, audience=self._draw_audience(), **self._draw_expiry())
             broadcasts.append(row.pk)
             return
+        if self._newest and self._chance.random() < RETRACTIONS:
+            retract(Notification.objects.filter(pk=self._chance.choice(self._newest)))
         options: dict[str, Any] = self._draw_expiry()
         if self._chance.random() < 0.1:
             options["replace_key"] = f"progress{self._chance.randrange(3)}"
@@ -119,6 +130,15 @@ class Producer:
                 self._last_key = token
             options["idempotency_key"] = self._last_key
         notifications += notify_accounts(self._draw_accounts(), "told", token, **options).ids
+
+    def _change_audience(self) -> None:
+        from django.contrib.auth import get_user_model
+
+        groups = get_user_model()(pk=self._chance.choice(self._accounts)).groups
+        if self._chance.random() < 0.5:
+            groups.add(1)
+        else:
+            groups.remove(1)
 
     def _new_token(self) -> str:
         self._calls += 1

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
-
 from chaos import journal, plan, truth
 from chaos.faults import Faults
 from chaos.judge import Verdict, healing, judge_client, judge_database, judge_list
 from chaos.surroundings import Size, Surroundings, surroundings
-from chaos.visitor import read_list
+from chaos.tab import Frame
+from chaos.visitor import read_head, read_list
 
 OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
 QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
@@ -77,7 +76,7 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
         "committed notifications": sum(
             wire_id[0] == "n" for rows in found.rows.values() for wire_id in rows
         ),
-        "committed broadcasts": found.broadcasts,
+        "committed broadcasts": len(found.broadcasts),
         "transactions": {
             "committed": account.transactions,
             "rolled back": account.rollbacks,
@@ -97,17 +96,17 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
 
 def _are_level(around: Surroundings) -> bool:
     """Whether all that was committed is numbered and over, and every client has been told it."""
-    try:
-        with around.connect() as connection:
-            if truth.unfinished(connection):
-                return False
-            heads, broadcast_seq = truth.heads(connection)
-    except psycopg.OperationalError:
-        return False
-    return all(
-        position == (heads.get(account, 0), broadcast_seq)
-        for account, position in around.clients.call("positions")
-    )
+    with around.connect() as connection:
+        if truth.unfinished(connection):
+            return False
+    heads: dict[int, Frame] = {}
+    for account, position in around.clients.call("positions"):
+        if position is None:
+            return False
+        heads[account] = heads.get(account) or read_head(around.servers[0].port, account)
+        if any(heads[account][name] != position[name] for name in position):
+            return False
+    return True
 
 
 def _committed(around: Surroundings) -> int:

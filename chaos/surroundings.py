@@ -87,7 +87,7 @@ class Surroundings:
     directory: Path
     redis: RedisServer
     postgres: PostgresServer
-    database_url: str
+    env: dict[str, str]
     servers: list[SiteServer]
     producers: list[Producer]
     clients: Remote
@@ -104,7 +104,7 @@ class Surroundings:
         return self.directory / "pushes"
 
     def connect(self) -> psycopg.Connection:
-        return psycopg.connect(self.database_url, autocommit=True)
+        return psycopg.connect(self.env["DATABASE_URL"], autocommit=True)
 
     def keep_logs(self) -> None:
         services: list[Service] = [*self.servers, *self.producers, self.postgres]
@@ -147,9 +147,7 @@ def surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surrounding
         producers = [
             stack.enter_context(_producer(f"p{i}", seed, size, env)) for i in range(size.producers)
         ]
-        around = Surroundings(
-            directory, redis, postgres, env["DATABASE_URL"], servers, producers, clients
-        )
+        around = Surroundings(directory, redis, postgres, env, servers, producers, clients)
         try:
             yield around
         finally:

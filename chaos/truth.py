@@ -30,8 +30,8 @@ JOIN auth_user u ON b.created_at >= u.date_joined AND (
                WHERE g.user_id = u.id AND b.audience = 'group:' || g.group_id))
 LEFT JOIN notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.account_id = u.id
 """
-HEADS: Final = "SELECT account_id, seq, unread FROM notifications_inbox"
-BROADCAST_HEAD: Final = "SELECT coalesce(max(seq), 0) FROM notifications_broadcasthead"
+BODIES: Final = "SELECT 'b' || id, body FROM notifications_broadcast"
+UNREAD: Final = "SELECT account_id, unread FROM notifications_inbox"
 # Committed but without a number, or over and still there.
 UNFINISHED: Final = """
 SELECT (SELECT count(*) FROM notifications_notification
@@ -54,7 +54,7 @@ class Truth:
 
     rows: dict[int, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
     unread: dict[int, int] = field(default_factory=dict)  # notifications, as the inbox says
-    broadcasts: int = 0
+    broadcasts: dict[str, str] = field(default_factory=dict)  # bodies, also for nobody
 
     def in_inbox(self, account: int) -> dict[str, str]:
         rows = self.rows[account].items()
@@ -63,12 +63,6 @@ class Truth:
     def count_unread(self, account: int, kind: str) -> int:
         rows = self.rows[account].items()
         return sum(row.state == "unread" and wire_id[0] == kind for wire_id, row in rows)
-
-
-def heads(connection: psycopg.Connection) -> tuple[dict[int, int], int]:
-    """Return the newest number of each inbox, and of the broadcasts."""
-    inboxes = {account: seq for account, seq, _ in connection.execute(HEADS)}
-    return inboxes, _one(connection, BROADCAST_HEAD)
 
 
 def unfinished(connection: psycopg.Connection) -> int:
@@ -80,8 +74,8 @@ def read(connection: psycopg.Connection) -> Truth:
     for query in (NOTIFICATIONS, BROADCASTS):
         for wire_id, account, body, number, state in connection.execute(query):
             truth.rows[account][wire_id] = Row(body, number, state)
-    truth.unread = {account: unread for account, _, unread in connection.execute(HEADS)}
-    truth.broadcasts = _one(connection, "SELECT count(*) FROM notifications_broadcast")
+    truth.unread = dict(connection.execute(UNREAD).fetchall())
+    truth.broadcasts = dict(connection.execute(BODIES).fetchall())
     return truth
 
 

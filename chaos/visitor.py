@@ -37,6 +37,12 @@ def read_list(port: int, account: int) -> tuple[list[Frame], Frame]:
         query["before"] = page["next"]
 
 
+def read_head(port: int, account: int) -> Frame:
+    """Return where the account's list stands, with the counts. Raises Unanswered."""
+    head: Frame = _ask(port, account, "GET", "/notifications/items/?limit=1")
+    return head
+
+
 def mark(port: int, account: int, told: Frame) -> Any:
     """Return the answer to a mark. Raises Unanswered: then it may have been taken or not."""
     return _ask(port, account, "POST", "/notifications/mark/", json.dumps(told))
