@@ -28,11 +28,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from chaos.tab import Frame, Shown, Tab
 from chaos.visitor import Unanswered, cookie, mark, read_list
 
-OPEN_TIMEOUT: Final = 5.0  # seconds
+OPEN_TIMEOUT: Final = 10.0  # seconds
 FIRST_PAUSE: Final = 0.2  # seconds; doubles with each failure
 LONGEST_PAUSE: Final = 3.0  # seconds
 COMES_BACK: Final = {1000, 1005, 1006, 1012, 4012, 4408, 4429, 4503}  # close codes
 MOST_MARKED: Final = 5  # ids at once
+MARKERS: Final = 4  # marks at a time
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed without a word
 
 
@@ -89,7 +90,7 @@ class Client:
     def cut(self, away: float) -> bool:
         """Reset the connection, and come back after so many seconds at least."""
         self._away_until = time.monotonic() + away
-        if self._socket is None:
+        if self._socket is None or self._socket.transport.is_closing():
             return False
         raw: socket.socket = self._socket.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -236,7 +237,7 @@ class Clients:
         if self._marking and not self._marking.cancel():
             self._marking.result()  # raises what ended it
         if per_second:
-            self._marking = self._start(self._keep_marking(per_second))
+            self._marking = self._start(self._keep_marking(per_second / MARKERS))
 
     def cut(self, share: float, away: float) -> int:
         """Cut this share of the clients off; return how many were connected."""
@@ -264,9 +265,12 @@ class Clients:
     # --- On the loop
 
     async def _keep_marking(self, per_second: float) -> None:
-        while True:
-            await asyncio.sleep(self._chance.expovariate(per_second))
-            await self._chance.choice(self._clients).mark_something()
+        async def mark_one_by_one() -> None:
+            while True:
+                await asyncio.sleep(self._chance.expovariate(per_second))
+                await self._chance.choice(self._clients).mark_something()
+
+        await asyncio.gather(*(mark_one_by_one() for _ in range(MARKERS)))
 
     async def _cut(self, share: float, away: float) -> int:
         some = self._chance.sample(self._clients, round(share * len(self._clients)))

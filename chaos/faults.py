@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chaos.plan import Fault
 from chaos.surroundings import Surroundings
@@ -32,15 +32,16 @@ class Faults:
     def __init__(self, around: Surroundings, plan: Sequence[Fault]) -> None:
         self._around = around
         self._plan = plan
-        self.done: list[Fault] = []
+        self.happened: list[dict[str, Any]] = []  # with seconds since the beginning
+        self.began = 0.0
         self.failures: list[str] = []
         self.outages = Outages()
 
     def start(self) -> None:
-        began = time.monotonic()
+        self.began = time.monotonic()
         tracks = {fault.track for fault in self._plan}
         self._threads = [
-            threading.Thread(target=self._follow, args=[track, began], daemon=True)
+            threading.Thread(target=self._follow, args=[track], daemon=True)
             for track in sorted(tracks)
         ]
         for thread in self._threads:
@@ -49,16 +50,18 @@ class Faults:
     def are_over(self) -> bool:
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _follow(self, track: str, began: float) -> None:
+    def _follow(self, track: str) -> None:
         for fault in self._plan:
             if fault.track == track:
-                time.sleep(max(0.0, began + fault.at - time.monotonic()))
+                time.sleep(max(0.0, self.began + fault.at - time.monotonic()))
+                start = time.monotonic()
                 try:
                     self._happen(fault)
                 except Exception as error:
                     self.failures.append(f"{fault}: {type(error).__name__}: {error}")
                     return
-                self.done.append(fault)
+                seconds = [round(t - self.began, 2) for t in (start, time.monotonic())]
+                self.happened.append({"kind": fault.kind, "from": seconds[0], "to": seconds[1]})
 
     def _happen(self, fault: Fault) -> None:
         around = self._around

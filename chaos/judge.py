@@ -90,19 +90,32 @@ def judge_list(
         verdict.differing.append(f"the list of {key} counts {told_counts}, there are {counted}")
 
 
-def healing(
+@dataclass(frozen=True, order=True, slots=True)
+class Healing:
+    """How an item came to a client that was connected; times are monotonic seconds."""
+
+    seconds: float
+    wire_id: str
+    account: int
+    committed_at: float
+    shown_at: float
+
+
+def healings(
     known: Iterable[Known], committed_at: Mapping[str, float], outages: Outages
-) -> list[float]:
+) -> list[Healing]:
     """
-    Return, in ascending order, the seconds from each commit until a connected client had it.
+    Return how each item came to each client, the quickest first.
 
     Counted from the moment when the client could have been told: from its
     connecting, from the database's return, from its server's thaw, if that is later.
     """
-    seconds = []
+    found = []
     for client in known:
         for wire_id, shown in client.shown.items():
             if shown.port and wire_id in committed_at:
+                committed = committed_at[wire_id]
                 end = outages.latest_end(shown.port, shown.at)
-                seconds.append(shown.at - max(committed_at[wire_id], shown.connected_at, end))
-    return sorted(seconds)
+                seconds = shown.at - max(committed, shown.connected_at, end)
+                found.append(Healing(seconds, wire_id, client.account, committed, shown.at))
+    return sorted(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,6 +67,7 @@ def draw(seed: int, faults: int, seconds: float) -> list[Fault]:
     return sorted(drawn, key=lambda fault: fault.at)
 
 
-def by_kind(faults: Sequence[Fault]) -> dict[str, int]:
-    counts = Counter(fault.kind for fault in faults)
+def by_kind(kinds: Iterable[str]) -> dict[str, int]:
+    """Return how often each kind is among these names, in the order of KINDS."""
+    counts = Counter(kinds)
     return {kind.name: counts[kind.name] for kind in KINDS if counts[kind.name]}

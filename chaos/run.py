@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from chaos import journal, plan, truth
 from chaos.faults import Faults
-from chaos.judge import Verdict, healing, judge_client, judge_database, judge_list
+from chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
 from chaos.surroundings import Size, Surroundings, surroundings
 from chaos.tab import Frame
 from chaos.visitor import read_head, read_list
@@ -18,6 +18,7 @@ from chaos.visitor import read_head, read_list
 OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
 QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
 LOOK: Final = 0.25  # seconds between two looks
+SLOWEST: Final = 20  # healings that the report shows
 CASES: Final = 20  # of each list that the report shows
 
 Report = dict[str, Any]
@@ -52,6 +53,7 @@ def run(seed: int, size: Size, directory: Path) -> Report:
         report = _judged(around, faults, seed)
     report["size"] = asdict(size)
     report["plan"] = [asdict(fault) for fault in drawn]
+    report["happened"] = faults.happened
     report["seconds"] = round(time.monotonic() - began, 1)
     report["seconds until level"] = round(level_after, 1)
     report["problems"] = problems
@@ -70,7 +72,7 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
         judge_client(found, f"client {name} of account {client.account}", client, verdict)
     for key in sorted({client.account for client in known}):
         judge_list(found, key, *read_list(around.servers[0].port, key), verdict)
-    healed = healing(known, account.committed_at, faults.outages)
+    healed = healings(known, account.committed_at, faults.outages)
     return {
         "seed": seed,
         "committed notifications": sum(
@@ -81,7 +83,7 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
             "committed": account.transactions,
             "rolled back": account.rollbacks,
         },
-        "faults": plan.by_kind(faults.done),
+        "faults": plan.by_kind([fault["kind"] for fault in faults.happened]),
         "pushes": dict(sorted(Counter(around.pushes.read_text().split()).items())),
         "clients": {"number": len(known), "items shown": sum(len(c.shown) for c in known), **done},
         "healing seconds": {
@@ -89,6 +91,16 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
             "99 %": _quantile(healed, 0.99),
             "slowest": _quantile(healed, 1),
         },
+        "slowest": [
+            {
+                "id": case.wire_id,
+                "account": case.account,
+                "seconds": round(case.seconds, 3),
+                "committed": round(case.committed_at - faults.began, 3),
+                "shown": round(case.shown_at - faults.began, 3),
+            }
+            for case in healed[: -1 - SLOWEST : -1]
+        ],
         **{name.replace("_", " "): len(cases) for name, cases in vars(verdict).items()},
         "cases": {name.replace("_", " "): cases[:CASES] for name, cases in vars(verdict).items()},
     }
@@ -122,5 +134,5 @@ def _await(condition: Any, seconds: float) -> bool:
     return True
 
 
-def _quantile(values: list[float], share: float) -> float | None:
-    return round(values[round(share * (len(values) - 1))], 3) if values else None
+def _quantile(healed: list[Healing], share: float) -> float | None:
+    return round(healed[round(share * (len(healed) - 1))].seconds, 3) if healed else None
