@@ -254,13 +254,16 @@ class Clients:
                 visit.result()
         return [client.refused for client in self._clients if client.refused]
 
-    def end(self) -> tuple[list[Known], dict[str, int]]:
-        """Leave; return what each client knows, and what all did."""
-        known = self._wait(self._known())
+    def known(self) -> list[Known]:
+        """Return what each client knows now."""
+        return list(self._wait(self._known()))
+
+    def end(self) -> dict[str, int]:
+        """Leave, and return what all did, by name."""
         for visit in self._visits:
             visit.cancel()
         self._loop.call_soon_threadsafe(self._frames.close)
-        return known, dict(self.counts)
+        return dict(self.counts)
 
     # --- On the loop
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from chaos import journal, plan, truth
+from chaos.clients import Known
 from chaos.faults import Faults
 from chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
 from chaos.surroundings import Size, Surroundings, surroundings
 from chaos.tab import Frame
-from chaos.visitor import read_head, read_list
+from chaos.visitor import Unanswered, read_head, read_list
 
 OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
 QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
@@ -44,13 +45,14 @@ def run(seed: int, size: Size, directory: Path) -> Report:
         for producer in around.producers:
             producer.stop()
         quiet_from = time.monotonic()
-        if not _await(lambda: _are_level(around), QUIET):
+        findings = _look(around)
+        if not findings.level:
             problems.append(f"Not everything was level {QUIET:g} s after the last fault")
         level_after = time.monotonic() - quiet_from
         problems += [
             f"A client was refused with {code}" for code in around.clients.call("refusals")
         ]
-        report = _judged(around, faults, seed)
+        report = _judged(around, findings, faults, seed)
     report["size"] = asdict(size)
     report["plan"] = [asdict(fault) for fault in drawn]
     report["happened"] = faults.happened
@@ -61,17 +63,49 @@ def run(seed: int, size: Size, directory: Path) -> Report:
     return report
 
 
-def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
-    known, done = around.clients.call("end")
+@dataclass
+class Findings:
+    """What clients, lists and database had at one moment."""
+
+    known: list[Known]
+    lists: dict[int, tuple[list[Frame], Frame]]  # by account
+    truth: truth.Truth
+    level: bool  # nobody lacked anything, and nothing changed while it was looked at
+
+
+def _look(around: Surroundings) -> Findings:
+    """Return what there is once everything is level, and after QUIET in any case."""
+    deadline = time.monotonic() + QUIET
+    while True:
+        is_over = time.monotonic() > deadline
+        try:
+            before = _level_cursors(around)
+            if before or is_over:
+                known = around.clients.call("known")
+                port = around.servers[0].port
+                lists = {key: read_list(port, key) for key in {each.account for each in known}}
+                with around.connect() as connection:
+                    found = truth.read(connection)
+                # A mark that nobody waits for any more may have come in between.
+                is_level = before is not None and _level_cursors(around) == before
+                if is_level or is_over:
+                    return Findings(known, lists, found, is_level)
+        except Unanswered:
+            if is_over:
+                raise
+        time.sleep(LOOK)
+
+
+def _judged(around: Surroundings, findings: Findings, faults: Faults, seed: int) -> Report:
+    known, found = findings.known, findings.truth
     account = journal.read(around.journals)
-    with around.connect() as connection:
-        found = truth.read(connection)
     verdict = Verdict()
     judge_database(found, account, verdict)
     for name, client in enumerate(known):
         judge_client(found, f"client {name} of account {client.account}", client, verdict)
-    for key in sorted({client.account for client in known}):
-        judge_list(found, key, *read_list(around.servers[0].port, key), verdict)
+    for key, (items, head) in sorted(findings.lists.items()):
+        judge_list(found, key, items, head, verdict)
+    done = around.clients.call("end")
     healed = healings(known, account.committed_at, faults.outages)
     return {
         "seed": seed,
@@ -106,19 +140,25 @@ def _judged(around: Surroundings, faults: Faults, seed: int) -> Report:
     }
 
 
-def _are_level(around: Surroundings) -> bool:
-    """Whether all that was committed is numbered and over, and every client has been told it."""
+def _level_cursors(around: Surroundings) -> dict[int, Frame] | None:
+    """
+    Return each account's cursor; None unless every client stands there.
+
+    None also while something committed has no number, or something expired is not gone.
+    """
     with around.connect() as connection:
         if truth.unfinished(connection):
-            return False
-    heads: dict[int, Frame] = {}
-    for account, position in around.clients.call("positions"):
-        if position is None:
-            return False
-        heads[account] = heads.get(account) or read_head(around.servers[0].port, account)
-        if any(heads[account][name] != position[name] for name in position):
-            return False
-    return True
+            return None
+    cursors: dict[int, Frame] = {}
+    for account, cursor in around.clients.call("positions"):
+        if cursor is None:
+            return None
+        if account not in cursors:
+            head = read_head(around.servers[0].port, account)
+            cursors[account] = {name: head[name] for name in cursor}
+        if cursors[account] != cursor:
+            return None
+    return cursors
 
 
 def _committed(around: Surroundings) -> int:

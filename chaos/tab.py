@@ -144,10 +144,10 @@ class Tab:
     def _add(self, frame: Frame) -> None:
         wire_id = frame["id"]
         item = _item(frame, frame.get("seq", 0))
+        self.items.pop(frame.get("replaces") or "", None)
         held = self.items.get(wire_id)
         if held and held.changed_at >= item.changed_at:
             return
-        self.items.pop(frame.get("replaces") or "", None)
         state, seq = self._early.pop(wire_id, ("", 0))
         if seq > item.changed_at:
             item.state, item.changed_at = state, seq

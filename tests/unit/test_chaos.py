@@ -160,6 +160,16 @@ def test_after_a_resync_only_the_list_counts():
     assert tab.twice == []
 
 
+def test_what_the_list_was_ahead_of_is_replaced_all_the_same():
+    tab = tab_with({**HEAD, "type": "resync"})
+    tab.load([told(2, seq=3)], {**HEAD, "seq": 3}, at=2, is_restart=False)
+
+    for frame in (told(1), told(2, seq=3, replaces="n1")):
+        tab.apply(frame, at=3, connected_at=0, port=8000)
+
+    assert tab.states() == {"n2": "unread"}
+
+
 def test_healing_counts_from_when_a_client_could_be_told():
     outages = Outages()
     outages.database_ends.append(5.0)
