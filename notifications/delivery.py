@@ -154,6 +154,11 @@ def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int],
                     inbox.unread -= 1
                     replaced.append(old)
                     row.replaces = old.id
+                # The frame names the last. There are others where one was read, so that it was
+                # not replaced, and then marked unread again.
+                if others := older[place][:-1]:
+                    pushes.append(_gone(others, first, inbox.unread + 1))
+                    first += len(others)
                 older[place] = [row]
             row.number = row.seq = seq = inbox.next_seq()
             inbox.unread += 1
@@ -176,6 +181,13 @@ def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int],
         return [row.id for row in rows], pushes
 
     return number
+
+
+def _gone(rows: Sequence[_Row], first: int, unread: int) -> Push:
+    """The step that tells of these rows of one account, numbered from `first`, that they went."""
+    seq = first + len(rows) - 1
+    ids = [f"{Notification.wire_prefix}{row.id}" for row in rows]
+    return step(rows[0].account_id, first, seq, protocol.state("gone", ids, seq=seq, unread=unread))
 
 
 def _unnumbered(keys: Sequence[Any], using: str) -> list[_Row]:

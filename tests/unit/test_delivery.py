@@ -334,6 +334,27 @@ def test_of_several_in_one_transaction_only_the_last_stays(
     assert [(entry["first"], entry["seq"]) for entry in entries] == [(1, 1), (2, 3), (4, 5)]
 
 
+def test_all_that_are_unread_in_a_place_go_and_are_told(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    for body in ("10 %", "20 %"):
+        with commit():
+            notify_accounts(alice, "progress", body, replace_key="upload")
+        marks.mark(Reader.of(alice), "read", [Notification.objects.latest("pk").wire_id])
+    first, second = Notification.objects.order_by("pk")
+    marks.mark(Reader.of(alice), "unread", [first.wire_id, second.wire_id])
+    published.clear()
+
+    with commit():
+        notify_accounts(alice, "progress", "30 %", replace_key="upload")
+
+    gone, told = published.frames
+    assert (gone["as"], gone["ids"], gone["seq"], gone["unread"]) == ("gone", [first.wire_id], 7, 1)
+    assert (told["replaces"], told["seq"], told["unread"]) == (second.wire_id, 9, 1)
+    entries = [entry for _, message in published for entry in message["entries"]]
+    assert [(entry["first"], entry["seq"]) for entry in entries] == [(7, 7), (8, 9)]
+
+
 @pytest.mark.parametrize("mark", ["read", "archived"])
 def test_what_was_read_or_archived_stays(alice: User, commit: Commit, mark: str) -> None:
     with commit():
