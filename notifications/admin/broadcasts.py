@@ -1,0 +1,214 @@
+"""Broadcasts: compose, preview and send them, watch how many they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db import router, transaction
+from django.forms import Media
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from notifications import audiences, reach
+from notifications.forms import BroadcastForm
+from notifications.models import Broadcast, BroadcastHead
+from notifications.notify import broadcast
+
+from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
+from .retracting import RetractMixin
+
+# The same message again so soon is a second click, not a second broadcast.
+SAME_SEND: Final = timedelta(minutes=1)
+
+
+class BroadcastChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        describe(list(self.result_list))
+
+
+def describe(broadcasts: Iterable[Broadcast]) -> None:
+    """Give each of a page's broadcasts its `reach` and `audience_in_words`, all at once."""
+    broadcasts = list(broadcasts)
+    reaches = reach.of_broadcasts(broadcasts)
+    pks = {audiences.group_id(row.audience) for row in broadcasts} - {None}
+    groups = Group.objects.in_bulk(list(pks)) if pks else {}
+    for row in broadcasts:
+        group = groups.get(audiences.group_id(row.audience))
+        vars(row)["reach"] = reaches[row.pk]
+        vars(row)["audience_in_words"] = group.name if group else row.audience_name
+
+
+@admin.register(Broadcast)
+class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
+    """Compose, preview, send; what is sent can be looked at and retracted only."""
+
+    form = BroadcastForm
+    add_form_template = "admin/notifications/broadcast/compose.html"
+    list_display = [
+        summary,
+        "type",
+        "level",
+        "audience_in_words",
+        "sent_by",
+        "created_at",
+        "in_inboxes",
+        "online_now",
+        "read_by",
+    ]
+    list_per_page = 25
+    list_select_related = ["sent_by"]
+    ordering = ["-pk"]
+    search_fields = ["type", "body"]
+    show_full_result_count = False
+
+    compose_fieldsets: ClassVar[Any] = [
+        (None, {"fields": ["audience", "body", "level", "url"]}),
+        (_("Options"), {"fields": ["expires_at", "type"]}),
+    ]
+    sent_fieldsets: ClassVar[Any] = [
+        (None, {"fields": ["body", "level", "url", "type"]}),
+        (
+            _("Sent"),
+            {
+                "fields": [
+                    "audience_in_words",
+                    "sent_by",
+                    "created_at",
+                    "expires_at",
+                    "in_inboxes",
+                    "online_now",
+                    "read_by",
+                ]
+            },
+        ),
+    ]
+
+    @property
+    def media(self) -> Media:
+        return super().media + STYLE
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(SEND_PERMISSION)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.sent_fieldsets if obj else self.compose_fieldsets
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BroadcastChangeList
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Broadcast | None:
+        row: Broadcast | None = super().get_object(*args, **kwargs)
+        if row:
+            describe([row])
+        return row
+
+    @admin.display(description=_("audience"), ordering="audience")
+    def audience_in_words(self, row: Broadcast) -> str:
+        return str(vars(row)["audience_in_words"])
+
+    @admin.display(description=_("in inboxes"), boolean=True)
+    def in_inboxes(self, row: Broadcast) -> bool:
+        return row.gone_at is None
+
+    @admin.display(description=_("online now"))
+    def online_now(self, row: Broadcast) -> str:
+        return self._of_accounts(vars(row)["reach"].online, vars(row)["reach"].accounts)
+
+    @admin.display(description=_("read by"))
+    def read_by(self, row: Broadcast) -> str:
+        return self._of_accounts(vars(row)["reach"].read, vars(row)["reach"].accounts)
+
+    def _of_accounts(self, count: int, accounts: int) -> str:
+        return str(_("%(count)s of %(accounts)s") % {"count": count, "accounts": accounts})
+
+    # Composing and sending
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"type": "announcement", **super().get_changeform_initial_data(request)}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Compose, preview or send: three steps at one address, of which only the last stores."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        fields = flatten_fieldsets(self.compose_fieldsets)
+        form_class: Any = self.get_form(request, fields=fields)
+        if request.method != "POST":
+            form = form_class(initial=self.get_changeform_initial_data(request))
+            return self._compose_page(request, form)
+        form = form_class(request.POST)
+        if not form.is_valid() or "_edit" in request.POST:
+            return self._compose_page(request, form)
+        if "_send" in request.POST:
+            return self._send(request, form)
+        return self._preview_page(request, form)
+
+    def _compose_page(self, request: HttpRequest, form: Any) -> HttpResponse:
+        fieldsets = helpers.AdminForm(form, self.compose_fieldsets, {}, model_admin=self)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Compose a broadcast"),
+            "adminform": fieldsets,
+            "errors": helpers.AdminErrorList(form, []),
+            "inline_admin_formsets": [],
+            "media": self.media + fieldsets.media,
+            "preserved_filters": self.get_preserved_filters(request),
+        }
+        return self.render_change_form(request, context, add=True)
+
+    def _preview_page(self, request: HttpRequest, form: BroadcastForm) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Preview the broadcast"),
+            "opts": self.opts,
+            "has_view_permission": self.has_view_permission(request),
+            "form": form,
+            "message": form.instance,
+            "audience": form.instance.audience_name,
+            "reach": reach.of_audience(form.cleaned_data["audience"]),
+            "media": self.media,
+            "preserved_filters": self.get_preserved_filters(request),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/notifications/broadcast/preview.html", context)
+
+    def _send(self, request: HttpRequest, form: BroadcastForm) -> HttpResponse:
+        told = {name: form.cleaned_data[name] for name in ("type", "body", "level", "url")}
+        told["expires_at"] = form.cleaned_data["expires_at"]
+        accounts = audiences.accounts_in(form.cleaned_data["audience"]).count()
+        using = router.db_for_write(Broadcast)
+        with transaction.atomic(using=using):
+            BroadcastHead.objects.using(using).lock()  # a second click waits for the first
+            if self._was_just_sent(request, form, told):
+                self.message_user(
+                    request,
+                    _("This broadcast was sent a moment ago; it was not sent again."),
+                    messages.WARNING,
+                )
+                return self.response_post_save_add(request, form.instance)
+            row = broadcast(**told, audience=form.chosen_audience, sent_by=request.user)
+            self.log_addition(request, row, [{"added": {}}])
+        self.message_user(request, sent_to(accounts), messages.SUCCESS)
+        return self.response_post_save_add(request, row)
+
+    def _was_just_sent(
+        self, request: HttpRequest, form: BroadcastForm, told: dict[str, Any]
+    ) -> bool:
+        return Broadcast.objects.filter(
+            **told,
+            audience=form.cleaned_data["audience"],
+            sent_by=request.user.pk,
+            created_at__gt=timezone.now() - SAME_SEND,
+        ).exists()

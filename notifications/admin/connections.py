@@ -1,0 +1,85 @@
+"""Who is connected, with which browser, to which worker."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from notifications import delivery, protocol
+from notifications.models import Connection, Worker
+
+from .base import OfAccountAdmin, ReadOnlyAdmin
+
+
+@admin.register(Connection)
+class ConnectionAdmin(OfAccountAdmin):
+    """The sockets that are open now."""
+
+    actions = ["disconnect"]
+    fields = ["account_name", "worker", "user_agent", "address", "opened_at", "last_seen"]
+    list_display = ["account_name", "browser", "address", "worker", "opened_at", "seen"]
+    list_filter = [("worker", admin.RelatedOnlyFieldListFilter), "opened_at"]
+    list_select_related = ["worker"]
+    ordering = ["-opened_at"]
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        live = Connection.objects.live().values("pk")
+        return super().get_queryset(request).filter(pk__in=live)
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("notifications.delete_connection")
+
+    @admin.display(description=_("browser"), ordering="user_agent")
+    def browser(self, row: Connection) -> str:
+        return browser_name(row.user_agent)
+
+    @admin.display(description=_("last seen"), ordering="last_seen")
+    def seen(self, row: Connection) -> str:
+        return str(_("%(age)s ago") % {"age": timesince(row.last_seen, depth=1)})
+
+    @admin.action(description=_("Disconnect"), permissions=["disconnect"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        keys = list(queryset.values_list("pk", flat=True))
+        delivery.close_connections(keys, protocol.CloseCode.RESTART)
+        told = ngettext(
+            "%(connections)d connection is being closed. "
+            "Its tab comes back by itself, with a new one.",
+            "%(connections)d connections are being closed. "
+            "Their tabs come back by themselves, with new ones.",
+            len(keys),
+        )
+        self.message_user(request, told % {"connections": len(keys)}, messages.SUCCESS)
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "started_at", "lease_until"]
+
+
+# Most browsers also call themselves by the names of those further down.
+_BROWSERS = (
+    ("Edge", re.compile(r"\bEdg(?:e|A|iOS)?/(\d+)")),
+    ("Opera", re.compile(r"\bOPR/(\d+)")),
+    ("Firefox", re.compile(r"\b(?:Firefox|FxiOS)/(\d+)")),
+    ("Chrome", re.compile(r"\b(?:Headless)?(?:Chrome|CriOS)/(\d+)")),
+    ("Safari", re.compile(r"\bVersion/(\d+)\S* .*Safari/")),
+)
+_SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Macintosh", "CrOS", "Linux")
+
+
+def browser_name(user_agent: str) -> str:
+    """Return “Firefox 128, Linux” for what a browser calls itself, otherwise its beginning."""
+    for name, pattern in _BROWSERS:
+        if found := pattern.search(user_agent):
+            system = next((system for system in _SYSTEMS if system in user_agent), "")
+            return f"{name} {found[1]}" + (f", {system}" if system else "")
+    return Truncator(user_agent).chars(40)

@@ -1,0 +1,123 @@
+"""Notifications: find them; send one to chosen accounts, from the admin of the accounts."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+
+from notifications.forms import NotificationForm
+from notifications.models import Notification, State
+from notifications.notify import notify_accounts
+
+from .base import SEND_PERMISSION, STYLE, ModelAdmin, OfAccountAdmin, sent_to, summary
+from .retracting import RetractMixin
+
+ACCOUNTS_NAMED: Final = 10  # on the page that asks what to send to them
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return State.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case State.GONE:
+                return queryset.filter(gone_at__isnull=False)
+            case State.ARCHIVED:
+                return queryset.filter(gone_at=None, archived_at__isnull=False)
+            case State.READ:
+                return queryset.filter(gone_at=None, archived_at=None, read_at__isnull=False)
+            case State.UNREAD:
+                return queryset.filter(gone_at=None, archived_at=None, read_at=None)
+        return queryset
+
+
+@admin.register(Notification)
+class NotificationAdmin(RetractMixin, OfAccountAdmin):
+    fields = ["account_name", "type", "body", "level", "url", "state", "created_at", "expires_at"]
+    list_display = [summary, "account_name", "type", "level", "state", "created_at"]
+    list_filter = [StateFilter, "level", "created_at"]
+    ordering = ["-pk"]
+    search_fields = ["type", "body"]
+    show_full_result_count = False
+
+    @admin.display(description=_("state"))
+    def state(self, row: Notification) -> str:
+        return str(row.state.label)
+
+
+class SendNotificationMixin(ModelAdmin):
+    """
+    Gives the admin of a site's accounts the action “Send a notification…”:
+
+        from notifications.admin import SendNotificationMixin
+
+        @admin.register(Member)
+        class MemberAdmin(SendNotificationMixin, admin.ModelAdmin):
+            ...
+
+    For operators with the permission `notifications.send_broadcast`. A class
+    with `actions` of its own names "send_notification" among them.
+    """
+
+    actions = ["send_notification"]
+
+    def has_send_notification_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(SEND_PERMISSION)
+
+    @admin.action(description=_("Send a notification…"), permissions=["send_notification"])
+    def send_notification(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        if "_send" not in request.POST:
+            form = NotificationForm(initial={"type": "message"})
+            return self._notification_page(request, queryset, form)
+        form = NotificationForm(request.POST)
+        if not form.is_valid():
+            return self._notification_page(request, queryset, form)
+        result = notify_accounts(queryset, **form.cleaned_data)
+        LogEntry.objects.create(
+            user_id=cast(Any, request.user.pk),
+            content_type=ContentType.objects.get_for_model(Notification),
+            object_repr=Truncator(f"{form.instance} → {result.created}").chars(200),
+            action_flag=ADDITION,
+        )
+        self.message_user(request, sent_to(result.created), messages.SUCCESS)
+        return None
+
+    def _notification_page(
+        self, request: HttpRequest, queryset: QuerySet[Any], form: NotificationForm
+    ) -> HttpResponse:
+        selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+        select_across = request.POST.get("select_across") == "1"
+        accounts = queryset.count()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Send a notification"),
+            "opts": self.opts,
+            "adminform": helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}),
+            "errors": helpers.AdminErrorList(form, []),
+            "accounts": accounts,
+            "named": [account.get_username() for account in queryset[:ACCOUNTS_NAMED]],
+            "unnamed": max(0, accounts - ACCOUNTS_NAMED),
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            # “All 5,000 accounts” is a flag, not 5,000 fields.
+            "selected": selected[:1] if select_across else selected,
+            "select_across": select_across,
+            "media": self.media + form.media + STYLE,
+            "back": request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/notifications/send_notification.html", context)
