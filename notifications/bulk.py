@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, models
+from django.db.models import BooleanField, F, Func, Q, Value
 from django.db.models.expressions import RawSQL
 
 
@@ -22,19 +23,52 @@ def one_of(keys: Sequence[Any], field: Any, using: str) -> RawSQL:
     Its only column is `key`. A list would be a parameter for each, which
     takes Django longer than the query takes the database.
     """
+    array = _array(keys, field, using)
+    if connections[using].vendor == "postgresql":
+        return RawSQL(f"SELECT unnest(%s::{array.kind}[]) AS key", [array.values])
+    return RawSQL("SELECT value AS key FROM json_each(%s)", [array.values])
+
+
+def is_one_of(name: str, keys: Sequence[Any], field: Any, using: str) -> Q:
+    """
+    Return the condition that `name` is one of these values of a field.
+
+    On PostgreSQL it looks up each value in the index of `name`. Of a subquery it thinks
+    otherwise where it knows of few matching rows, and reads however many there are.
+    """
+    if connections[using].vendor != "postgresql":
+        return Q(**{f"{name}__in": one_of(keys, field, using)})
+    array = _array(keys, field, using)
+    return Q(
+        Func(
+            F(name),
+            Value(array.values),
+            arg_joiner=" = ANY(",
+            template=f"(%(expressions)s::{array.kind}[]))",
+            output_field=BooleanField(),
+        )
+    )
+
+
+class _Array(NamedTuple):
+    values: Any
+    kind: str  # of a value, in the database
+
+
+def _array(keys: Sequence[Any], field: Any, using: str) -> _Array:
     connection = connections[using]
+    kind = field.db_type(connection)
     values: Any = [
         # Most are numbers, and as they are.
         key if type(key) is int else field.get_db_prep_save(key, connection)
         for key in keys
     ]
-    if connection.vendor == "postgresql":
-        kind = field.db_type(connection)
-        if all(type(value) is int for value in values):
-            kind = "bigint"  # some may be too large for the field
-            values = f"{{{','.join(map(str, values))}}}"  # psycopg would look for quotes in each
-        return RawSQL(f"SELECT unnest(%s::{kind}[]) AS key", [values])
-    return RawSQL("SELECT value AS key FROM json_each(%s)", [json.dumps(values, default=str)])
+    if connection.vendor != "postgresql":
+        values = json.dumps(values, default=str)
+    elif all(type(value) is int for value in values):
+        kind = "bigint"  # some may be too large for the field
+        values = f"{{{','.join(map(str, values))}}}"  # psycopg would look for quotes in each
+    return _Array(values, kind)
 
 
 def update_rows(

@@ -24,7 +24,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from . import layer, messages, protocol
-from .bulk import one_of, update_rows
+from .bulk import is_one_of, update_rows
 from .models import Broadcast, BroadcastHead, Inbox, Notification
 from .signals import broadcast_sent, notification_created
 from .transactions import in_short_transaction
@@ -191,17 +191,9 @@ def _gone(rows: Sequence[_Row], first: int, unread: int) -> Push:
 
 
 def _unnumbered(keys: Sequence[Any], using: str) -> list[_Row]:
-    wanted = one_of(keys, Notification._meta.get_field("account"), using)
-    unnumbered = (
-        Notification.objects.using(using)
-        .unnumbered()
-        .filter(
-            account_id__in=wanted,
-            # Or PostgreSQL, knowing few unnumbered rows, takes all there are for every thousand.
-            account_id__gte=keys[0],
-            account_id__lte=keys[-1],
-        )
-    )
+    account = Notification._meta.get_field("account")
+    wanted = is_one_of("account_id", keys, account, using)
+    unnumbered = Notification.objects.using(using).unnumbered().filter(wanted)
     values = (
         unnumbered.annotate(stored_meta_data=Cast("meta_data", TextField()))
         .order_by("account_id", "pk")
