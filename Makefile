@@ -21,6 +21,8 @@ test: .venv/dev
 	@$(PY) -m tests.ensure_browser
 	@echo "Unit and socket tests on SQLite"
 	@$(PLAIN) $(PYTEST) tests/unit tests/sockets
+	@echo "The model of the protocol"
+	@$(PLAIN) $(PYTEST) -n 2 tests/model
 	@echo "Unit and socket tests on PostgreSQL"
 # The database need not be dropped, as the server goes; threads may still be connected.
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) --reuse-db tests/unit tests/sockets

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+
+from notifications import changes, hub, inbox, layer
+from notifications.enrolment import Enrolment
+
+from .processes import ParkedDatabase
+from .story import Draw, Step, Steps
+from .tabs import Browser, Failure
+from .world import World, copy_of_database, restore_database
+
+
+class Stage:
+    """Where stories are played, each in a database as new."""
+
+    def __init__(self, browser: Browser, pristine: sqlite3.Connection) -> None:
+        self.browser = browser
+        self.pristine = pristine
+        self.errors: list[str] = []
+        self.world: World | None = None
+        self.told: list[str] = []  # what was done in the last story
+
+    def play(self, story: Sequence[Step]) -> str | None:
+        """Play a story to its end; return what went wrong, None if all was well."""
+        restore_database(self.pristine)
+        layer.breaker.succeeded()
+        self.errors.clear()
+        self.told.clear()
+        self.world = World(self.browser, self.errors)
+        try:
+            steps = Steps(self.world)
+            for name, seed in story:
+                done = getattr(steps, name)(Draw(seed))
+                if done:
+                    self.told.append(f"{name} {done}")
+                self.world.settle()
+                self._raise_error()
+            self.world.heal()
+            self._raise_error()
+            self.world.check()
+            self._raise_error()
+        except Failure as failure:
+            return str(failure)
+        finally:
+            self.world.close()
+            self.world = None
+        return None
+
+    def _raise_error(self) -> None:
+        if self.errors:
+            raise Failure(self.errors[0])
+
+    def write_in_between(self) -> None:
+        world = self.world
+        if world and world.meanwhile and not connection.in_atomic_block:
+            action, world.meanwhile = world.meanwhile, None
+            action()
+
+
+class Errors(logging.Handler):
+    """What is logged as an error: a hub that fails goes on and tries again, as does the layer."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR or record.name == "notifications.layer":
+            self.found.append(self.format(record))
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Make every limit so small that it is met."""
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
+    monkeypatch.setattr(hub, "ITEMS_PER_ROUND", 2)
+    monkeypatch.setattr(hub, "ROUND_SIZE", 600)
+    monkeypatch.setattr(inbox, "PAGE", 3)
+    monkeypatch.setattr(changes, "MOST_CHANGES", 12)
+    settings.NOTIFICATIONS_RETENTION_DAYS = None
+    settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
+
+
+@pytest.fixture
+def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
+    """Put the model in place of the channel layer, of threads and of the registry."""
+
+    async def never(self: Any) -> None:
+        await asyncio.Event().wait()
+
+    sender = asyncio.new_event_loop()
+
+    def start(function: Any, loop: Any = None) -> None:
+        async def run() -> None:
+            await function()
+
+        sender.run_until_complete(run())
+
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.model.processes.ModelLayer"}}
+    monkeypatch.setattr(layer.background_loop, "start", start)
+    monkeypatch.setattr(hub, "DatabaseThread", ParkedDatabase)
+    monkeypatch.setattr(Enrolment, "step", never)
+    yield
+    sender.close()
+
+
+@pytest.fixture
+def stage(
+    small: None,
+    edges: None,
+    transactional_db: None,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Stage]:
+    for name in ("alice", "bob"):
+        User.objects.create(username=name)
+    Group.objects.create(name="Customers")
+    stage = Stage(browser, copy_of_database())
+    read_heads = inbox.read_heads
+
+    def read_heads_and_write(readers: Any) -> Any:
+        heads = read_heads(readers)
+        stage.write_in_between()
+        return heads
+
+    for module in (inbox, changes):
+        monkeypatch.setattr(module, "read_heads", read_heads_and_write)
+    handler = Errors(stage.errors)
+    loggers = [logging.getLogger(name) for name in ("notifications", "django", "asyncio")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield stage
+    for logger in loggers:
+        logger.removeHandler(handler)

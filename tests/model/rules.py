@@ -1,0 +1,180 @@
+"""The rules of the protocol, each by the line that keeps it, and what happens without that line."""
+
+from __future__ import annotations
+import __future__
+
+import importlib
+import inspect
+import textwrap
+from dataclasses import dataclass, field
+
+import pytest
+
+# What makes the failure of a rule likely: such steps come more often.
+CALM = dict.fromkeys(
+    ["lose", "flush_layer", "commit_and_crash", "change_audience", "restore", "back_up", "crash"], 0
+)
+AWAY = {"connect": 30, "cut": 15, "notify": 30}
+AUDIENCES = {"change_audience": 15, "broadcast": 30, "connect": 30, "cut": 15, "load": 12}
+SLOW = {"slow_database": 12, "read_database": 12, "answer_of_database": 12, "notify": 30}
+BROADCASTS = {"broadcast": 30, "mark_elsewhere": 20, "read": 30}
+PAGES = {"write_in_between": 20, "load": 30, "answer": 30, "open_page": 10}
+RESTORES = {"back_up": 10, "restore": 10, "connect": 30, "cut": 15}
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    place: str  # a script, or a function of a module of notifications
+    line: str
+    instead: str
+    weights: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_of_client(self) -> bool:
+        return self.place.endswith(".js")
+
+    def break_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the function in place again, from its own source without the rule's line."""
+        module_name, *path, name = self.place.split(".")
+        module = importlib.import_module(f"notifications.{module_name}")
+        owner = module
+        for part in path:
+            owner = getattr(owner, part)
+        source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
+        assert source.count(self.line) == 1, f"{self.place} no longer has: {self.line}"
+        changed = source.replace(self.line, self.instead)
+        flags = __future__.annotations.compiler_flag
+        made: dict[str, object] = {}
+        exec(compile(changed, self.place, "exec", flags, dont_inherit=True), vars(module), made)
+        monkeypatch.setattr(owner, name, made[name])
+
+
+RULES = [
+    Rule(
+        "a socket that is behind is written by the healing only",
+        "hub.Hub._push",
+        "if socket.behind:",
+        "if False:",
+        {**SLOW, "lose": 10, "connect": 30, "deliver": 30, "wait": 15},
+    ),
+    Rule(
+        "a push that is not the next leaves the socket behind",
+        "hub.Hub._push",
+        "first == socket.seq + 1 and ",
+        "",
+        {"lose": 12},
+    ),
+    Rule(
+        "a broadcast that is not the next leaves the socket behind",
+        "hub.Hub._fan_out",
+        "if seq != socket.broadcast_seq + 1:",
+        "if False:",
+        {"lose": 12, "broadcast": 30},
+    ),
+    Rule(
+        "a socket's group is joined before the first reading",
+        "hub.Hub.join",
+        "await self._subscriptions.join(socket.account)",
+        "asyncio.create_task(self._subscriptions.join(socket.account))",
+        {**CALM, "slow_layer": 12, "connect": 40, "cut": 15, "notify": 30, "wait": 20},
+    ),
+    Rule(
+        "the check finds what was lost",
+        "hub.Hub._check",
+        "if seq > socket.seq:",
+        "if False:",
+        {"lose": 20},
+    ),
+    Rule(
+        "the check numbers what a crash left",
+        "hub._look",
+        "delivery.deliver(keys, using)",
+        "pass",
+        {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
+    ),
+    Rule(
+        "a slow reader is looked at again",
+        "hub.Hub._heal",
+        "elif self._behind:",
+        "elif False:",
+        AWAY,
+    ),
+    Rule(
+        "audiences are looked at again",
+        "hub.Hub._follow_audiences",
+        "if socket.reader != reader:",
+        "if False:",
+        AUDIENCES,
+    ),
+    Rule(
+        "the healing tells the oldest first",
+        "changes._changes",
+        "in items[:limit]",
+        "in items[-limit:]",
+        AWAY,
+    ),
+    Rule(
+        "what changed after the head is not told",
+        "changes._changed_items",
+        "if item[0] <= upto",
+        "",
+        {**AWAY, "write_in_between": 20},
+    ),
+    Rule(
+        "the head of changes is read before the rows",
+        "changes._changes",
+        "seq = head.cursor.seq if complete",
+        "seq = read_heads([reader])[0].cursor.seq if complete",
+        {**AWAY, "write_in_between": 20},
+    ),
+    Rule(
+        "another scope is told to reload",
+        "changes._can_follow",
+        "and cursor.scope == head.cursor.scope",
+        "",
+        AUDIENCES,
+    ),
+    Rule(
+        "another epoch is told to reload",
+        "changes._can_follow",
+        "cursor.epoch == head.cursor.epoch\n        and ",
+        "",
+        RESTORES,
+    ),
+    Rule(
+        "a receipt is a numbered change",
+        "changes._changed_items",
+        "in BroadcastReceipt.objects.using(using).filter(changed):",
+        "in ():",
+        BROADCASTS,
+    ),
+    Rule(
+        "a broadcast that goes takes a new number",
+        "withdrawal.withdraw_broadcasts",
+        "row.seq = head.seq",
+        "pass",
+        {**BROADCASTS, "retract": 20},
+    ),
+    Rule(
+        "a notification that is replaced takes a new number",
+        "delivery._numbering",
+        "old.seq = inbox.next_seq()",
+        "pass",
+        AWAY,
+    ),
+    Rule(
+        "an item is changed only above the seq that is held for it",
+        "store.js",
+        "frame.broadcast_seq !== undefined || frame.seq > item.changedAt",
+        "true",
+        {**PAGES, "mark_elsewhere": 20},
+    ),
+    Rule(
+        "a page that was asked for before a resync is asked for again",
+        "client.js",
+        "generation !== this.#state.generation || ",
+        "",
+        {**AUDIENCES, "serve": 20},
+    ),
+]

@@ -1,0 +1,342 @@
+"""
+The whole system for one run of the model: the database, two server processes, three tabs.
+
+What only a cluster has is played here: SQLite knows one transaction at a time, so one that
+commits late is written late, with the ids that it was given early.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
+from django.test import override_settings
+
+from notifications import broadcast, delivery, inbox, marks, notify_accounts, retract
+from notifications.audiences import Reader
+from notifications.maintenance import Maintenance, begin_epoch
+from notifications.marks import Span
+from notifications.models import (
+    Broadcast,
+    BroadcastReceipt,
+    Notification,
+    State,
+)
+
+from .processes import ModelLayer, Process
+from .tabs import Browser, Failure, Tab
+
+ROUNDS = 40  # of healing, until all must be well
+# Seconds until all is well: by themselves, by the hub's check, by its look at the audiences.
+AT_ONCE, CHECK, AUDIENCES = 0.4, 10.0, 50.0
+
+Snapshot = tuple[sqlite3.Connection, list[str]]
+
+
+class RolledBack(Exception):
+    pass
+
+
+class World:
+    def __init__(self, browser: Browser, errors: list[str]) -> None:
+        layer = get_channel_layer()
+        assert isinstance(layer, ModelLayer)
+        self.layer = layer
+        self.accounts = list(User.objects.order_by("pk"))
+        self.group = Group.objects.get()
+        self.histories: dict[Any, Any] = {a.pk: defaultdict(list) for a in self.accounts}
+        self.open: list[list[Notification]] = []  # written, and not yet committed
+        self.spans: list[tuple[User, Span]] = []
+        self.meanwhile: Callable[[], None] | None = None
+        self.snapshot: sqlite3.Connection | None = None
+        self.healing_time = AT_ONCE
+        self.processes = [Process(number, layer) for number in range(2)]
+        alice, bob = self.accounts
+        self.tabs = [
+            Tab(browser, number, account, self.histories[account.pk], self.record, errors)
+            for number, account in enumerate([alice, alice, bob])
+        ]
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+    # --- The database
+
+    def notify(self, accounts: Iterable[User], **options: Any) -> None:
+        notify_accounts(accounts, "news", "Hello", **options)
+        self.record()
+
+    def begin(self, accounts: Iterable[User], **options: Any) -> None:
+        """Begin a transaction that writes, and commits later."""
+        result = notify_uncommitted(accounts, **options)
+        self.open.append(result)
+
+    def commit(self, index: int) -> None:
+        rows = self.open.pop(index)
+        with transaction.atomic():
+            Notification.objects.bulk_create(rows)
+            delivery.deliver_after_commit([row.account_id for row in rows], "default")
+        self.record()
+
+    def roll_back(self, index: int) -> None:
+        del self.open[index]
+
+    def commit_and_crash(self, account: User) -> None:
+        """Commit, and end before the rows are numbered."""
+        with transaction.atomic():
+            notify_accounts(account, "news", "Hello")
+            connection.run_on_commit = []
+        self.lasts(CHECK)
+
+    def broadcast(self, audience: Any, **options: Any) -> None:
+        broadcast("news", "Hello all", audience=audience, **options)
+        self.record()
+
+    def mark(self, account: User, mark: str, ids: list[str]) -> None:
+        """Mark from a device that has no socket."""
+        marked = marks.mark(Reader.of(account), mark, ids)
+        self._did(account, marked)
+
+    def mark_all(self, account: User, mark: str) -> None:
+        cursor = inbox.read_head(Reader.of(account)).cursor
+        self._did(
+            account, marks.mark_all(Reader.of(account), mark, cursor.seq, cursor.broadcast_seq)
+        )
+
+    def undo(self, index: int) -> None:
+        account, span = self.spans.pop(index)
+        marks.undo(Reader.of(account), span)
+        self.record()
+
+    def _did(self, account: User, marked: marks.Marked) -> None:
+        if marked.span:
+            self.spans.append((account, marked.span))
+        self.record()
+
+    def maintain(self) -> None:
+        Maintenance().run()
+        self.record()
+
+    def retain(self) -> None:
+        """Delete whatever is neither unread nor a broadcast that stands."""
+        with override_settings(NOTIFICATIONS_RETENTION_DAYS=0):
+            self.maintain()
+
+    def change_audience(self, account: User) -> None:
+        if not account.groups.filter(pk=self.group.pk).exists():
+            account.groups.add(self.group)
+        else:
+            account.groups.remove(self.group)
+        self.lasts(AUDIENCES)
+
+    def lasts(self, seconds: float) -> None:
+        """Something happened that is not made good before."""
+        self.healing_time = max(self.healing_time, seconds)
+
+    def retract(self, wire_id: str) -> None:
+        model = Notification if wire_id[0] == "n" else Broadcast
+        retract(model.objects.filter(pk=wire_id[1:]))
+        self.record()
+
+    def back_up(self) -> None:
+        self.snapshot = copy_of_database()
+
+    def restore(self) -> None:
+        """Put the database back, as operators do: then a new epoch begins."""
+        assert self.snapshot
+        for process in self.processes:
+            process.in_flight.clear()
+        restore_database(self.snapshot)
+        self.snapshot = None
+        begin_epoch()
+        self.lasts(AUDIENCES)
+        self.open.clear()
+        self.spans.clear()
+        for history in self.histories.values():
+            history.clear()
+        self.record()
+        for tab in self.tabs:
+            tab.restored()
+
+    def record(self) -> None:
+        """Take down which states the items have been in."""
+        for row in Notification.objects.filter(seq__isnull=False):
+            self._note(self.histories[row.account_id][row.wire_id], row.state)
+        receipts = {(r.account_id, r.broadcast_id): r.state for r in BroadcastReceipt.objects.all()}
+        for row in Broadcast.objects.filter(seq__isnull=False):
+            for account in self.accounts:
+                state = State.GONE if row.gone_at else receipts.get((account.pk, row.pk), "unread")
+                self._note(self.histories[account.pk][row.wire_id], state)
+
+    def _note(self, states: list[str], state: str) -> None:
+        if states[-1:] != [str(state)]:
+            states.append(str(state))
+
+    # --- The servers
+
+    def crash(self, index: int) -> None:
+        for tab in self.tabs:
+            if tab.process is self.processes[index]:
+                tab.cut()
+        self.processes[index].kill()
+        self.processes[index] = Process(index, self.layer)
+
+    def settle(self) -> None:
+        """Let every process do what there is to do now."""
+        self.record()
+        for process in self.processes:
+            process.settle()
+
+    def flush(self) -> None:
+        """Let the layer forget who is in which group."""
+        self.layer.groups.clear()
+        self.lasts(CHECK)
+
+    # --- At the end
+
+    def heal(self) -> None:
+        """Let everything in, until nothing happens any more."""
+        self.meanwhile = None
+        self.layer.is_slow = False
+        while self.open:
+            self.commit(0)
+        for process in self.processes:
+            process.is_slow = False
+        for tab in self.tabs:
+            tab.connect(self.processes[0])
+        for _ in range(ROUNDS):
+            for process in self.processes:
+                while process.in_flight:
+                    process.deliver(0)
+                process.pass_time(self.healing_time)
+            self.record()  # what the check has numbered
+            for tab in self.tabs:
+                tab.connect(self.processes[0])
+                tab.beat()
+                tab.read(100)
+                while tab.requests:
+                    tab.answer()
+            if self._is_quiet():
+                return
+        raise Failure("it does not come to rest")
+
+    def _is_quiet(self) -> bool:
+        return not any(process.in_flight for process in self.processes) and all(
+            tab.socket
+            and not tab.socket.behind
+            and tab.wire
+            and not tab.wire.frames
+            and not tab.requests
+            and tab.shown["status"] == "online"
+            for tab in self.tabs
+        )
+
+    def check(self) -> None:
+        """Compare what the tabs show with the database."""
+        if Notification.objects.unnumbered().exists():
+            raise Failure("a committed notification has no number")
+        for tab in self.tabs:
+            tab.do("look")
+            truth = Truth(tab.account)
+            self._check_told(tab, truth)
+
+            def without_archived(items: list[Any], tab: Tab = tab) -> list[Any]:
+                # Told only the state of what leaves the archive, a list that did not have
+                # it shows it after the next loading.
+                return [item for item in items if "archived" not in tab.history[item[0]]]
+
+            for view in ("inbox", "unread"):
+                load_all(tab, view)
+                expected = truth.inbox if view == "inbox" else truth.unread
+                # What retention has deleted stays in open tabs.
+                shown = [(key, state) for key, state in tab.shown[view] if key in truth.rows]
+                for kind in "nb":
+                    ours = [item for item in expected if item[0][0] == kind]
+                    theirs = [item for item in shown if item[0][0] == kind]
+                    if without_archived(ours) != without_archived(theirs):
+                        raise Failure(f"{tab} shows in {view} {theirs}, not {ours}")
+
+    def _check_told(self, tab: Tab, truth: Truth) -> None:
+        """Check what the client has learned without loading its lists again."""
+        if tab.shown["counts"] != truth.counts:
+            raise Failure(f"{tab} counts {tab.shown['counts']}, not {truth.counts}")
+        states = dict(truth.inbox)
+        for wire_id, state in tab.shown["inbox"]:
+            if wire_id in truth.rows and states.get(wire_id) != state:
+                raise Failure(f"{tab} shows {wire_id} as {state}, not {states.get(wire_id)}")
+        since = {"n": tab.told_from["seq"], "b": tab.told_from["broadcast_seq"]}
+        known = {wire_id for wire_id, _ in tab.shown["inbox"]}
+        is_whole = "inbox" in tab.shown["loaded"] and "inbox" not in tab.shown["older"]
+        for wire_id, number in truth.numbers.items():
+            if number > since[wire_id[0]]:
+                if wire_id not in tab.notified:
+                    raise Failure(f"{tab} was never told of {wire_id}")
+                if is_whole and wire_id not in known:
+                    raise Failure(f"{tab} does not show {wire_id}")
+
+
+class Truth:
+    """What an account has, by the rows alone: newest first, each kind by itself."""
+
+    def __init__(self, account: User) -> None:
+        reader = Reader.of(User.objects.get(pk=account.pk))
+        own = Notification.objects.filter(account=account, number__isnull=False)
+        rows: list[Any] = list(own.order_by("-number"))
+        items = [(row, row.state) for row in rows]
+        receipts = {
+            r.broadcast_id: r.state for r in BroadcastReceipt.objects.filter(account=account)
+        }
+        for row in Broadcast.objects.filter(number__isnull=False).order_by("-number"):
+            if row.audience in reader.audiences:
+                state = State.GONE if row.gone_at else receipts.get(row.pk, State.UNREAD)
+                items.append((row, state))
+        self.rows = {row.wire_id for row, _ in items}
+        shown = [(row, str(state)) for row, state in items if state in {"unread", "read"}]
+        self.inbox = [(row.wire_id, state) for row, state in shown]
+        self.numbers = {row.wire_id: row.number for row, _ in shown}
+        self.unread = [item for item in self.inbox if item[1] == "unread"]
+        self.counts = [sum(item[0][0] == kind for item in self.unread) for kind in "nb"]
+
+
+def load_all(tab: Tab, view: str) -> None:
+    tab.do("load", view)
+    while tab.requests:
+        tab.answer()
+    while view in tab.shown["older"]:
+        tab.do("loadOlder", view)
+        while tab.requests:
+            tab.answer()
+
+
+def notify_uncommitted(accounts: Iterable[User], **options: Any) -> list[Notification]:
+    """Return the rows of a transaction that has not committed; their ids are taken."""
+    with suppress(RolledBack), transaction.atomic():
+        result = notify_accounts(accounts, "news", "Hello", **options)
+        rows = list(Notification.objects.filter(pk__in=result.ids))
+        raise RolledBack
+    with connection.cursor() as cursor:
+        table = Notification._meta.db_table
+        cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+        cursor.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, max(result.ids)]
+        )
+    return rows
+
+
+def copy_of_database() -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:")
+    connection.ensure_connection()
+    connection.connection.backup(copy)
+    return copy
+
+
+def restore_database(copy: sqlite3.Connection) -> None:
+    connection.ensure_connection()
+    copy.backup(connection.connection)
