@@ -60,7 +60,7 @@ class Client:
         self._clients = clients
         self._chance = random.Random(f"{clients.seed} client {name}")
         self._socket: ClientConnection | None = None
-        self._connected_at = 0.0
+        self._ready_at = 0.0  # to be told something: connected, and with its list loaded
         self._away_until = 0.0
         self._failures = 0
 
@@ -107,7 +107,8 @@ class Client:
         items, head = await asyncio.to_thread(read_list, port, self.account)
         # An open socket can't go on from a list of other numbers or of other broadcasts.
         is_restart |= (head["epoch"], head["scope"]) != (self.tab.epoch, self.tab.scope)
-        self.tab.load(items, head, time.monotonic(), is_restart)
+        self._ready_at = time.monotonic()
+        self.tab.load(items, head, self._ready_at, is_restart)
         return is_restart
 
     async def mark_something(self) -> None:
@@ -165,7 +166,7 @@ class Client:
             register = json.loads(text)
             if register["type"] != "register":
                 return  # a refusal: its close code follows
-            self._connected_at = time.monotonic()
+            self._ready_at = time.monotonic()
             self._socket = connection
             self._failures = 0
             beating = asyncio.create_task(self._beat(connection, register["heartbeat"]["interval"]))
@@ -193,7 +194,7 @@ class Client:
         now = time.monotonic()
         self._clients.record(self._name, now, text)
         frame: Frame = json.loads(text)
-        self.tab.apply(frame, now, self._connected_at, port)
+        self.tab.apply(frame, now, self._ready_at, port)
         return frame
 
     async def _beat(self, connection: ClientConnection, interval: float) -> None:

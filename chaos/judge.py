@@ -108,7 +108,8 @@ def healings(
     Return how each item came to each client, the quickest first.
 
     Counted from the moment when the client could have been told: from its
-    connecting, from the database's return, from its server's thaw, if that is later.
+    connecting, or from its having read the list after a `resync`, from the
+    database's return, from its server's thaw, if that is later.
     """
     found = []
     for client in known:
@@ -116,6 +117,6 @@ def healings(
             if shown.port and wire_id in committed_at:
                 committed = committed_at[wire_id]
                 end = outages.latest_end(shown.port, shown.at)
-                seconds = shown.at - max(committed, shown.connected_at, end)
+                seconds = shown.at - max(committed, shown.ready_at, end)
                 found.append(Healing(seconds, wire_id, client.account, committed, shown.at))
     return sorted(found)

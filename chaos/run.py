@@ -44,11 +44,9 @@ def run(seed: int, size: Size, directory: Path) -> Report:
         around.clients.call("mark", 0)
         for producer in around.producers:
             producer.stop()
-        quiet_from = time.monotonic()
         findings = _look(around)
         if not findings.level:
             problems.append(f"Not everything was level {QUIET:g} s after the last fault")
-        level_after = time.monotonic() - quiet_from
         problems += [
             f"A client was refused with {code}" for code in around.clients.call("refusals")
         ]
@@ -57,7 +55,7 @@ def run(seed: int, size: Size, directory: Path) -> Report:
     report["plan"] = [asdict(fault) for fault in drawn]
     report["happened"] = faults.happened
     report["seconds"] = round(time.monotonic() - began, 1)
-    report["seconds until level"] = round(level_after, 1)
+    report["seconds until level"] = round(findings.seconds, 1)
     report["problems"] = problems
     report["passed"] = not problems and not any(report["cases"].values())
     return report
@@ -71,13 +69,15 @@ class Findings:
     lists: dict[int, tuple[list[Frame], Frame]]  # by account
     truth: truth.Truth
     level: bool  # nobody lacked anything, and nothing changed while it was looked at
+    seconds: float  # until then
 
 
 def _look(around: Surroundings) -> Findings:
     """Return what there is once everything is level, and after QUIET in any case."""
-    deadline = time.monotonic() + QUIET
+    began = time.monotonic()
     while True:
-        is_over = time.monotonic() > deadline
+        seconds = time.monotonic() - began
+        is_over = seconds > QUIET
         try:
             before = _level_cursors(around)
             if before or is_over:
@@ -89,7 +89,7 @@ def _look(around: Surroundings) -> Findings:
                 # A mark that nobody waits for any more may have come in between.
                 is_level = before is not None and _level_cursors(around) == before
                 if is_level or is_over:
-                    return Findings(known, lists, found, is_level)
+                    return Findings(known, lists, found, is_level, seconds)
         except Unanswered:
             if is_over:
                 raise

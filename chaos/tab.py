@@ -26,11 +26,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """When an item appeared, and since when its socket was open (monotonic seconds)."""
+    """When an item appeared, and since when its client was ready (monotonic seconds)."""
 
     body: str
     at: float
-    connected_at: float
+    ready_at: float
     port: int
 
 
@@ -90,7 +90,7 @@ class Tab:
 
     # --- Frames
 
-    def apply(self, frame: Frame, at: float, connected_at: float, port: int) -> None:
+    def apply(self, frame: Frame, at: float, ready_at: float, port: int) -> None:
         match frame["type"]:
             case "resync":
                 self._follow(frame)
@@ -106,7 +106,7 @@ class Tab:
             case _:
                 self._count_telling(frame)
                 if self._is_news(frame):
-                    self._show(frame, at, connected_at, port)
+                    self._show(frame, at, ready_at, port)
                     self._add(frame)
                     self._move(frame)
 
@@ -137,9 +137,9 @@ class Tab:
         self._told.add(wire_id)
         self._last_number[kind] = max(self._last_number[kind], frame["number"])
 
-    def _show(self, frame: Frame, at: float, connected_at: float, port: int) -> None:
+    def _show(self, frame: Frame, at: float, ready_at: float, port: int) -> None:
         if frame["id"] not in self.shown:
-            self.shown[frame["id"]] = Shown(frame["content"]["body"], at, connected_at, port)
+            self.shown[frame["id"]] = Shown(frame["content"]["body"], at, ready_at, port)
 
     def _add(self, frame: Frame) -> None:
         wire_id = frame["id"]

@@ -32,7 +32,7 @@ def tab_with(*frames: dict[str, Any]) -> Tab:
     tab = Tab()
     tab.load([], HEAD, at=0, is_restart=True)
     for frame in frames:
-        tab.apply(frame, at=1, connected_at=0, port=8000)
+        tab.apply(frame, at=1, ready_at=0, port=8000)
     return tab
 
 
@@ -154,7 +154,7 @@ def test_after_a_resync_only_the_list_counts():
 
     tab.load([told(4), told(6)], {**HEAD, "seq": 6}, at=2, is_restart=False)
     for frame in (told(5), told(6), told(7)):
-        tab.apply(frame, at=3, connected_at=0, port=8000)
+        tab.apply(frame, at=3, ready_at=0, port=8000)
 
     assert tab.states() == {"n4": "unread", "n6": "unread", "n7": "unread"}
     assert tab.twice == []
@@ -165,7 +165,7 @@ def test_what_the_list_was_ahead_of_is_replaced_all_the_same():
     tab.load([told(2, seq=3)], {**HEAD, "seq": 3}, at=2, is_restart=False)
 
     for frame in (told(1), told(2, seq=3, replaces="n1")):
-        tab.apply(frame, at=3, connected_at=0, port=8000)
+        tab.apply(frame, at=3, ready_at=0, port=8000)
 
     assert tab.states() == {"n2": "unread"}
 
@@ -174,9 +174,9 @@ def test_healing_counts_from_when_a_client_could_be_told():
     outages = Outages()
     outages.database_ends.append(5.0)
     shown = {
-        "n1": Shown("", at=1.5, connected_at=0.0, port=8000),
-        "n2": Shown("", at=6.0, connected_at=0.0, port=8000),
-        "n3": Shown("", at=9.0, connected_at=8.0, port=8000),
+        "n1": Shown("", at=1.5, ready_at=0.0, port=8000),
+        "n2": Shown("", at=6.0, ready_at=0.0, port=8000),
+        "n3": Shown("", at=9.0, ready_at=8.0, port=8000),
     }
     client = Known(7, {}, {}, shown, 0, 0, [], [])
 
