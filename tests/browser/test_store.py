@@ -119,6 +119,15 @@ def test_a_replacement_takes_the_place(run: Run) -> None:
     assert run("return list(after(start(), own(11), own(13, { replaces: 'n11' })))") == ["n13"]
 
 
+def test_a_replacement_that_comes_before_the_page_with_the_older_one_is_remembered(
+    run: Run,
+) -> None:
+    assert run(
+        """const state = after(start(), own(12, { replaces: "n9" }))
+        return list(applyPage(state, page([own(10), own(9)]), "inbox"))"""
+    ) == ["n12", "n10"]
+
+
 def test_a_receipt_that_comes_before_its_broadcast_is_remembered(run: Run) -> None:
     assert run(
         """const state = after(start(), marked("read", ["b6"], 11), cast(6), cast(7))

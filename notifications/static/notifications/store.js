@@ -216,7 +216,11 @@ function addItem(state, frame) {
   const held = state.outdated.has(frame.id) ? undefined : state.items.get(frame.id)
   const items = new Map(state.items)
   const item = !held || isAbove(frame, held) ? withEarlyState(state, frame) : { ...held, isAhead: false }
-  items.delete(frame.replaces)
+  const early = new Map(state.early)
+  if (frame.replaces) {
+    items.delete(frame.replaces)
+    remember(early, frame.replaces, { state: "gone", seq: frame.seq })
+  }
   if (item.state === "gone") items.delete(item.id)
   else items.set(item.id, item)
   const outdated = new Set(state.outdated)
@@ -226,7 +230,7 @@ function addItem(state, frame) {
     isBroadcast(frame) && item.state === "unread" && frame.broadcast_seq > state.unreadBroadcastsAt[1]
       ? { unreadBroadcasts: state.unreadBroadcasts + 1 }
       : {}
-  return { ...state, items, outdated, views, ...counts }
+  return { ...state, items, early, outdated, views, ...counts }
 }
 
 function isAbove(frame, held) {
@@ -265,10 +269,7 @@ function changeStates(state, frame) {
   let { unreadBroadcasts } = state
   for (const id of frame.ids ?? []) {
     const item = items.get(id)
-    if (!item || as === "gone") {
-      early.delete(id)
-      early.set(id, { state: as, seq: frame.seq, broadcast_seq: frame.broadcast_seq })
-    }
+    if (!item || as === "gone") remember(early, id, { state: as, seq: frame.seq, broadcast_seq: frame.broadcast_seq })
     if (!item) continue
     if (as === "gone") {
       items.delete(id)
@@ -277,11 +278,13 @@ function changeStates(state, frame) {
       items.set(id, { ...item, state: as, changedAt: frame.seq ?? item.changedAt })
     }
   }
-  for (const id of early.keys()) {
-    if (early.size <= REMEMBERED_STATES) break
-    early.delete(id)
-  }
   return { ...state, items, early, unreadBroadcasts }
+}
+
+function remember(early, id, told) {
+  early.delete(id)
+  early.set(id, told)
+  if (early.size > REMEMBERED_STATES) early.delete(early.keys().next().value)
 }
 
 function changeRange(state, frame) {
