@@ -187,6 +187,7 @@ class Tab:
             frame = json.loads(text)
             if frame["type"] == "resync":
                 self._follow(frame)
+                self.shows_outdated = True  # until the page comes that it asks for now
             self.do("receive", text)
         if self.wire and self.wire.closed_with and not self.wire.frames:
             self.cut(self.wire.closed_with)
