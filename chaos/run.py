@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
+
 from chaos import journal, plan, truth
 from chaos.clients import Known
 from chaos.faults import Faults
@@ -90,7 +92,7 @@ def _look(around: Surroundings) -> Findings:
                 is_level = before is not None and _level_cursors(around) == before
                 if is_level or is_over:
                     return Findings(known, lists, found, is_level, seconds)
-        except Unanswered:
+        except (Unanswered, psycopg.OperationalError):
             if is_over:
                 raise
         time.sleep(LOOK)
