@@ -1,7 +1,7 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 database.
+E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 and W012 database.
 """
 
 from __future__ import annotations
@@ -140,20 +140,31 @@ def check_database(
 ) -> list[CheckMessage]:
     from .models import Notification
 
+    messages: list[CheckMessage] = []
     database = settings.DATABASES.get(router.db_for_write(Notification), {})
     options = database.get("OPTIONS", {})
-    if database.get("ENGINE") != "django.db.backends.sqlite3" or (
+    if database.get("ENGINE") == "django.db.backends.sqlite3" and not (
         options.get("transaction_mode") == "IMMEDIATE" and options.get("timeout", 5) >= 20
     ):
-        return []
-    return [
-        Warning(
-            "SQLite will answer “database is locked” when several write at once.",
-            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
-            '"init_command": "PRAGMA journal_mode=WAL;"}.',
-            id="notifications.W008",
+        messages.append(
+            Warning(
+                "SQLite will answer “database is locked” when several write at once.",
+                hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+                '"init_command": "PRAGMA journal_mode=WAL;"}.',
+                id="notifications.W008",
+            )
         )
-    ]
+    if database.get("CONN_MAX_AGE", 0) != 0:
+        messages.append(
+            Warning(
+                "Under ASGI each request has a thread of its own: CONN_MAX_AGE keeps its database "
+                "connection open after the thread has gone, until there are too many.",
+                hint="Leave CONN_MAX_AGE at 0. PostgreSQL can have a pool: "
+                'OPTIONS = {"pool": True}.',
+                id="notifications.W012",
+            )
+        )
+    return messages
 
 
 def _is_retention(days: object) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from channels.db import database_sync_to_async
 from django.db import DatabaseError, connections
 
 BATCH: Final = 500  # calls answered by one run
@@ -16,19 +15,32 @@ T = TypeVar("T")
 
 
 class DatabaseThread:
-    """One thread with its own database connections; calls run one after another."""
+    """
+    One thread with its own database connections; calls run one after another.
+
+    It keeps them open, whatever CONN_MAX_AGE says: that is for requests, of
+    which each has another thread under ASGI.
+    """
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        call = database_sync_to_async(function, thread_sensitive=False, executor=self._executor)
-        return await call(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, _run, function, *arguments)
 
     async def close(self) -> None:
         """Close its connections and end it."""
         await self.run(connections.close_all)
         self._executor.shutdown(wait=False)
+
+
+def _run(function: Callable[..., T], *arguments: Any) -> T:
+    for connection in connections.all(initialized_only=True):
+        is_open = connection.connection is not None and not connection.in_atomic_block
+        if is_open and not connection.is_usable():
+            connection.close()  # the next query opens it anew
+    return function(*arguments)
 
 
 class Batched:

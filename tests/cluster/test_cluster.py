@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import psycopg
 import pytest
 
 from tests.cluster.conftest import FAST, wait_until
@@ -82,6 +83,21 @@ def test_a_restored_database_reloads_open_tabs_though_redis_is_away(
 
     for tab in tabs:
         assert f"Epoch {tab.receive('resync')['epoch']} has begun" in said
+
+
+def test_requests_leave_no_database_connections_open(start_site, cluster_env, new_visitor, redis):
+    env = cluster_env(redis)
+    (server,) = start_site(env, servers=1).servers
+    alice = new_visitor(server.url, "alice")
+
+    for _ in range(30):
+        alice.get_json(f"{server.url}/notifications/items/")
+
+    with psycopg.connect(env["DATABASE_URL"]) as connection:
+        others = "FROM pg_stat_activity WHERE datname = current_database()"
+        query = f"SELECT count(*) {others} AND pid <> pg_backend_pid()"
+        # That of the hub; the others close when their request ends.
+        wait_until(lambda: connection.execute(query).fetchone() <= (1,))
 
 
 def test_the_rows_of_a_killed_server_go_once_its_lease_is_over(cluster, new_visitor):

@@ -48,7 +48,7 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert sorted(name[1:] for name in ids) == [f"{n:03}" for n in range(1, len(ids) + 1)]
     assert own.__doc__
     assert own.__doc__.strip().endswith(
-        "E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 database."
+        "E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 and W012 database."
     )
 
 
@@ -231,3 +231,10 @@ def test_sqlite_must_let_writers_wait(
     monkeypatch.setitem(site.DATABASES, "default", database)
 
     assert [message.id for message in own.check_database()] == ids
+
+
+def test_connections_must_not_outlive_their_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60}
+    monkeypatch.setitem(site.DATABASES, "default", database)
+
+    assert [message.id for message in own.check_database()] == ["notifications.W012"]
