@@ -33,6 +33,8 @@ LAYERS = [
     },
     {"audiences", "accounts", "messages"},
     {"layer"},
+    {"models.message", "models.inboxes", "models.connections"},
+    {"models.notifications", "models.broadcasts"},
     {"models"},
     {"registry", "inbox", "changes", "delivery", "reach", "authentication", "checks"},
     {"withdrawal"},

@@ -1,0 +1,32 @@
+"""
+The tables. A row is the truth; what goes over a socket only makes it appear sooner.
+
+References to accounts have no database constraint: our rows must never block
+or fail a transaction that deletes an account. Maintenance sweeps orphans.
+"""
+
+from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
+from .connections import Connection, MaintenanceLease, Worker
+from .inboxes import BroadcastHead, Inbox, LockedInbox
+from .message import JSONValueField, Level, Message, State, validate_type, validate_url
+from .notifications import Notification, NotificationQuerySet
+
+__all__ = [
+    "Broadcast",
+    "BroadcastHead",
+    "BroadcastQuerySet",
+    "BroadcastReceipt",
+    "Connection",
+    "Inbox",
+    "JSONValueField",
+    "Level",
+    "LockedInbox",
+    "MaintenanceLease",
+    "Message",
+    "Notification",
+    "NotificationQuerySet",
+    "State",
+    "Worker",
+    "validate_type",
+    "validate_url",
+]

@@ -1,0 +1,143 @@
+"""Messages to whole audiences, in one row each, and what accounts did with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from notifications import audiences, protocol
+
+from .message import Message, State
+
+
+class BroadcastQuerySet(models.QuerySet["Broadcast"]):
+    def unnumbered(self) -> BroadcastQuerySet:
+        return self.filter(seq=None)
+
+    def present(self) -> BroadcastQuerySet:
+        return self.filter(seq__isnull=False, gone_at=None)
+
+    def gone(self) -> BroadcastQuerySet:
+        return self.filter(gone_at__isnull=False)
+
+    def addressed_to(self, reader: audiences.Reader) -> BroadcastQuerySet:
+        """The numbered broadcasts, gone ones as well, that were sent to this account."""
+        mine = self.filter(seq__isnull=False, audience__in=reader.audiences)
+        return mine.filter(created_at__gte=reader.since) if reader.since else mine
+
+    def in_inbox(self, reader: audiences.Reader) -> BroadcastQuerySet:
+        return self._without(models.Q(archived_at__isnull=False), reader)
+
+    def unread(self, reader: audiences.Reader) -> BroadcastQuerySet:
+        acted_on = models.Q(archived_at__isnull=False) | models.Q(read_at__isnull=False)
+        return self._without(acted_on, reader)
+
+    def _without(self, receipts: models.Q, reader: audiences.Reader) -> BroadcastQuerySet:
+        mine = reader_receipts(reader).filter(receipts)
+        return self.addressed_to(reader).filter(gone_at=None).exclude(models.Exists(mine))
+
+
+def reader_receipts(reader: audiences.Reader) -> models.QuerySet[BroadcastReceipt]:
+    return BroadcastReceipt.objects.filter(
+        broadcast=models.OuterRef("pk"), account_id=reader.account_id
+    )
+
+
+class Broadcast(Message):
+    """One message to an audience, in one row however many accounts that is."""
+
+    wire_prefix = "b"
+
+    audience = models.CharField(_("audience"), max_length=40, default=audiences.EVERYONE)
+    sent_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("sent by"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        editable=False,
+        related_name="+",
+    )
+
+    objects = BroadcastQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("broadcast")
+        verbose_name_plural = _("broadcasts")
+        permissions = [("send_broadcast", _("Can send a broadcast"))]
+        constraints = [
+            models.UniqueConstraint(fields=["seq"], name="broadcasts_one_per_seq"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["audience", "-number"],
+                condition=models.Q(gone_at=None),
+                name="broadcasts_page",
+            ),
+            models.Index(fields=["id"], condition=models.Q(seq=None), name="broadcasts_unnumbered"),
+            models.Index(
+                fields=["type", "created_at"],
+                condition=models.Q(seq__isnull=False, gone_at=None),
+                name="broadcasts_ageing",
+            ),
+            models.Index(
+                fields=["type", "gone_at"],
+                condition=models.Q(gone_at__isnull=False),
+                name="broadcasts_gone",
+            ),
+        ]
+
+    @property
+    def audience_name(self) -> str:
+        """The audience in words, also when its group has been deleted since."""
+        if (pk := audiences.group_id(self.audience)) is None:
+            return str({"everyone": _("Everyone"), "staff": _("Staff")}[self.audience])
+        group = Group.objects.filter(pk=pk).first()
+        return group.name if group else str(_("deleted group %(pk)s") % {"pk": pk})
+
+    def frame(self, state: str = State.UNREAD, **numbers: Any) -> protocol.Frame:
+        return super().frame(
+            State.GONE if self.gone_at else state, broadcast_seq=self.seq, **numbers
+        )
+
+
+class BroadcastReceipt(models.Model):
+    """What one account did with one broadcast; without a row it is unread."""
+
+    broadcast = models.ForeignKey(Broadcast, on_delete=models.CASCADE, related_name="receipts")
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        db_index=False,
+    )
+    read_at = models.DateTimeField(null=True)
+    archived_at = models.DateTimeField(null=True)
+    seq = models.PositiveBigIntegerField()  # a change of the account's inbox, not of the broadcast
+
+    class Meta:
+        verbose_name = _("broadcast receipt")
+        verbose_name_plural = _("broadcast receipts")
+        constraints = [
+            models.UniqueConstraint(fields=["broadcast", "account"], name="receipts_one_each"),
+            models.UniqueConstraint(fields=["account", "seq"], name="receipts_one_per_seq"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.broadcast_id} by {self.account_id}: {self.state}"
+
+    @property
+    def wire_id(self) -> str:
+        """The id of the broadcast: a receipt is a change of that item."""
+        return f"{Broadcast.wire_prefix}{self.broadcast_id}"
+
+    @property
+    def state(self) -> State:
+        if self.archived_at:
+            return State.ARCHIVED
+        return State.READ if self.read_at else State.UNREAD

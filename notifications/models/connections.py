@@ -1,0 +1,91 @@
+"""Who is connected: workers with a lease, their connections, and who runs the periodic task."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from notifications.conf import conf
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self) -> WorkerQuerySet:
+        """Workers whose lease runs, by the database's clock: no two hosts' clocks agree."""
+        return self.filter(lease_until__gt=Now())
+
+    def dead(self) -> WorkerQuerySet:
+        return self.filter(lease_until__lte=Now())
+
+
+class Worker(models.Model):
+    """One server process; its connections count as long as it renews its lease."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process"))
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    lease_until = models.DateTimeField(_("lease until"), default=timezone.now)
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    def live(self) -> ConnectionQuerySet:
+        return self.filter(worker__lease_until__gt=Now())
+
+    def overdue(self) -> ConnectionQuerySet:
+        """Rows that their worker, itself alive, should have closed long ago."""
+        slack = timedelta(seconds=60 + 2 * conf.HEARTBEAT_TIMEOUT)
+        return self.live().filter(last_seen__lt=Now() - slack)
+
+
+class Connection(models.Model):
+    """One open socket: a browser tab, or a device."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    worker = models.ForeignKey(Worker, verbose_name=_("worker"), on_delete=models.CASCADE)
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("account"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+    )
+    opened_at = models.DateTimeField(_("opened"), default=timezone.now)
+    last_seen = models.DateTimeField(_("last seen"), default=timezone.now)  # to the minute
+    user_agent = models.CharField(_("browser"), max_length=200, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class MaintenanceLease(models.Model):
+    """Whose turn it is: one row lets one process run the periodic task per interval."""
+
+    ONLY = 1
+
+    expires_at = models.DateTimeField()  # nobody else starts a pass before
+    passed_at = models.DateTimeField(null=True)  # the end of the last complete pass
+
+    def __str__(self) -> str:
+        return f"Last pass {self.passed_at}"

@@ -1,0 +1,109 @@
+"""The numbers of changes: each account's own, and those of broadcasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connections, models
+from django.db.models.expressions import RawSQL
+from django.utils.translation import gettext_lazy as _
+
+from notifications.bulk import one_of
+
+
+@dataclass(slots=True)
+class LockedInbox:
+    """An inbox's row while it is locked; `update_rows` saves it. No model, there are many."""
+
+    account_id: Any
+    seq: int
+    unread: int
+    floor: int
+
+    def next_seq(self) -> int:
+        """Give the next change its number."""
+        self.seq += 1
+        return self.seq
+
+
+class InboxQuerySet(models.QuerySet["Inbox"]):
+    def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
+        """
+        Return the accounts' inboxes, locked until the transaction ends.
+
+        Always in primary-key order, so that two who lock several don't wait for
+        each other; only where one is missing, which is then made, they may.
+        """
+        keys = sorted(set(account_ids))
+        wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
+        rows = self.select_for_update().filter(pk__in=wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor")
+        inboxes = {row[0]: LockedInbox(*row) for row in locked}
+        if len(inboxes) < len(keys):
+            self._insert_missing(wanted)
+            inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
+        return inboxes
+
+    def _insert_missing(self, account_ids: RawSQL) -> None:
+        quote: Callable[[str], str] = connections[self.db].ops.quote_name
+        account = Inbox._meta.get_field("account")
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {quote(Inbox._meta.db_table)} "
+                f"({quote(account.column)}, seq, unread, floor) "
+                f"SELECT missing.key, 0, 0, 0 FROM ({account_ids.sql}) AS missing WHERE true "
+                "ON CONFLICT DO NOTHING",
+                account_ids.params,
+            )
+
+
+class Inbox(models.Model):
+    """One account's numbers; whoever changes the inbox locks this row first."""
+
+    account = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        primary_key=True,
+        related_name="+",
+    )
+    seq = models.PositiveBigIntegerField(default=0)  # of the newest change
+    unread = models.PositiveIntegerField(default=0)  # notifications, without broadcasts
+    floor = models.PositiveBigIntegerField(default=0)  # changes up to it may be deleted
+
+    objects = InboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("inbox")
+        verbose_name_plural = _("inboxes")
+
+    def __str__(self) -> str:
+        return f"Inbox of {self.account_id}"
+
+
+class BroadcastHeadQuerySet(models.QuerySet["BroadcastHead"]):
+    def current(self) -> BroadcastHead:
+        return self.filter(pk=BroadcastHead.ONLY).first() or BroadcastHead(pk=BroadcastHead.ONLY)
+
+    def lock(self) -> BroadcastHead:
+        self.bulk_create([BroadcastHead(pk=BroadcastHead.ONLY)], ignore_conflicts=True)
+        return self.select_for_update().get(pk=BroadcastHead.ONLY)
+
+
+class BroadcastHead(models.Model):
+    """The broadcasts' own numbers, in one row, and the epoch of all numbers."""
+
+    ONLY = 1
+
+    seq = models.PositiveBigIntegerField(default=0)
+    floor = models.PositiveBigIntegerField(default=0)
+    # Another one after the database was restored: older cursors mean nothing.
+    epoch = models.PositiveBigIntegerField(default=1)
+
+    objects = BroadcastHeadQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"Broadcasts up to {self.seq}"

@@ -1,0 +1,110 @@
+"""What a notification and a broadcast have in common."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from notifications import protocol
+
+
+def validate_type(value: str) -> None:
+    if not protocol.is_valid_type(value):
+        raise ValidationError(
+            _(
+                "“%(value)s” is not a message type: a small letter first, then small letters, "
+                "digits, “_” and “.”, 64 characters at most, none of the protocol's own types."
+            ),
+            params={"value": value},
+        )
+
+
+def validate_url(value: str) -> None:
+    if not protocol.is_safe_url(value):
+        raise ValidationError(
+            _("“%(value)s” must be an http(s) address or a path on this site."),
+            params={"value": value},
+        )
+
+
+class Level(models.TextChoices):
+    INFO = "info", _("Info")
+    SUCCESS = "success", _("Success")
+    WARNING = "warning", _("Warning")
+    ERROR = "error", _("Error")
+
+
+class State(models.TextChoices):
+    """What an item is to the account that has it."""
+
+    UNREAD = "unread", _("Unread")
+    READ = "read", _("Read")
+    ARCHIVED = "archived", _("Archived")
+    GONE = "gone", _("Gone")
+
+
+class JSONValueField(models.JSONField):
+    """A JSONField that stores None as JSON's null, which is a value like any other."""
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if value is None:
+            return connection.ops.adapt_json_value(None, self.encoder)
+        return super().get_db_prep_save(value, connection)
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
+
+
+class Message(models.Model):
+    """What a notification and a broadcast have in common: the message and its numbers."""
+
+    type = models.CharField(_("type"), max_length=64, validators=[validate_type])
+    body = models.TextField(_("body"))
+    meta_data = JSONValueField(_("meta data"), default=str, blank=True)
+    url = models.CharField(
+        _("link"), max_length=protocol.MAX_URL_LENGTH, blank=True, validators=[validate_url]
+    )
+    level = models.CharField(_("level"), max_length=7, choices=Level.choices, default=Level.INFO)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    # Given together after the commit: `number` once, for the order of lists;
+    # `seq` again with every change, for the order of changes.
+    number = models.PositiveBigIntegerField(null=True, editable=False)
+    seq = models.PositiveBigIntegerField(null=True, editable=False)
+    # Retracted, expired or replaced: in no list any more, but a change to be told.
+    gone_at = models.DateTimeField(null=True, editable=False)
+
+    wire_prefix: ClassVar[str]
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.body[:80]}"
+
+    @property
+    def wire_id(self) -> str:
+        """The id that clients know: opaque to them, unique over both kinds."""
+        return f"{self.wire_prefix}{self.pk}"
+
+    def frame(self, state: str = State.UNREAD, **numbers: Any) -> protocol.Frame:
+        """Return the message as clients get it, over the socket and over HTTP."""
+        return protocol.frame(
+            self.type,
+            self.body,
+            self.meta_data,
+            id=self.wire_id,
+            number=self.number,
+            **numbers,
+            state=str(state),
+            level=self.level,
+            url=self.url,
+            created_at=self.created_at.isoformat(),
+            expires_at=self.expires_at and self.expires_at.isoformat(),
+        )

@@ -1,0 +1,169 @@
+"""One line of one account's inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connections, models
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+
+from notifications import protocol
+from notifications.bulk import one_of
+
+from .message import Message, State
+
+# Nothing is archived without being read.
+IS_SETTLED: Final = models.Q(read_at__isnull=False) | models.Q(gone_at__isnull=False)
+SETTLED_AT: Final = Coalesce("gone_at", "archived_at", "read_at")
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def unnumbered(self) -> NotificationQuerySet:
+        """Committed but not yet in any inbox: their numbers are still to come."""
+        return self.filter(seq=None)
+
+    def present(self) -> NotificationQuerySet:
+        return self.filter(seq__isnull=False, gone_at=None)
+
+    def in_inbox(self) -> NotificationQuerySet:
+        return self.present().filter(archived_at=None)
+
+    def unread(self) -> NotificationQuerySet:
+        return self.in_inbox().filter(read_at=None)
+
+    def settled(self) -> NotificationQuerySet:
+        """Read, archived or gone, with the time of the last of these as `settled_at`."""
+        return self.filter(IS_SETTLED).annotate(settled_at=SETTLED_AT)
+
+    def insert(self, account_ids: Sequence[Any], **values: Any) -> list[int]:
+        """
+        Insert one equal row per account in one statement; return the new rows' ids.
+
+        Accounts that have a row with the same idempotency key get none. One
+        statement because ids of `bulk_create(ignore_conflicts=True)` are lost.
+        """
+        connection = connections[self.db]
+        row = Notification(**values)
+        fields = [
+            field
+            for field in Notification._meta.concrete_fields
+            if not field.primary_key and field.name != "account"
+        ]
+        account = Notification._meta.get_field("account")
+        accounts = one_of(account_ids, account, self.db)
+        quote: Callable[[Any], str] = connection.ops.quote_name
+        columns = ", ".join(quote(field.column) for field in fields)
+        # PostgreSQL takes an untyped value in a SELECT for text; SQLite has no such types.
+        placeholders = ", ".join(
+            f"CAST(%s AS {field.cast_db_type(connection)})"
+            if connection.vendor == "postgresql"
+            else "%s"
+            for field in fields
+        )
+        statement = (
+            f"INSERT INTO {quote(Notification._meta.db_table)} "
+            f"({quote(account.column)}, {columns}) "
+            f"SELECT account.key, {placeholders} "
+            f"FROM ({accounts.sql}) AS account WHERE true ORDER BY account.key "
+            f"ON CONFLICT DO NOTHING RETURNING {quote(Notification._meta.pk.column)}"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statement,
+                [
+                    *(
+                        field.get_db_prep_save(getattr(row, field.attname), connection)
+                        for field in fields
+                    ),
+                    *accounts.params,
+                ],
+            )
+            return sorted(pk for (pk,) in cursor.fetchall())
+
+
+class Notification(Message):
+    """One line of one account's inbox."""
+
+    wire_prefix = "n"
+
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        db_index=False,
+    )
+    idempotency_key = models.CharField(max_length=200, null=True, editable=False)  # noqa: DJ001  unique
+    replace_key = models.CharField(max_length=200, blank=True, editable=False)
+    # The notification whose place this one took.
+    replaces = models.BigIntegerField(null=True, editable=False)
+    read_at = models.DateTimeField(null=True, editable=False)
+    archived_at = models.DateTimeField(null=True, editable=False)
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("notification")
+        verbose_name_plural = _("notifications")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "idempotency_key"],
+                condition=models.Q(idempotency_key__isnull=False),
+                name="notifications_once_per_key",
+            ),
+            # A row enters these with its numbers, not twice.
+            models.UniqueConstraint(
+                fields=["account", "seq"],
+                condition=models.Q(seq__isnull=False),
+                name="notifications_one_per_seq",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["account", "-number"],
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None),
+                name="notifications_page",
+            ),
+            models.Index(
+                fields=["account", "-number"],
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
+                name="notifications_unread",
+            ),
+            models.Index(
+                fields=["account", "id"],
+                condition=models.Q(seq=None),
+                name="notifications_unnumbered",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(expires_at__isnull=False, gone_at=None),
+                name="notifications_expiring",
+            ),
+            models.Index(
+                fields=["account", "replace_key"],
+                condition=models.Q(read_at=None, gone_at=None) & ~models.Q(replace_key=""),
+                name="notifications_replaceable",
+            ),
+            # For retention: a row with a number is in one of them.
+            models.Index(
+                fields=["type", "created_at"],
+                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
+                name="notifications_ageing",
+            ),
+            models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="notifications_settled"),
+        ]
+
+    @property
+    def state(self) -> State:
+        if self.gone_at:
+            return State.GONE
+        if self.archived_at:
+            return State.ARCHIVED
+        return State.READ if self.read_at else State.UNREAD
+
+    def frame(self, state: str = "", **numbers: Any) -> protocol.Frame:
+        replaces = None if self.replaces is None else f"{self.wire_prefix}{self.replaces}"
+        return {**super().frame(state or self.state, seq=self.seq, **numbers), "replaces": replaces}
