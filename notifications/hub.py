@@ -3,7 +3,7 @@ The hub: all sockets of this process and event loop, and how far each has been w
 
 A pushed change that is a socket's next is written, an older one skipped, and a
 later one leaves the socket *behind*: what it lacks is then read from the
-database, for all sockets behind at once. A new socket is behind from its start.
+database, for all sockets behind at once (healing.py). A new socket is behind from its start.
 So connecting with an old cursor, a lost push, a layer outage, a slow reader and
 a crash between commit and push are one case, healed in one place.
 """
@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -24,10 +24,10 @@ from django.db import DatabaseError, router
 from . import delivery, inbox, layer, maintenance, messages, protocol
 from .audiences import Reader
 from .authentication import authenticate
-from .changes import Changes, read_changes_of_many
 from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .enrolment import Enrolment
+from .healing import Healing
 from .models import BroadcastHead, Notification
 from .protocol import CloseCode
 from .sockets import Socket
@@ -37,12 +37,7 @@ from .tuning import tune_process
 
 logger = logging.getLogger(__name__)
 
-HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
-ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
-ROUND_SIZE: Final = 32 * 1024  # characters written to it
 ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the database tells
-REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
-DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
 SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
@@ -74,18 +69,16 @@ class Hub:
         self._sockets: dict[str, Socket] = {}  # by connection id
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
-        self._behind: dict[Socket, None] = {}  # in the order of their turns
         self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
         self._fanning_out: asyncio.Task[None] | None = None
-        self._wake_healing = asyncio.Event()
-        self._is_healing_due = False
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
+        self._healing = Healing(self.database)
         self._subscriptions = Subscriptions(self._receive)
         self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
         self._tasks = [
             asyncio.create_task(_repeat(step))
             for step in (
-                self._heal,
+                self._healing.step,
                 self._watch,
                 self._check,
                 self._subscriptions.step,
@@ -117,8 +110,7 @@ class Hub:
             await self._subscriptions.join(socket.account)
         # Read for it only now: what is pushed after the reading has to reach this hub.
         if socket.id in self._sockets:
-            self._behind[socket] = None
-            self._wake_healing.set()
+            self._healing.begin(socket)
         await socket.wait_registered()
 
     def leave(self, socket: Socket) -> None:
@@ -126,7 +118,7 @@ class Hub:
         if self._sockets.pop(socket.id, None) is None:
             return
         self._by_silence.pop(socket, None)
-        self._behind.pop(socket, None)
+        self._healing.forget(socket)
         self._enrolment.closed(socket)
         siblings = self._accounts[socket.account]
         siblings.discard(socket)
@@ -257,66 +249,9 @@ class Hub:
             if socket.registered:
                 socket.write(message)
 
-    # --- Healing
-
     def _fall_behind(self, socket: Socket) -> None:
-        if socket.id in self._sockets and not socket.behind:
-            socket.behind = True
-            self._behind[socket] = None
-            if not self._is_healing_due:
-                self._is_healing_due = True
-                asyncio.get_running_loop().call_later(REORDERING, self._wake_healing.set)
-
-    async def _heal(self) -> None:
-        """Write what they lack to all sockets that are behind, a bounded part of it each."""
-        await self._wake_healing.wait()
-        self._wake_healing.clear()
-        self._is_healing_due = False
-        sockets = [socket for socket in self._behind if not socket.is_full]
-        if sockets:
-            await self._heal_some(sockets[:HEALED_AT_A_TIME])
-        if any(not socket.is_full for socket in self._behind):
-            self._wake_healing.set()
-        elif self._behind:
-            asyncio.get_running_loop().call_later(DRAINING, self._wake_healing.set)
-
-    async def _heal_some(self, sockets: Sequence[Socket]) -> None:
-        for socket in sockets:
-            socket.missed_nothing()
-        wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
-        try:
-            readings = await self.database.run(read_changes_of_many, wanted, ITEMS_PER_ROUND)
-        except Exception:
-            asyncio.get_running_loop().call_later(RETRY, self._wake_healing.set)
-            raise
-        for socket, changes in zip(sockets, readings, strict=True):
-            if socket in self._behind:
-                # To the end, so that those that lack much let the others go first.
-                del self._behind[socket]
-                self._behind[socket] = None
-                self._catch_up(socket, changes)
-
-    def _catch_up(self, socket: Socket, changes: Changes) -> None:
-        if not socket.registered:
-            socket.register(changes)
-        if changes.resync:
-            socket.write_frame(protocol.frame("resync", **changes.cursor.as_dict()))
-        written = 0
-        for frame in changes.frames:
-            size = socket.write_frame(frame)
-            written += size
-            if not size:
-                return
-            socket.seq = frame.get("seq", socket.seq)
-            socket.broadcast_seq = frame.get("broadcast_seq", socket.broadcast_seq)
-            if written > ROUND_SIZE:
-                return
-        socket.follow(changes.cursor)
-        if changes.complete and not socket.has_missed():
-            socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
-            if socket.answer_heartbeat():  # which tells the counts
-                del self._behind[socket]
-                socket.behind = False
+        if socket.id in self._sockets:
+            self._healing.fall_behind(socket)
 
     # --- What happens at intervals
 

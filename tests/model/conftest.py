@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from notifications import changes, hub, inbox, layer
+from notifications import changes, healing, hub, inbox, layer
 from notifications.enrolment import Enrolment
 
 from .processes import ParkedDatabase
@@ -90,8 +90,8 @@ def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Make every limit so small that it is met."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
-    monkeypatch.setattr(hub, "ITEMS_PER_ROUND", 2)
-    monkeypatch.setattr(hub, "ROUND_SIZE", 600)
+    monkeypatch.setattr(healing, "ITEMS_PER_ROUND", 2)
+    monkeypatch.setattr(healing, "ROUND_SIZE", 600)
     monkeypatch.setattr(inbox, "PAGE", 3)
     monkeypatch.setattr(changes, "MOST_CHANGES", 12)
     settings.NOTIFICATIONS_RETENTION_DAYS = None

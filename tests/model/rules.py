@@ -95,7 +95,7 @@ RULES = [
     ),
     Rule(
         "a slow reader is looked at again",
-        "hub.Hub._heal",
+        "healing.Healing.step",
         "elif self._behind:",
         "elif False:",
         AWAY,

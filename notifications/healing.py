@@ -1,0 +1,102 @@
+"""
+Healing: sockets that are behind get from the database what they lack.
+
+A bounded part each, all that are behind at once, oldest changes first; then a
+heartbeat with the counts, and the socket is level: pushes reach it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from . import protocol
+from .changes import Changes, read_changes_of_many
+from .database_thread import DatabaseThread
+from .sockets import Socket
+
+HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
+ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
+ROUND_SIZE: Final = 32 * 1024  # characters written to it
+REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
+DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
+RETRY: Final = 1.0  # seconds until a failed reading is tried again
+
+
+class Healing:
+    def __init__(self, database: DatabaseThread) -> None:
+        self._database = database
+        self._behind: dict[Socket, None] = {}  # in the order of their turns
+        self._wake = asyncio.Event()
+        self._is_due = False
+
+    def begin(self, socket: Socket) -> None:
+        """Take in a new socket, which is behind from its start."""
+        self._behind[socket] = None
+        self._wake.set()
+
+    def fall_behind(self, socket: Socket) -> None:
+        """Leave out a socket's pushes until it has been healed, soon."""
+        if not socket.behind:
+            socket.behind = True
+            self._behind[socket] = None
+            if not self._is_due:
+                self._is_due = True
+                asyncio.get_running_loop().call_later(REORDERING, self._wake.set)
+
+    def forget(self, socket: Socket) -> None:
+        self._behind.pop(socket, None)
+
+    async def step(self) -> None:
+        """Wait until a socket is behind, and write what they lack to all that are."""
+        await self._wake.wait()
+        self._wake.clear()
+        self._is_due = False
+        sockets = [socket for socket in self._behind if not socket.is_full]
+        if sockets:
+            await self._heal(sockets[:HEALED_AT_A_TIME])
+        if any(not socket.is_full for socket in self._behind):
+            self._wake.set()
+        elif self._behind:
+            asyncio.get_running_loop().call_later(DRAINING, self._wake.set)
+
+    async def _heal(self, sockets: Sequence[Socket]) -> None:
+        for socket in sockets:
+            socket.missed_nothing()
+        wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
+        try:
+            readings = await self._database.run(read_changes_of_many, wanted, ITEMS_PER_ROUND)
+        except Exception:
+            asyncio.get_running_loop().call_later(RETRY, self._wake.set)
+            raise
+        for socket, reading in zip(sockets, readings, strict=True):
+            if socket in self._behind:
+                # To the end, so that those that lack much let the others go first.
+                del self._behind[socket]
+                self._behind[socket] = None
+                self._catch_up(socket, reading)
+
+    def _catch_up(self, socket: Socket, changes: Changes) -> None:
+        if not socket.registered:
+            socket.register(changes)
+        if changes.resync:
+            resync = protocol.frame("resync", **changes.cursor.as_dict())
+            if not socket.write_frame(resync):
+                return
+        written = 0
+        for frame in changes.frames:
+            size = socket.write_frame(frame)
+            written += size
+            if not size:
+                return
+            socket.seq = frame.get("seq", socket.seq)
+            socket.broadcast_seq = frame.get("broadcast_seq", socket.broadcast_seq)
+            if written > ROUND_SIZE:
+                return
+        socket.follow(changes.cursor)
+        if changes.complete and not socket.has_missed():
+            socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
+            if socket.answer_heartbeat():  # which tells the counts
+                del self._behind[socket]
+                socket.behind = False
