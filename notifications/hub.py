@@ -100,14 +100,12 @@ class Hub:
         behind it.
         """
         await asyncio.shield(self._opened)
-        siblings = self._accounts[socket.account]
-        is_first = not siblings
-        siblings.add(socket)
+        self._accounts[socket.account].add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
         self._enrolment.opened(socket)
-        if is_first:
-            await self._subscriptions.join(socket.account)
+        # Also for a second one: the first may still be about it.
+        await self._subscriptions.join(socket.account)
         # Read for it only now: what is pushed after the reading has to reach this hub.
         if socket.id in self._sockets:
             self._healing.begin(socket)
