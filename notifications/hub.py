@@ -14,8 +14,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -211,14 +212,12 @@ class Hub:
             self._fanning_out = asyncio.create_task(self._fan_out_waiting())
 
     async def _fan_out_waiting(self) -> None:
-        """Write the waiting broadcasts, letting others have the event loop in between."""
+        """Write the waiting broadcasts, one after the other."""
         try:
             while self._broadcasts:
                 broadcast = self._broadcasts.popleft()
-                sockets = list(self._sockets.values())
-                for start in range(0, len(sockets), SOCKETS_AT_A_TIME):
-                    self._fan_out(sockets[start : start + SOCKETS_AT_A_TIME], broadcast)
-                    await asyncio.sleep(0)
+                async for sockets in _by_turns(list(self._sockets.values())):
+                    self._fan_out(sockets, broadcast)
         finally:
             self._fanning_out = None
 
@@ -263,10 +262,12 @@ class Hub:
             if now - socket.heard_at <= conf.HEARTBEAT_TIMEOUT:
                 break
             self.close(socket, CloseCode.HEARTBEAT_LOST)
-        for socket in self._by_silence:
-            if now - socket.heard_at < conf.HEARTBEAT_INTERVAL:
-                break
-            if not socket.pinged and socket.registered:
+        silent = takewhile(
+            lambda socket: now - socket.heard_at >= conf.HEARTBEAT_INTERVAL, self._by_silence
+        )
+        due = [socket for socket in silent if socket.registered and not socket.pinged]
+        async for some in _by_turns(due):
+            for socket in some:
                 socket.pinged = True
                 socket.write(ping)
 
@@ -323,6 +324,13 @@ class _Broadcast:
         self.created_at = datetime.fromisoformat(message["created_at"])
         self.gone: bool = message["gone"]
         self.message = Message(message["text"])
+
+
+async def _by_turns(sockets: list[Socket]) -> AsyncIterator[list[Socket]]:
+    """Yield SOCKETS_AT_A_TIME of them, letting others have the event loop in between."""
+    for start in range(0, len(sockets), SOCKETS_AT_A_TIME):
+        yield sockets[start : start + SOCKETS_AT_A_TIME]
+        await asyncio.sleep(0)
 
 
 async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
