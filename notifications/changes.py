@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -136,7 +135,7 @@ def _changes(
         elif room:
             broadcast_seq = broadcasts[room - 1].seq or 0
     reached = Cursor(seq, broadcast_seq, head.cursor.epoch, head.cursor.scope)
-    return Changes(list(_joined(frames)), reached, head.counts, complete)
+    return Changes(frames, reached, head.counts, complete)
 
 
 def _item_frame(step: int, row: Notification | BroadcastReceipt) -> protocol.Frame:
@@ -241,19 +240,3 @@ def _receipts_of(
         account_id__in=[reader.account_id for reader, _, _ in asked], broadcast__in=keys
     )
     return {(receipt.account_id, receipt.broadcast_id): receipt for receipt in receipts}
-
-
-def _joined(frames: Iterable[protocol.Frame]) -> Iterator[protocol.Frame]:
-    """Join neighbouring state frames that say the same of several items."""
-
-    def kind(frame: protocol.Frame) -> Any:
-        if frame["type"] != "state":
-            return id(frame)
-        return frame["as"], "broadcast_seq" in frame
-
-    for _, group in groupby(frames, key=kind):
-        same = list(group)
-        if same[0]["type"] == "state":
-            yield {**same[-1], "ids": [wire_id for frame in same for wire_id in frame["ids"]]}
-        else:
-            yield from same

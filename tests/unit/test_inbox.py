@@ -421,12 +421,16 @@ def test_what_is_new_comes_whole_and_what_changed_as_its_state(
     assert told(changes) == [
         ("hello", new),
         ("hello", new_read),
-        # One frame for neighbours in the same state.
-        ("read", [known, known_news]),
+        ("read", [known]),
+        ("read", [known_news]),
         ("news", news),
     ]
-    assert [frame.get("state") for frame in changes.frames] == ["unread", "read", None, "unread"]
-    assert [frame.get("seq") for frame in changes.frames] == [2, 3, 6, None]
+    assert [frame.get("state") for frame in changes.frames] == [
+        *("unread", "read"),
+        *(None, None),
+        "unread",
+    ]
+    assert [frame.get("seq") for frame in changes.frames] == [2, 3, 4, 6, None]
     assert changes.frames[-1]["broadcast_seq"] == 2
     assert changes.cursor == read_head(reader).cursor
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)
@@ -434,26 +438,25 @@ def test_what_is_new_comes_whole_and_what_changed_as_its_state(
     assert not any("unread" in frame or "unread_broadcasts" in frame for frame in changes.frames)
 
 
-def test_neighbouring_changes_to_the_same_state_are_joined(
-    alice: User, notify: Notify, send: Notify
-) -> None:
+def test_each_change_has_its_own_number(alice: User, notify: Notify, send: Notify) -> None:
     reader = reader_of(alice)
     one, two, three, four, news = *(notify(alice) for _ in range(4)), send()
     cursor = read_head(reader).cursor
-    marks.mark(reader, "read", [one])
-    marks.mark(reader, "read", [two])
+    marks.mark(reader, "read", [one, two])
     marks.mark(reader, "archived", [three])
     marks.mark(reader, "read", [four, news])
 
     changes = read_changes(reader, cursor, 100)
 
     assert told(changes) == [
-        ("read", [one, two]),
+        ("read", [one]),
+        ("read", [two]),
         ("archived", [three]),
-        ("read", [four, news]),
+        ("read", [four]),
+        ("read", [news]),
     ]
-    # The number of a frame promises all up to it.
-    assert [frame["seq"] for frame in changes.frames] == [6, 7, 9]
+    # Told with a later one, it would seem untouched by a mark of all up to a number in between.
+    assert [frame["seq"] for frame in changes.frames] == [5, 6, 7, 8, 9]
 
 
 def test_what_changed_twice_comes_once_in_its_present_state(alice: User, notify: Notify) -> None:
