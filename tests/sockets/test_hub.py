@@ -20,7 +20,7 @@ from notifications import (
     aretract,
     broadcast,
     delivery,
-    hub,
+    healing,
     inbox,
     marks,
     notify_accounts,
@@ -390,7 +390,7 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
 ):
     """What was read for the audiences of before does not make it level."""
     reading, changed = threading.Event(), threading.Event()
-    read_changes = hub.read_changes_of_many
+    read_changes = healing.read_changes_of_many
 
     def read_slowly(wanted, limit):
         changes = read_changes(wanted, limit)
@@ -401,7 +401,7 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
     tab = await connect(alice)
     await tab.receive_until_level()
     (socket,) = get_hub()._sockets.values()
-    monkeypatch.setattr(hub, "read_changes_of_many", read_slowly)
+    monkeypatch.setattr(healing, "read_changes_of_many", read_slowly)
     get_hub()._fall_behind(socket)
     await sync_to_async(reading.wait)(10)
 
