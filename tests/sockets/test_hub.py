@@ -21,6 +21,7 @@ from notifications import (
     broadcast,
     delivery,
     healing,
+    hub,
     inbox,
     marks,
     notify_accounts,
