@@ -1,4 +1,4 @@
-"""What operators fill in to send a message; the models' validators say what is allowed."""
+"""What operators fill in; the models' validators say what a message may be."""
 
 from __future__ import annotations
 
@@ -91,3 +91,10 @@ class BroadcastForm(MessageForm):
         key: str = self.cleaned_data["audience"]
         pk = audiences.group_id(key)
         return key if pk is None else Group.objects.get(pk=pk)
+
+
+class RetractionForm(forms.Form):
+    """The answer to the question whether to retract what a page shows."""
+
+    # The newest that was shown: what came since may be among “all” now, but nobody agreed to it.
+    newest = forms.IntegerField(widget=forms.HiddenInput)

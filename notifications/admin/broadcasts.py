@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from notifications import audiences, reach
 from notifications.forms import BroadcastForm
@@ -131,6 +132,21 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     def _of_accounts(self, count: int, accounts: int) -> str:
         return str(_("%(count)s of %(accounts)s") % {"count": count, "accounts": accounts})
+
+    def recipients_in_words(self, rows: list[Broadcast]) -> list[str]:
+        describe(rows)
+        return [
+            ngettext(
+                "%(audience)s, %(accounts)d account",
+                "%(audience)s, %(accounts)d accounts",
+                vars(row)["reach"].accounts,
+            )
+            % {
+                "audience": vars(row)["audience_in_words"],
+                "accounts": vars(row)["reach"].accounts,
+            }
+            for row in rows
+        ]
 
     # Composing and sending
 

@@ -57,6 +57,9 @@ class NotificationAdmin(RetractMixin, OfAccountAdmin):
     def state(self, row: Notification) -> str:
         return str(row.state.label)
 
+    def recipients_in_words(self, rows: list[Notification]) -> list[str]:
+        return [self.account_name(row) for row in rows]
+
 
 class SendNotificationMixin(ModelAdmin):
     """

@@ -1,20 +1,26 @@
-"""The action that takes messages back."""
+"""The action that takes messages back, once the operator has seen which, and agreed."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import model_ngettext
 from django.db import router, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from notifications.forms import RetractionForm
 from notifications.notify import retract
 
-from .base import ModelAdmin
+from .base import ModelAdmin, summary
+
+MESSAGES_LISTED: Final = 10  # on the page that asks
 
 
 class RetractMixin(ModelAdmin):
@@ -22,16 +28,30 @@ class RetractMixin(ModelAdmin):
 
     actions = ["retract"]
 
+    def recipients_in_words(self, rows: list[Any]) -> list[str]:
+        """Say of each of these messages who has it."""
+        raise NotImplementedError
+
     def has_retract_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"notifications.delete_{self.opts.model_name}")
 
     @admin.action(description=_("Retract"), permissions=["retract"])
-    def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         present = queryset.filter(gone_at=None)
+        listed = list(present.order_by("-pk")[:MESSAGES_LISTED])
+        if not listed:
+            self.message_user(
+                request, _("What you selected has left all inboxes already."), messages.WARNING
+            )
+            return None
+        form = RetractionForm(request.POST)
+        if not form.is_valid():
+            return self._confirmation_page(request, listed, present.count())
+        agreed = present.filter(pk__lte=form.cleaned_data["newest"])
         with transaction.atomic(using=router.db_for_write(self.model)):
-            retracted = retract(present)
+            retracted = retract(agreed)
             LogEntry.objects.log_actions(
-                cast(Any, request.user.pk), present, CHANGE, str(_("Retracted."))
+                cast(Any, request.user.pk), agreed, CHANGE, str(_("Retracted."))
             )
         told = ngettext(
             "%(messages)d message was retracted: it leaves all inboxes and open tabs.",
@@ -39,3 +59,29 @@ class RetractMixin(ModelAdmin):
             retracted,
         )
         self.message_user(request, told % {"messages": retracted}, messages.SUCCESS)
+        return None
+
+    def _confirmation_page(
+        self, request: HttpRequest, listed: list[Any], count: int
+    ) -> HttpResponse:
+        selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+        select_across = request.POST.get("select_across") == "1"
+        described = zip(listed, self.recipients_in_words(listed), strict=True)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Retract messages"),
+            "opts": self.opts,
+            "objects_name": model_ngettext(self.opts, count),
+            "model_count": [(self.opts.verbose_name_plural, count)],
+            "listed": [(row.pk, summary(row), recipients) for row, recipients in described],
+            "unlisted": count - len(listed),
+            "form": RetractionForm(initial={"newest": listed[0].pk}),
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            # “All 5,000 messages” is a flag, not 5,000 fields.
+            "selected": selected[:1] if select_across else selected,
+            "select_across": select_across,
+            "media": self.media,
+            "back": request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/notifications/retract.html", context)
