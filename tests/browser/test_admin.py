@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from .conftest import Site
 from .elements import badge, expect_online, items, open_bell, toasts
@@ -89,3 +90,30 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
         assert time.monotonic() < deadline
     expect_online(alices_tab)
     assert connections()[1] == bobs
+
+
+def test_a_broadcast_leaves_open_tabs_once_the_operator_agrees(
+    site: Site, log_in: Callable[..., BrowserContext], open_tab: OpenTab
+) -> None:
+    site.shell("broadcast('news', 'Free coffee')")
+    alices_messages = items(open_bell(open_tab("alice")))
+    expect(alices_messages).to_contain_text("Free coffee")
+    broadcasts = "/admin/notifications/broadcast/"
+    admin = log_in("operator", site, java_script_enabled=False).new_page()
+
+    def choose_to_retract() -> None:
+        admin.get_by_role("row", name="Free coffee").get_by_role("checkbox").check()
+        admin.get_by_role("combobox", name="Action").select_option(label="Retract")
+        admin.get_by_role("button", name="Go").or_(admin.get_by_role("button", name="Run")).click()
+
+    admin.goto(f"{broadcasts}?q=coffee")
+    choose_to_retract()
+    admin.get_by_role("link", name="No, take me back").click()
+    expect(admin).to_have_url(re.compile(r"\?q=coffee$"))
+    expect(admin.get_by_role("img", name="True")).to_be_visible()  # in inboxes
+
+    choose_to_retract()
+    admin.get_by_role("button", name="Yes, retract").click()
+
+    expect(admin.get_by_text("1 message was retracted")).to_be_visible()
+    expect(alices_messages).to_have_count(0)
