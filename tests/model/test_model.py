@@ -10,7 +10,6 @@ MODEL_STORIES=1000 plays more stories than usual, MODEL_SEED=… begins with one
 from __future__ import annotations
 
 import os
-import random
 
 import pytest
 
@@ -18,7 +17,7 @@ from .conftest import Stage
 from .story import make_up, shorten
 
 STORIES = int(os.environ.get("MODEL_STORIES", "50"))
-FIRST_SEED = int(os.environ.get("MODEL_SEED", random.SystemRandom().randrange(10**6)))
+FIRST_SEED = int(os.environ.get("MODEL_SEED", "0"))
 LENGTH = 60  # steps
 
 
