@@ -140,7 +140,9 @@ def _changes(
 
 def _item_frame(step: int, row: Notification | BroadcastReceipt) -> protocol.Frame:
     if isinstance(row, Notification) and step == row.number:
-        return {**row.frame(), "seq": step}
+        # With a page, a client may have it already, in a state of before that change.
+        changed = {} if row.seq == step else {"changed": row.seq}
+        return {**row.frame(), "seq": step, **changed}
     return protocol.state(row.state, [row.wire_id], seq=step)
 
 

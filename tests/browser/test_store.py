@@ -106,6 +106,16 @@ def test_an_item_is_applied_only_above_the_seq_held_for_it(run: Run) -> None:
     ) == [{"n11": "read"}, {"n11": "unread"}]
 
 
+def test_an_item_told_late_brings_the_state_of_its_last_change(run: Run) -> None:
+    # The page's rows were read before that change.
+    assert run(
+        """const state = applyPage(start(), page([own(11)]), "inbox")
+        const told = after(state, own(11, { state: "read", changed: 13 }))
+        const range = upTo("unread", { from: 14, seq: 14, upto: { seq: 12, broadcast_seq: 5 } })
+        return [states(told), states(after(told, range))]"""
+    ) == [{"n11": "read"}, {"n11": "read"}]
+
+
 def test_an_item_that_a_page_brought_early_is_still_new_when_its_frame_comes(run: Run) -> None:
     assert run(
         """let state = applyPage(start(), page([own(11), own(10)]), "inbox")

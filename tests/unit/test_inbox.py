@@ -431,6 +431,8 @@ def test_what_is_new_comes_whole_and_what_changed_as_its_state(
         "unread",
     ]
     assert [frame.get("seq") for frame in changes.frames] == [2, 3, 4, 6, None]
+    # At its own number, with the state of a later one.
+    assert [frame.get("changed") for frame in changes.frames] == [None, 5, None, None, None]
     assert changes.frames[-1]["broadcast_seq"] == 2
     assert changes.cursor == read_head(reader).cursor
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)

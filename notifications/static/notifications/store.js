@@ -234,11 +234,16 @@ function addItem(state, frame) {
 }
 
 function isAbove(frame, held) {
-  return isBroadcast(frame) ? frame.broadcast_seq > held.broadcast_seq : frame.seq > held.changedAt
+  return isBroadcast(frame) ? frame.broadcast_seq > held.broadcast_seq : changeOf(frame) > held.changedAt
+}
+
+// Told late, an item stands at its own number, with the state of a later change.
+function changeOf(frame) {
+  return frame.changed ?? frame.seq
 }
 
 function withEarlyState(state, frame) {
-  let item = { ...frame, changedAt: isBroadcast(frame) ? 0 : frame.seq }
+  let item = { ...frame, changedAt: isBroadcast(frame) ? 0 : changeOf(frame) }
   const early = state.early.get(frame.id)
   if (early?.broadcast_seq > frame.broadcast_seq) return { ...item, state: early.state }
   if (early?.seq > item.changedAt) item = { ...item, state: early.state, changedAt: early.seq }
