@@ -143,7 +143,7 @@ class Tab:
 
     def _add(self, frame: Frame) -> None:
         wire_id = frame["id"]
-        item = _item(frame, frame.get("changed", frame.get("seq", 0)))
+        item = _item(frame, frame.get("changed") or frame.get("seq", 0))
         self.items.pop(frame.get("replaces") or "", None)
         held = self.items.get(wire_id)
         if held and held.changed_at >= item.changed_at:
