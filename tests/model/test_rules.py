@@ -12,7 +12,7 @@ from .rules import RULES, Rule
 from .story import make_up
 from .tabs import Browser
 
-STORIES = int(os.environ.get("MODEL_TRIES", "60"))
+STORIES = int(os.environ.get("MODEL_TRIES", "300"))
 LENGTH = 60
 
 
