@@ -50,6 +50,7 @@ class Push(TypedDict):
 def step(
     account_id: Any, first: int, seq: int, frame: protocol.Frame, counted_at: int | None = None
 ) -> Push:
+    """Return the push of a frame that tells these changes of an account's inbox."""
     return {
         "account": str(account_id),
         "first": first,
