@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from django.http import QueryDict
 
 from . import protocol
+from .audiences import Reader
 from .authentication import Visitor, handshake_request, is_own_origin
 from .hub import get_hub
 from .protocol import ClientError, CloseCode
@@ -67,6 +68,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except DatabaseError:
             logger.warning("The database is away: a socket was sent back")
             visitor = Visitor(None, CloseCode.OVERLOADED)
+        query = QueryDict(self.scope["query_string"])
+        if visitor.reader and not _is_for(visitor.reader, query):
+            visitor = Visitor(None)
         # A browser learns the code of a close only after an accept.
         await self.accept()
         if visitor.reader is None:
@@ -76,7 +80,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.socket = Socket(
             visitor.reader,
             open_transport(cast(Send, self.base_send)),
-            parse_start(QueryDict(self.scope["query_string"])),
+            parse_start(query),
             user_agent=request.headers.get("User-Agent", "")[:200],
             address=request.META.get("REMOTE_ADDR"),
         )
@@ -98,3 +102,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         else:
             self.errors_in_a_row = 0
             self.socket.answer_heartbeat()
+
+
+def _is_for(reader: Reader, query: QueryDict) -> bool:
+    """Whether the page that connects, if it tells its account, shows the one logged in now."""
+    own = str(reader.account_id)
+    return query.get("account", own) == own

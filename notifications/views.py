@@ -34,14 +34,24 @@ from .changes import read_changes
 from .marks import MarkError, Span
 
 LARGEST_NUMBER = 2**63 - 1
+ACCOUNT_HEADER = "X-Notifications-Account"
 
 
 def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Answer 401 instead of a redirect, which a script would follow to a page of HTML."""
+    """
+    Answer 401 instead of a redirect, which a script would follow to a page of HTML.
+
+    A page tells by a header which account it shows: in the same browser, another one may
+    have logged in since, whose items must not be shown there, or marked from there.
+    """
 
     def checked(request: HttpRequest) -> HttpResponse:
         if not request.user.is_authenticated:
             return JsonResponse({"error": "Log in first."}, status=401)
+        own = str(request.user.pk)
+        if request.headers.get(ACCOUNT_HEADER, own) != own:
+            error = "Another account has logged in since: load the page again."
+            return JsonResponse({"error": error}, status=401)
         return view(request)
 
     return checked

@@ -61,6 +61,14 @@ async def test_a_rotated_secret_key_lets_the_session_in_and_leaves_it_as_it_is(
     assert await Session.objects.values_list("session_data", flat=True).aget() == before
 
 
+async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(connect, alice, bob):
+    tab = await connect(alice, account=bob.pk)
+
+    assert (await tab.receive("bye"))["code"] == 4401
+    assert await tab.closed_with() == 4401
+    assert await (await connect(alice, account=alice.pk)).receive("register")
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -76,6 +76,38 @@ def test_the_page_sends_a_visitor_to_the_login(client: Client) -> None:
     assert answer["Location"] == "/login/?next=/notifications/"
 
 
+@pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=0"])
+def test_a_page_of_another_account_is_told_401(browser: Client, bob: User, path: str) -> None:
+    """In the same browser, alice has logged in after bob, whose page is still open."""
+    answer = browser.get(path, headers={"X-Notifications-Account": str(bob.pk)})
+
+    assert answer.status_code == 401
+    assert answer.json() == {"error": "Another account has logged in since: load the page again."}
+
+
+def test_a_page_of_another_account_marks_nothing(
+    browser: Client, alice: User, bob: User, notify: Callable[..., str]
+) -> None:
+    own = notify(alice)
+    everything = {"upto": {"seq": 1, "broadcast_seq": 0}, "as": "read"}
+
+    for body in ({"ids": [own], "as": "read"}, everything):
+        answer = post(browser, body, headers={"X-Notifications-Account": str(bob.pk)})
+        assert answer.status_code == 401
+
+    assert browser.get(ITEMS).json()["unread"] == 1
+
+
+def test_a_page_that_tells_its_own_account_is_served(
+    browser: Client, alice: User, notify: Callable[..., str]
+) -> None:
+    own = notify(alice)
+    told = {"X-Notifications-Account": str(alice.pk)}
+
+    assert [item["id"] for item in browser.get(ITEMS, headers=told).json()["items"]] == [own]
+    assert post(browser, {"ids": [own], "as": "read"}, headers=told).json()["unread"] == 0
+
+
 def test_a_deactivated_account_is_told_401(browser: Client) -> None:
     User.objects.update(is_active=False)
 
