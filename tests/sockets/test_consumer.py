@@ -61,12 +61,20 @@ async def test_a_rotated_secret_key_lets_the_session_in_and_leaves_it_as_it_is(
     assert await Session.objects.values_list("session_data", flat=True).aget() == before
 
 
-async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(connect, alice, bob):
-    tab = await connect(alice, account=bob.pk)
+async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(
+    transactional_db, alice, bob
+):
+    session = await sync_to_async(log_in)(alice)
+    old = Tab(websocket_application, session, account=bob.pk)
+    assert await old.connect() == (True, None)
 
-    assert (await tab.receive("bye"))["code"] == 4401
-    assert await tab.closed_with() == 4401
-    assert await (await connect(alice, account=alice.pk)).receive("register")
+    assert (await old.receive("bye"))["code"] == 4401
+    assert await old.closed_with() == 4401
+
+    own = Tab(websocket_application, session, account=alice.pk)
+    await own.connect()
+    assert await own.receive("register")
+    await own.disconnect()
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,6 @@ def test_of_many_unknown_accounts_the_first_five_are_named(nothing_written: None
         (Group(pk=1, name="Customers"), "Group: Customers"),
         ([{"pk": 1}], "{'pk': 1}"),
     ],
-    ids=str,
 )
 def test_what_is_no_account_is_refused(
     nothing_written: None, alice: User, nobody: Any, value: str
