@@ -8,6 +8,7 @@ flushes the session of a visitor whose key was rotated.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,9 +30,13 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.debug import sensitive_variables
 
 from .audiences import Reader
 from .protocol import CloseCode
+
+# As browsers write it: a wildcard among the trusted ones would also take a user or a path.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\\\s]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,11 @@ def is_own_origin(request: HttpRequest) -> bool:
     CSRF_TRUSTED_ORIGINS. Browsers always send an Origin; without one, no.
     """
     check: Any = CsrfViewMiddleware(_no_view)
-    return "HTTP_ORIGIN" in request.META and bool(check._origin_verified(request))
+    is_origin = _ORIGIN.fullmatch(request.META.get("HTTP_ORIGIN", ""))
+    return bool(is_origin and check._origin_verified(request))
 
 
+@sensitive_variables()
 def authenticate(requests: Sequence[HttpRequest]) -> list[Visitor]:
     """
     Return whom each request's session belongs to; reads the database, changes nothing.

@@ -19,6 +19,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.views.debug import ExceptionReporter
 
 from notifications.authentication import Visitor, authenticate, handshake_request, is_own_origin
 from notifications.protocol import CloseCode
@@ -264,6 +265,39 @@ def test_a_session_that_names_nobody_is_refused(alice: User, change: Callable[..
 
 # --- Origins
 
+TRUSTED = ["https://www.example.com", "https://*.example.org", "capacitor://localhost"]
+STRANGE_ORIGINS = [
+    *(None, "", "null", "undefined", "*", "\x00", " ", "http://", "file://", "about:blank"),
+    *("testserver", "//testserver", "testserver:80", "http:testserver", "http:/testserver"),
+    *("https://testserver", "ftp://testserver", "ws://testserver", "wss://testserver"),
+    *("chrome-extension://testserver", "moz-extension://testserver", "data:text/html,x"),
+    *("blob:http://testserver/x", "javascript:alert(1)", "capacitor://testserver"),
+    *(
+        "http://testserver:80",
+        "http://testserver:8000",
+        "http://testserver:",
+        "http://testserver:x",
+    ),
+    *("http://testserver.", "http://.testserver", "http://testserver.evil.example"),
+    *("http://eviltestserver", "http://evil.example", "http://evil.example/testserver"),
+    *("http://user@testserver", "http://testserver@evil.example", "http://:@testserver"),
+    *("http://testserver/", "http://testserver/x", "http://testserver?x", "http://testserver#x"),
+    *("HTTP://testserver", "http://TESTSERVER", "http://Testserver", " http://testserver"),
+    *("http://testserver ", "http://testserver\t", "http://testserver,http://testserver"),
+    *("http://testserver,http://evil.example", "http://evil.example,http://testserver"),
+    *("http://tëstserver", "http://xn--testserver-", "http://[::1", "http://[testserver]"),
+    # Beside those that are trusted.
+    *("http://www.example.com", "https://www.example.com:443", "https://www.example.com."),
+    *("https://example.com", "https://wwww.example.com", "https://www.example.com/"),
+    *("http://shop.example.org", "https://shop.example.org:8443", "https://shopexample.org"),
+    *("https://shop.example.org.", "https://shop.example.org.evil.example", "https://.org"),
+    *("https://evil.example@shop.example.org", "https://evil.example/.example.org"),
+    *("https://evil.example?.example.org", "https://evil.example#.example.org"),
+    *("https://evil.example\\.example.org", "https://evil.example:443@shop.example.org"),
+    *("https://SHOP.EXAMPLE.ORG", "https://shop.example.org/x", "https://a b.example.org"),
+    *("capacitor://localhost:80", "capacitor://evil.example", "http://localhost"),
+]
+
 
 @pytest.mark.parametrize(
     ("origin", "host", "scheme"),
@@ -273,10 +307,15 @@ def test_a_session_that_names_nobody_is_refused(alice: User, change: Callable[..
         ("http://testserver:8000", "testserver:8000", "ws"),
         ("https://www.example.com", "testserver", "ws"),
         ("https://shop.example.org", "testserver", "ws"),
+        ("https://example.org", "testserver", "ws"),
+        ("https://xn--mller-kva.example.org", "testserver", "ws"),
+        ("capacitor://localhost", "testserver", "ws"),
+        # The page of a host that ends with a dot has a dot in both.
+        ("http://testserver.", "testserver.", "ws"),
     ],
 )
 def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, scheme: str) -> None:
-    settings.CSRF_TRUSTED_ORIGINS = ["https://www.example.com", "https://*.example.org"]
+    settings.CSRF_TRUSTED_ORIGINS = TRUSTED
 
     assert is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
 
@@ -307,6 +346,40 @@ def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, s
 )
 def test_any_other_page_may_not(origin: str | None, host: str, scheme: str) -> None:
     assert not is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
+
+
+@pytest.mark.parametrize("origin", STRANGE_ORIGINS)
+@pytest.mark.parametrize("hosts", [["testserver"], ["*"]])
+def test_no_strange_origin_may(settings: Any, origin: str | None, hosts: list[str]) -> None:
+    """Also where any host will do: the host still has to be the page's own."""
+    settings.ALLOWED_HOSTS = hosts
+    settings.CSRF_TRUSTED_ORIGINS = TRUSTED
+
+    assert not is_own_origin(handshake(origin=origin))
+
+
+def test_a_report_of_an_error_names_no_session(
+    alice: User, monkeypatch: pytest.MonkeyPatch, rf: Any
+) -> None:
+    session = log_in(alice)
+
+    def fail(accounts: Any) -> None:
+        raise RuntimeError("no groups today")
+
+    monkeypatch.setattr("notifications.authentication.Reader.of_many", fail)
+    request = handshake(f"sessionid={session}", origin="http://testserver")
+    try:
+        authenticate([request])
+    except RuntimeError as error:
+        assert error.__traceback__
+        # Without this test's own variables.
+        traceback = error.__traceback__.tb_next
+        reporter = ExceptionReporter(request, RuntimeError, error, traceback)
+
+    for report in (reporter.get_traceback_html(), reporter.get_traceback_text()):
+        assert "no groups today" in report
+        assert session not in report
+        assert alice.get_session_auth_hash() not in report
 
 
 def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_max_num_queries):

@@ -1,0 +1,425 @@
+"""
+What somebody gets who asks for what is not theirs, at every address that there is.
+
+The addresses, the admin's actions and the marks are not listed here but found,
+so that a new one is tried as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+from django.utils import timezone
+
+from notifications import broadcast, delivery, notify_accounts
+from notifications.audiences import Reader
+from notifications.changes import read_changes
+from notifications.inbox import Cursor, read_page
+from notifications.marks import MARKS
+from notifications.models import Broadcast, Connection, Inbox, Notification, Worker
+from notify_site.shop.models import Order
+
+from .conftest import Commit, Published
+
+pytestmark = pytest.mark.django_db
+
+MARK = "/notifications/mark/"
+SECRET = "for-bobs-eyes-only"
+
+AWAY = [
+    "https://evil.example/",
+    "//evil.example/",
+    "///evil.example/",
+    "////evil.example",
+    "/\\evil.example/",
+    "\\\\evil.example/",
+    "/\t/evil.example/",
+    "http:///evil.example/",
+    "https:evil.example",
+    "javascript:alert(1)",
+    " https://evil.example/",
+    "\x08//evil.example/",
+    "http://testserver@evil.example/",
+    "http://testserver.evil.example/",
+    "http://testserver:80@evil.example/",
+    "http://evil.example\\@testserver/",
+]
+
+HOSTILE_URLS = [
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    " javascript:alert(1)",
+    "java\tscript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "blob:https://example.com/x",
+    "file:///etc/passwd",
+    "//evil.example",
+    "/\\evil.example",
+    "/\t/evil.example",
+    "https:evil.example",
+    "evil.example",
+]
+
+
+@pytest.fixture
+def bobs(bob: User, commit: Commit) -> dict[str, Any]:
+    """The keys of what is bob's: an order, notifications in each state, a connection."""
+    order = Order.objects.create(account=bob, item=SECRET, price=10)
+    with commit():
+        for _ in range(4):
+            notify_accounts(bob, "hello", SECRET, meta_data={"x": SECRET}, url=f"/{SECRET}/")
+        broadcast("news", "News for all")
+    rows = Notification.objects.filter(account=bob).order_by("pk")
+    rows.filter(pk=rows[1].pk).update(read_at=timezone.now())
+    archived = timezone.now()
+    rows.filter(pk=rows[2].pk).update(read_at=archived, archived_at=archived)
+    worker = Worker.objects.create(host="h", pid=1, lease_until="2999-01-01T00:00Z")
+    connection = Connection.objects.create(account=bob, worker=worker, user_agent=SECRET)
+    return {
+        "account": bob.pk,
+        "order": order.pk,
+        "connection": connection.pk,
+        "worker": worker.pk,
+        "broadcast": Broadcast.objects.get().pk,
+        **{f"notification{n}": row.pk for n, row in enumerate(rows)},
+    }
+
+
+def snapshot(*but: type) -> dict[str, list[Any]]:
+    """Every row of every table, apart from sessions."""
+    return {
+        model.__name__: sorted(map(repr, model._base_manager.values_list()))
+        for model in apps.get_models(include_auto_created=True)
+        if model not in {Session, *but}
+    }
+
+
+def addresses(keys: list[Any]) -> list[str]:
+    """Every address of the site, with each of these keys wherever one takes a key."""
+    found: dict[str, None] = {}
+    for route in routes(get_resolver()):
+        for key in keys:
+            found[re.sub(r"<[^>]+>", quote(str(key)), route)] = None
+    return list(found)
+
+
+def routes(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, route)
+        elif "(?P<app_label>" in route:  # the admin's pages of each app
+            yield from (f"{prefix}{label}/" for label in ("auth", "notifications", "shop"))
+        elif "(?P<url>" not in route:  # the admin's answer to everything else
+            yield route.removesuffix("\\Z")
+
+
+def visitor(account: User | None, **options: Any) -> Client:
+    browser = Client(raise_request_exception=False, **options)
+    if account:
+        browser.force_login(account)
+    return browser
+
+
+def test_all_addresses_are_found(bobs: dict[str, Any]) -> None:
+    found = addresses([bobs["order"]])
+
+    for known in (
+        "/",
+        f"/orders/{bobs['order']}/pay/",
+        MARK,
+        "/admin/notifications/broadcast/add/",
+    ):
+        assert known in found
+    assert len(found) > 50
+
+
+# --- Reading changes nothing, and changing takes the token
+
+
+@pytest.mark.parametrize("who", ["nobody", "bob", "operator"])
+def test_no_address_changes_anything_when_it_is_only_read(
+    bobs: dict[str, Any], bob: User, operator: User, who: str
+) -> None:
+    browser = visitor({"bob": bob, "operator": operator}.get(who))
+    before = snapshot()
+
+    for address in addresses([bobs["order"], bobs["account"], bobs["connection"]]):
+        for read in (browser.get, browser.head, browser.options):
+            assert read(address).status_code < 500, address
+
+    assert snapshot() == before
+
+
+def test_no_address_takes_a_change_without_the_token(bobs: dict[str, Any], operator: User) -> None:
+    browser = visitor(operator, enforce_csrf_checks=True)
+    browser.get("/")  # the cookie alone is what a foreign form brings along
+    before = snapshot()
+
+    for address in addresses([bobs["order"], bobs["notification0"]]):
+        for method in (browser.post, browser.put, browser.patch, browser.delete):
+            assert method(address).status_code == 403, address
+
+    assert snapshot() == before
+
+
+# --- Whatever is somebody else's
+
+
+def test_no_address_shows_or_changes_what_is_somebody_elses(
+    bobs: dict[str, Any], alice: User
+) -> None:
+    browser = visitor(alice)
+    Inbox.objects.create(account=alice)  # the first mark would
+    before = snapshot()
+
+    for address in addresses(list(bobs.values())):
+        if address in ("/logout/", "/admin/logout/"):
+            continue
+        wire_ids = [f"n{key}" for name, key in bobs.items() if name.startswith("notification")]
+        for answer in (
+            browser.get(address),
+            browser.get(address, {"before": "n9b9", "seq": 0, "broadcast_seq": 0, "epoch": 1}),
+            browser.post(address, {"ids": wire_ids, "as": "read", "next": "/"}),
+        ):
+            assert answer.status_code < 500, address
+            assert SECRET not in answer.content.decode(), address
+
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_no_mark_tells_others_ids_from_ids_of_nothing(
+    bobs: dict[str, Any], alice: User, mark: str, published: Published
+) -> None:
+    browser = visitor(alice)
+    Inbox.objects.create(account=alice)
+    before = snapshot()
+    theirs = [f"n{key}" for name, key in bobs.items() if name.startswith("notification")]
+    nothing = [f"n{key + 10**6}" for name, key in bobs.items() if name.startswith("notification")]
+
+    def answer(told: dict[str, Any]) -> tuple[int, Any]:
+        answer = browser.post(MARK, json.dumps(told), content_type="application/json")
+        return answer.status_code, answer.json()
+
+    assert answer({"ids": theirs, "as": mark}) == answer({"ids": nothing, "as": mark})
+    # The numbers of bob's changes are numbers of nothing to her, too.
+    newest = Inbox.objects.get(account=bobs["account"]).seq
+    for first, last in product(range(newest + 1), repeat=2):
+        status, told = answer({"undo": {"as": mark, "from": first, "seq": last}})
+        assert (status, told["range"], told["ids"]) == (200, None, [])
+    answer({"upto": {"seq": 10**9, "broadcast_seq": 0}, "as": mark})
+
+    assert snapshot() == before
+    assert not any(SECRET in json.dumps(frame) for frame in published.frames)
+
+
+# --- The admin's actions need their permissions
+
+ACTIONS = {
+    ("notification", "retract"): "delete_notification",
+    ("broadcast", "retract"): "delete_broadcast",
+    ("connection", "disconnect"): "delete_connection",
+    ("user", "send_notification"): "send_broadcast",
+}
+
+
+def own_actions() -> set[tuple[str, str]]:
+    return {
+        (str(model._meta.model_name), action)
+        for model, options in admin.site._registry.items()
+        for _, action, _ in options._get_base_actions()
+        if action != "delete_selected"
+    }
+
+
+def test_all_actions_of_the_admin_are_known_here() -> None:
+    assert own_actions() == set(ACTIONS)
+
+
+@pytest.fixture
+def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Try every action on what is bob's as this account; return which of them did anything."""
+    closed: list[Any] = []
+    monkeypatch.setattr(
+        "notifications.delivery.close_connections", lambda keys, code: closed.extend(keys)
+    )
+    keys = {**bobs, "user": bobs["account"], "notification": bobs["notification0"]}
+
+    def act(account: User) -> set[tuple[str, str]]:
+        browser = visitor(account)
+        done = set()
+        for model, action in sorted(own_actions()):
+            app = "auth" if model == "user" else "notifications"
+            before, closed_before = snapshot(), len(closed)
+            with commit():
+                answer = browser.post(
+                    f"/admin/{app}/{model}/",
+                    {
+                        "action": action,
+                        "_selected_action": [str(keys[model])],
+                        "newest": "1000000",
+                        "_send": "1",
+                        "type": "message",
+                        "body": "From the staff",
+                        "level": "info",
+                    },
+                )
+            assert answer.status_code < 500
+            if snapshot() != before or len(closed) > closed_before:
+                done.add((model, action))
+        return done
+
+    return act
+
+
+def staff(make_account: Callable[..., User], name: str, permissions: Any) -> User:
+    account = make_account(name, is_staff=True)
+    account.user_permissions.set(permissions)
+    return account
+
+
+def test_no_action_is_done_for_who_may_only_look_add_and_change(
+    act: Any, make_account: Callable[..., User]
+) -> None:
+    ours = Permission.objects.filter(content_type__app_label__in=["notifications", "auth"])
+    may = ours.exclude(codename__startswith="delete_").exclude(codename="send_broadcast")
+
+    assert act(staff(make_account, "sam", may)) == set()
+    assert act(staff(make_account, "kim", [])) == set()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_takes_its_own_permission_and_no_other(
+    act: Any, make_account: Callable[..., User], action: tuple[str, str]
+) -> None:
+    looking = Permission.objects.filter(codename__startswith="view_")
+    needed = Permission.objects.get(codename=ACTIONS[action])
+
+    assert act(staff(make_account, "sam", [*looking, needed])) == {action}
+
+
+def test_the_admin_shows_nothing_to_staff_without_permissions(
+    bobs: dict[str, Any], make_account: Callable[..., User]
+) -> None:
+    browser = visitor(staff(make_account, "sam", []))
+    before = snapshot()
+
+    for address in addresses(list(bobs.values())):
+        if address.startswith("/admin/") and address != "/admin/logout/":
+            for answer in (browser.get(address), browser.post(address, {"post": "yes"})):
+                assert SECRET not in answer.content.decode(), address
+
+    assert snapshot() == before
+
+
+# --- No redirect leaves the site
+
+
+@pytest.mark.parametrize("who", ["nobody", "alice", "operator"])
+def test_no_address_redirects_to_another_site(
+    bobs: dict[str, Any], alice: User, operator: User, who: str
+) -> None:
+    account = {"alice": alice, "operator": operator}.get(who)
+    redirects = 0
+    keys = [bobs["order"]]
+    for address, away in product(addresses(keys), AWAY):
+        if address.startswith("/admin/") and away != AWAY[1]:
+            continue  # one is enough for pages that read no such field
+        browser = visitor(account)
+        fields = {"next": away, "ids": ["n1"], "as": "read", "username": "alice"}
+        for answer in (
+            browser.get(address, {"next": away}),
+            browser.post(address, {**fields, "password": "demo"}),
+        ):
+            if location := answer.headers.get("Location"):
+                redirects += 1
+                assert stays(location), (address, away, location)
+    assert redirects > 20
+
+
+@pytest.mark.parametrize(
+    "address", ["/login/", "/admin/login/", "/logout/", "/admin/logout/", MARK]
+)
+@pytest.mark.parametrize("away", AWAY)
+def test_what_takes_a_next_goes_nowhere_else(alice: User, address: str, away: str) -> None:
+    alice.is_staff = True
+    alice.save()
+    browser = visitor(None if "login" in address else alice)
+    fields = {"username": "alice", "password": "demo", "ids": ["n1"], "as": "read"}
+
+    answer = browser.post(f"{address}?next={quote(away)}", {**fields, "next": away})
+
+    assert answer.status_code in (200, 302)
+    assert stays(answer.headers.get("Location", "/"))
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "//evil.example/notifications", "/\\\\evil.example"]
+)
+def test_a_slash_is_appended_on_the_site_only(alice: User, path: str) -> None:
+    answer = visitor(alice).get("/", PATH_INFO=path)
+
+    assert answer.status_code in (301, 404)
+    assert stays(answer.headers.get("Location", "/"))
+
+
+def stays(location: str) -> bool:
+    """Whether a browser on this site stays on it."""
+    seen_by_browsers = re.sub(r"[\t\r\n]", "", location.strip()).replace("\\", "/")
+    parts = urlsplit(urljoin("http://testserver/here/", seen_by_browsers))
+    return parts.scheme == "http" and parts.netloc == "testserver"
+
+
+# --- Links lead to http(s) or the site
+
+
+@pytest.mark.parametrize("url", HOSTILE_URLS)
+def test_a_hostile_link_is_no_link_however_it_was_stored(
+    alice: User, commit: Commit, published: Published, url: str
+) -> None:
+    Notification.objects.create(account=alice, type="hello", body="Look", url=url)
+    Broadcast.objects.create(type="news", body="Look", url=url)
+    delivery.deliver([alice.pk], "default")
+    delivery.deliver_broadcasts("default")
+    reader = Reader.of(User.objects.get(pk=alice.pk))
+
+    page = read_page(reader)
+    told = read_changes(reader, Cursor(0, 0, page.head.cursor.epoch, reader.scope), 10)
+
+    assert [item["url"] for item in page.items] == ["", ""]
+    assert [frame["url"] for frame in told.frames] == ["", ""]
+    pushed = [frame for frame in published.frames if "url" in frame]
+    assert [frame["url"] for frame in pushed] == ["", ""]
+
+
+@pytest.mark.parametrize("url", HOSTILE_URLS)
+@pytest.mark.parametrize("model", [Notification, Broadcast])
+def test_a_hostile_link_does_not_pass_the_models_validation(
+    alice: User, model: Any, url: str
+) -> None:
+    row = model(type="hello", body="Look", url=url)
+    if model is Notification:
+        row.account = alice
+
+    with pytest.raises(ValidationError) as error:
+        row.full_clean()
+
+    assert list(error.value.message_dict) == ["url"]
+    for refused in (notify_accounts, broadcast):
+        with pytest.raises(ValueError, match="url must be"):
+            refused(*([alice] if refused is notify_accounts else []), "hello", "Look", url=url)
