@@ -292,7 +292,7 @@ def test_of_many_unknown_accounts_the_first_five_are_named(nothing_written: None
         (math.inf, "inf"),
         (Decimal("1.5"), "1.5"),
         (b"\x01", r"b'\\x01'"),
-        (object(), "object object"),
+        pytest.param(object(), "object object", id="object"),
         (AnonymousUser(), "AnonymousUser"),
         (SimpleLazyObject(AnonymousUser), "AnonymousUser"),
         (User(username="unsaved"), "User: unsaved"),
