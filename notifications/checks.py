@@ -1,7 +1,7 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 and W012 database.
+E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ REDIS_CORE = "channels_redis.core.RedisChannelLayer"
 REDIS_PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 LEAST_CAPACITY = 100_000
 MOST_DAYS = 36_500
+MOST_DRAIN = 3600  # seconds
 
 
 def check_settings(
@@ -47,6 +48,15 @@ def check_settings(
                 f"heartbeats pass, not {timeout!r}.",
                 hint=f"Set it to {2 * interval:g} or more.",
                 id="notifications.E002",
+            )
+        )
+    if not _is_number(conf.DRAIN_SECONDS) or not 0 <= conf.DRAIN_SECONDS <= MOST_DRAIN:
+        messages.append(
+            Error(
+                f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to {MOST_DRAIN}, "
+                f"not {conf.DRAIN_SECONDS!r}.",
+                hint="What stops the server must wait a little longer before it kills it.",
+                id="notifications.E019",
             )
         )
     if conf.MAINTENANCE not in ("server", "external"):

@@ -25,6 +25,11 @@ class Conf:
         return cast(float, getattr(settings, "NOTIFICATIONS_HEARTBEAT_TIMEOUT", 20))
 
     @property
+    def DRAIN_SECONDS(self) -> float:
+        """Seconds over which a server that is told to end sends its clients away."""
+        return cast(float, getattr(settings, "NOTIFICATIONS_DRAIN_SECONDS", 8))
+
+    @property
     def MAINTENANCE(self) -> str:
         """`server`: every server process runs it, taking turns; `external`: only the command."""
         return cast(str, getattr(settings, "NOTIFICATIONS_MAINTENANCE", "server"))

@@ -27,6 +27,7 @@ from .audiences import Reader
 from .authentication import authenticate
 from .conf import conf
 from .database_thread import Batched, DatabaseThread
+from .draining import Draining
 from .enrolment import Enrolment
 from .healing import Healing
 from .models import BroadcastHead, Notification
@@ -59,8 +60,16 @@ def get_hub() -> Hub:
 
 async def stop_hub() -> None:
     """Close the running loop's sockets, if it has a hub, with the code to come back soon."""
-    if hub := _hubs.pop(asyncio.get_running_loop(), None):
+    loop = asyncio.get_running_loop()
+    if hub := _hubs.get(loop):
         await hub.stop()
+        # Only now: a socket that arrived meanwhile must be refused, not make another hub.
+        _hubs.pop(loop, None)
+
+
+def is_draining() -> bool:
+    """Whether this process lets no more sockets in, because it is about to end."""
+    return any(hub.draining.has_begun for hub in list(_hubs.values()))
 
 
 class Hub:
@@ -69,6 +78,7 @@ class Hub:
         self.authenticate = Batched(self.database, authenticate)
         self._sockets: dict[str, Socket] = {}  # by connection id
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
+        self.draining = Draining(self._sockets, self.close)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
         self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
         self._fanning_out: asyncio.Task[None] | None = None
@@ -101,6 +111,8 @@ class Hub:
         behind it.
         """
         await asyncio.shield(self._opened)
+        if self.draining.has_begun:
+            return self.draining.refuse(socket)
         self._accounts[socket.account].add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
@@ -127,9 +139,9 @@ class Hub:
             self._tasks.append(task)
             task.add_done_callback(self._tasks.remove)
 
-    def close(self, socket: Socket, code: CloseCode) -> None:
-        """Tell the client why, close its socket and forget it."""
-        socket.close(code)
+    def close(self, socket: Socket, code: CloseCode, delay: float = 0) -> None:
+        """Tell the client why and when to come back, close its socket and forget it."""
+        socket.close(code, delay)
         self.leave(socket)
 
     def heard(self, socket: Socket) -> None:
@@ -141,8 +153,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Close all sockets with the restart code and take this worker out of the registry."""
-        for socket in list(self._sockets.values()):
-            self.close(socket, CloseCode.RESTART)
+        self.draining.at_once(0)
         tasks = [*self._tasks, self._opened]
         if self._fanning_out:
             tasks.append(self._fanning_out)

@@ -1,14 +1,17 @@
 """
 Daphne with what a notification server needs: `python -m notifications.server`.
 
-It takes all of Daphne's flags, runs the hub, and with it the periodic task,
-from its start, and on SIGTERM closes the sockets with the code that brings the
-clients back.
+It takes all of Daphne's flags, and runs the hub, and with it the periodic task,
+from its start. On SIGTERM it drains: it takes no more connections, sends its
+sockets to other servers, spread over NOTIFICATIONS_DRAIN_SECONDS, and lets
+running requests finish. On SIGINT, and on a second SIGTERM, nobody waits for
+that; a third signal kills the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
@@ -17,31 +20,79 @@ import autobahn.websocket.protocol
 from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from twisted.internet import defer, reactor
 
-CLOSING: Final = 2.0  # seconds for the closing handshakes
+CLOSING: Final = 2.0  # seconds for the closing handshakes, and for requests beyond the drain
 MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     def run(self) -> None:
-        # Only now: the models behind it need the application's settings.
-        from .hub import get_hub
-
+        self._ports: list[Any] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._give_up_at = 0.0
         # Not callWhenRunning: that is before the event loop runs.
-        reactor.callLater(0, get_hub)  # type: ignore[arg-type]  # wrong in Twisted's stubs
+        reactor.callLater(0, self._begin)  # type: ignore[arg-type]  # wrong in Twisted's stubs
         _spare_formatting()
         super().run()
 
-    def kill_all_applications(self) -> Any:
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end()))
+    def listen_success(self, port: Any) -> None:
+        self._ports.append(port)
+        super().listen_success(port)
 
-    async def _end(self) -> None:
+    def _begin(self) -> None:
+        # Only now: the models behind it need the application's settings.
+        from .hub import get_hub
+
+        get_hub()
+        if self.signal_handlers:  # in place of Twisted's
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._take_signal)
+
+    def _take_signal(self, number: int, frame: Any) -> None:
+        # From here it is like from a thread: the event loop has to be woken.
+        reactor.callFromThread(self._end, number)
+
+    def _end(self, number: int) -> None:
+        from .conf import conf
+        from .hub import get_hub
+
+        is_first = self._draining is None
+        window = conf.DRAIN_SECONDS if is_first and number == signal.SIGTERM else 0
+        self._give_up_at = asyncio.get_running_loop().time() + window + CLOSING
+        if not window:
+            # A developer's browser comes back as soon as it can, a crowd does not.
+            get_hub().draining.at_once(0 if number == signal.SIGINT else conf.DRAIN_SECONDS)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if is_first:
+            self._draining = asyncio.ensure_future(self._drain(window))
+
+    async def _drain(self, seconds: float) -> None:
+        from .hub import get_hub
+
+        for port in self._ports:
+            port.stopListening()
+        await get_hub().draining.run(seconds)
+        loop = asyncio.get_running_loop()
+        while self._is_busy() and loop.time() < self._give_up_at:
+            await asyncio.sleep(0.02)
+        self.stop()
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        is_answer = message["type"] == "http.response.start" and protocol.channel
+        if self._draining and is_answer:
+            # Or a proxy would send the next request, perhaps a socket's, by the same connection.
+            protocol.channel.persistent = False
+            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await super().handle_reply(protocol, message)
+
+    def kill_all_applications(self) -> Any:
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._kill_all()))
+
+    async def _kill_all(self) -> None:
         from .hub import stop_hub
 
         await stop_hub()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CLOSING
-        while self._has_open_sockets() and loop.time() < deadline:
-            await asyncio.sleep(0.02)
         # Daphne looks up the application of each connection, and one whose
         # upgrade came in the last second may have none: KeyError.
         self.connections: dict[Any, Any] = {
@@ -49,13 +100,11 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             for protocol, details in self.connections.items()
             if "application_instance" in details
         }
-        await super().kill_all_applications().asFuture(loop)
+        await super().kill_all_applications().asFuture(asyncio.get_running_loop())
 
-    def _has_open_sockets(self) -> bool:
-        return any(
-            protocol.application_type == "websocket" and "disconnected" not in details
-            for protocol, details in self.connections.items()
-        )
+    def _is_busy(self) -> bool:
+        """Whether there are open sockets, or requests without an answer."""
+        return any("disconnected" not in details for details in self.connections.values())
 
 
 class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]

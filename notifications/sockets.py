@@ -129,8 +129,9 @@ class Socket:
             )
         )
 
-    def close(self, code: CloseCode) -> None:
-        self.write_frame(protocol.bye(code))
+    def close(self, code: CloseCode, delay: float = 0) -> None:
+        """Close it, and ask a client that may come back to wait for so many seconds before."""
+        self.write_frame(protocol.bye(code, delay))
         self._transport.close(code)
         self._end_waiting()
 

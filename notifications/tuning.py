@@ -1,17 +1,25 @@
-"""Python's own settings for a process that holds thousands of sockets."""
+"""The process's own settings for thousands of sockets."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import Final
+
+if sys.platform != "win32":
+    import resource
+
+logger = logging.getLogger(__name__)
 
 # A connection is hundreds of objects. With Python's 700, the garbage collector looks again and
 # again at thousands of connections that stay: 10,000 hold the event loop for half a second.
 NEW_OBJECTS: Final = 20_000
 # How long a database thread that computes keeps the event loop waiting, in seconds.
 SWITCH_AFTER: Final = 0.001
+FEW_FILES: Final = 4096  # each socket is one
 
 
 @cache
@@ -20,3 +28,23 @@ def tune_process() -> None:
     gc.freeze()  # code, and what it made at its start, stays
     gc.set_threshold(NEW_OBJECTS)
     sys.setswitchinterval(SWITCH_AFTER)
+    _allow_files()
+
+
+def _allow_files() -> None:
+    """
+    Let this process open as many files as it may.
+
+    Systems start it with 1024, for programs that call select() and can't do with more.
+    """
+    if sys.platform == "win32":
+        return  # has no such limit
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # macOS: the kernel's own limit may be lower
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if 0 <= most < FEW_FILES:  # -1 is no limit
+        logger.warning(
+            "This process may open %d files, and each socket is one: raise its limit "
+            "(LimitNOFILE= in systemd, ulimit -Hn in a shell).",
+            most,
+        )

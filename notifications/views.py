@@ -31,6 +31,7 @@ from django.views.decorators.http import require_GET, require_POST
 from . import inbox, layer, maintenance, marks
 from .audiences import Reader
 from .changes import read_changes
+from .hub import is_draining
 from .marks import MarkError, Span
 
 LARGEST_NUMBER = 2**63 - 1
@@ -249,11 +250,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_GET
 def readyz(request: HttpRequest) -> HttpResponse:
     """
-    The database and the channel layer answer: 200, otherwise 503.
+    The database and the channel layer answer, and the server is not about to end: 200, else 503.
 
     A `warning` says when the periodic task has not run lately.
     """
-    problems = []
+    problems = ["server"] if is_draining() else []
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -6,5 +6,6 @@ ROOT_URLCONF = "tests.cluster.urls"
 NOTIFICATIONS_HEARTBEAT_INTERVAL = float(os.environ.get("NOTIFICATIONS_HEARTBEAT_INTERVAL", "0.3"))
 # A command beside the servers takes a second to start, and clients here say nothing meanwhile.
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = int(os.environ.get("NOTIFICATIONS_HEARTBEAT_TIMEOUT", "6"))
+NOTIFICATIONS_DRAIN_SECONDS = float(os.environ.get("NOTIFICATIONS_DRAIN_SECONDS", "0.5"))
 NOTIFICATIONS_MAINTENANCE = os.environ.get("NOTIFICATIONS_MAINTENANCE", "external")
 NOTIFICATIONS_DIRECT_WRITES = os.environ.get("NOTIFICATIONS_DIRECT_WRITES", "1") == "1"

@@ -33,9 +33,16 @@ def push(request: HttpRequest, body: str) -> HttpResponse:
     return JsonResponse({})
 
 
+def take_long(request: HttpRequest, seconds: int) -> HttpResponse:
+    print("taking long", flush=True)
+    time.sleep(seconds)
+    return JsonResponse({"seconds": seconds})
+
+
 urlpatterns = [
     *site_urlpatterns,
     path("notify/<int:times>/", notify),
+    path("long/<int:seconds>/", take_long),
     path("push/<body>/", push),
     path("anotify/<int:times>/", anotify),
 ]

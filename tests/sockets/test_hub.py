@@ -660,6 +660,34 @@ async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
     assert await tab.closed_with() == 4012
 
 
+async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect, alice, settings):
+    settings.NOTIFICATIONS_DRAIN_SECONDS = 60
+    tabs = [await connect(alice) for _ in range(2)]
+    for tab in tabs:
+        await tab.receive_until_level()
+
+    draining = asyncio.create_task(get_hub().draining.run(60))
+    first = await first_to_hear(tabs, "bye")
+    await anotify_accounts(alice, "hello", "while it drains")
+
+    (other,) = (tab for tab in tabs if tab is not first)
+    assert (await other.receive("hello"))["seq"] == 1
+    late = await connect(alice)
+    assert 0 < (await late.receive("bye"))["delay"] <= 60
+    assert await late.closed_with() == 4012
+    assert not draining.done()
+    await other.disconnect()
+    await asyncio.wait_for(draining, 2)  # nobody is left to wait for
+
+
+async def first_to_hear(tabs, type):
+    hearing = {asyncio.create_task(tab.receive(type, 5)): tab for tab in tabs}
+    done, waiting = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return hearing[done.pop()]
+
+
 async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
     connect, alice, bob, monkeypatch
 ):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asgiref.testing import ApplicationCommunicator
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.test import Client
 
 from notifications.asgi import with_notifications
+from notifications.hub import get_hub, is_draining, stop_hub
 
 
 def test_while_debugging_the_static_files_are_served(settings: Any) -> None:
@@ -28,6 +30,23 @@ def test_in_production_they_are_left_to_the_web_server(settings: Any) -> None:
 
     assert mapping["http"] is django_application
     assert "websocket" in mapping
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_server_that_tells_its_beginning_and_end_begins_and_ends_the_hub() -> None:
+    application = with_notifications(get_asgi_application())
+    server = ApplicationCommunicator(application, {"type": "lifespan"})
+
+    await server.send_input({"type": "lifespan.startup"})
+    assert await server.receive_output() == {"type": "lifespan.startup.complete"}
+    hub = get_hub()
+    assert not is_draining()
+
+    await server.send_input({"type": "lifespan.shutdown"})
+    assert await server.receive_output() == {"type": "lifespan.shutdown.complete"}
+    assert hub.draining.has_begun
+    assert get_hub() is not hub
+    await stop_hub()
 
 
 @pytest.mark.django_db

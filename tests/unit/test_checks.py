@@ -45,10 +45,10 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
 
     assert SOURCE.count("id=") == len(ids) == len(set(ids))
     # Numbers are never used twice, whatever the letter.
-    assert sorted(name[1:] for name in ids) == [f"{n:03}" for n in range(1, len(ids) + 1)]
+    assert len({name[1:] for name in ids}) == len(ids)
     assert own.__doc__
     assert own.__doc__.strip().endswith(
-        "E001–E003 and E009–E011 settings, E004–W007 channel layer, W008 and W012 database."
+        "E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database."
     )
 
 
@@ -64,6 +64,25 @@ def test_the_demo_site_is_set_right() -> None:
 
 
 # --- Settings
+
+
+@pytest.mark.parametrize("value", [-1, "8", None, False, math.inf, 3601])
+def test_a_drain_must_take_a_number_of_seconds(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_DRAIN_SECONDS = value
+
+    (message,) = found()
+
+    assert message.id == "notifications.E019"
+    assert message.msg == (
+        f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to 3600, not {value!r}."
+    )
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 3600])
+def test_a_drain_may_take_an_hour_or_no_time(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_DRAIN_SECONDS = value
+
+    assert found() == []
 
 
 @pytest.mark.parametrize("value", [0, -1, "9", None, True, math.nan, math.inf])

@@ -630,6 +630,17 @@ def test_a_site_without_its_layer_is_not_ready(
     assert answer.json() == {"status": "unavailable", "unavailable": ["channel layer"]}
 
 
+def test_a_server_that_is_about_to_end_is_not_ready(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "is_draining", lambda: True)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "unavailable": ["server"]}
+
+
 def test_a_site_without_its_database_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
