@@ -13,7 +13,8 @@ PYTEST := $(PY) -m pytest --quiet
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
 	@case "$${DJANGO_DEBUG:-1}" in 1|[Tt]rue|[Yy]es) $(PY) manage.py demo_data && \
-		echo "Log in as alice, bob, carol or operator (password demo)";; esac
+		echo "Log in as alice, bob, carol or operator (password demo)";; \
+		*) $(PY) manage.py collectstatic --noinput --verbosity 0;; esac
 	@echo "Notify Site: http://$(HOST):$(PORT)/"
 	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
 

@@ -11,8 +11,14 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .checks import check_channel_layer, check_database, check_settings
+        from .checks import (
+            check_channel_layer,
+            check_database,
+            check_settings,
+            check_static_files,
+        )
 
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)
+        checks.register(check_static_files)

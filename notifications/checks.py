@@ -1,7 +1,8 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database.
+E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database,
+W021 static files.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import router
 from django.db.models import DateTimeField
@@ -175,6 +177,23 @@ def check_database(
             )
         )
     return messages
+
+
+def check_static_files(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    # Only storages that put a hash into names have the attribute.
+    storage = staticfiles_storage if apps.is_installed("django.contrib.staticfiles") else None
+    if getattr(storage, "support_js_module_import_aggregation", True):
+        return []
+    return [
+        Warning(
+            "The static files storage leaves the imports of JavaScript modules without hashes: "
+            "after an upgrade, browsers mix the modules they kept with new ones.",
+            hint="Subclass it with support_js_module_import_aggregation = True.",
+            id="notifications.W021",
+        )
+    ]
 
 
 def _is_retention(days: object) -> bool:

@@ -188,16 +188,20 @@ def log_in(
 
     def log_in(name: str, site: Site, **options: Any) -> BrowserContext:
         context = new_context(base_url=site.url, **options)
-        page = context.new_page()
-        page.goto("/login/")
-        page.get_by_label("Username").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("button", name="Log out")).to_be_visible()
-        page.close()
+        log_in_there(context, name)
         return context
 
     return log_in
+
+
+def log_in_there(context: BrowserContext, name: str) -> None:
+    page = context.new_page()
+    page.goto("/login/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.close()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_every_check_is_registered() -> None:
         if name.startswith("check_") and value.__module__ == own.__name__
     }
 
-    assert len(defined) == 3
+    assert len(defined) == 4
     assert defined <= checks.registry.registry.registered_checks
 
 
@@ -48,7 +48,8 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert len({name[1:] for name in ids}) == len(ids)
     assert own.__doc__
     assert own.__doc__.strip().endswith(
-        "E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database."
+        "E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database,\n"
+        "W021 static files."
     )
 
 

@@ -1,0 +1,100 @@
+"""Static files as in production: each once, small, kept for ever, and new after an upgrade."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+
+from benchmarks.weight import total, weigh
+from tests.modules import SOURCE
+
+from .conftest import Problems, log_in_there
+from .elements import expect_online
+from .production import Deployment
+
+EVERY_PAGE = 23_000  # bytes
+IN_ALL = 30_000  # bytes
+FETCHED = """() => performance.getEntriesByType("resource")
+    .filter(({ name, transferSize }) => name.includes("/static/notifications/") && transferSize > 0)
+    .map(({ name }) => name)"""
+
+
+@pytest.fixture
+def deployment(demo_database: Path, tmp_path: Path) -> Iterator[Deployment]:
+    for file in demo_database.parent.glob(f"{demo_database.name}*"):
+        shutil.copy(file, tmp_path / file.name)
+    deployment = Deployment(tmp_path, f"sqlite:///{tmp_path / demo_database.name}")
+    with deployment.running():
+        yield deployment
+
+
+def test_what_pages_load_is_small(browser: Browser, deployment: Deployment) -> None:
+    files = weigh(browser, deployment)
+
+    names = [file.name for file in files]
+    assert {"index.js", "client.js", "notifications.css"} <= {
+        file.name for file in files if file.is_first
+    }
+    assert len(names) == len(set(names))
+    assert total(file for file in files if file.is_first) <= EVERY_PAGE
+    assert total(files) <= IN_ALL
+
+
+def test_an_upgrade_reaches_a_browser_that_keeps_everything(
+    deployment: Deployment,
+    new_context: Callable[..., BrowserContext],
+    problems: Problems,
+) -> None:
+    problems.expect("ERR_CONNECTION_REFUSED|Connection closed before|502|4012")
+    context = new_context(base_url=deployment.server.url)
+    log_in_there(context, "alice")
+    fetched_by_another_tab(context)
+    assert fetched_by_another_tab(context) == set()
+    changed = deployment.changed / "notifications/connection.js"
+    changed.parent.mkdir(parents=True)
+    changed.write_text((SOURCE / "connection.js").read_text() + "// changed\n")
+
+    deployment.upgrade()
+
+    fetched = fetched_by_another_tab(context)
+    # The changed one, and what has its new name in it; the rest is as it was.
+    assert {"connection.js", "client.js", "index.js"} <= fetched
+    assert not {"store.js", "notifications.css"} & fetched
+
+
+def fetched_by_another_tab(context: BrowserContext) -> set[str]:
+    """Return the names of our files that a new tab fetched, not having kept them."""
+    tab = context.new_page()
+    tab.goto("/")
+    expect_online(tab)
+    urls = tab.evaluate(FETCHED)
+    tab.close()
+    return {re.sub(r"\.[0-9a-f]{12}\.", ".", url.partition("notifications/")[2]) for url in urls}
+
+
+def test_files_are_kept_for_ever_by_their_name_only(deployment: Deployment) -> None:
+    url = f"{deployment.server.url}/static/notifications/"
+    manifest = json.loads((Path(deployment.env["STATIC_ROOT"]) / "staticfiles.json").read_text())
+    hashed = manifest["paths"]["notifications/index.js"]
+
+    with urlopen(f"{deployment.server.url}/static/{hashed}") as answer:
+        assert "immutable" in answer.headers["Cache-Control"]
+    with urlopen(f"{url}index.js") as answer:
+        assert answer.headers["Cache-Control"] == "max-age=60, public"
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        request = Request(f"{url}index.js", headers={"If-None-Match": answer.headers["ETag"]})
+        assert answer.read() == (SOURCE / "index.js").read_bytes()
+    with pytest.raises(HTTPError, match="304"):
+        urlopen(request)
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"{url}no-such-file.js")
+    with pytest.raises(HTTPError, match="405"):
+        urlopen(Request(f"{url}index.js", method="POST"))
