@@ -21,7 +21,7 @@ from .sockets import Socket
 
 logger = logging.getLogger(__name__)
 
-BATCHING: Final = 0.05  # seconds that arrivals and departures are collected
+BATCHING: Final = 0.2  # seconds that arrivals and departures are collected
 SEEN_EVERY: Final = 60.0  # seconds between two writings of `last_seen`
 
 

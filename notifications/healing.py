@@ -13,7 +13,7 @@ from typing import Final
 
 from . import protocol
 from .changes import Changes, read_changes_of_many
-from .database_thread import DatabaseThread
+from .database_thread import GATHERING, DatabaseThread
 from .sockets import Socket
 
 HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
@@ -56,6 +56,7 @@ class Healing:
         sockets = [socket for socket in self._behind if not socket.is_full]
         if sockets:
             await self._heal(sockets[:HEALED_AT_A_TIME])
+            await asyncio.sleep(GATHERING)  # a reading for many costs hardly more than for one
         if any(not socket.is_full for socket in self._behind):
             self._wake.set()
         elif self._behind:
