@@ -11,6 +11,7 @@ subscription is added for it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -56,6 +57,7 @@ class Subscriptions:
         self._left: dict[str, str | None] = {}  # accounts by channel, still known to the layer
         self._is_away = asyncio.Event()
         self._prefix = ""
+        self._numbers = itertools.count()
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -79,7 +81,7 @@ class Subscriptions:
     async def join(self, account: str | None) -> None:
         """Join an account's group, at once or when the layer is back."""
         if account not in self._channels:
-            self._channels[account] = f"{self._prefix}.{len(self._channels)}.{uuid.uuid4().hex[:8]}"
+            self._channels[account] = f"{self._prefix}.{next(self._numbers)}"
             self._queues()[self._channels[account]] = Tap(self._hand_over_to(account))
         if not self._is_away.is_set():
             await self._each(self._add, [account])
