@@ -25,6 +25,7 @@ from django.db import DatabaseError, router
 from . import delivery, inbox, layer, maintenance, messages, protocol
 from .audiences import Reader
 from .authentication import authenticate
+from .bulk import is_one_of
 from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .draining import Draining
@@ -43,7 +44,7 @@ ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the da
 SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
-ACCOUNTS_PER_QUERY: Final = 500
+ACCOUNTS_PER_QUERY: Final = 2000
 AUDIENCES_EVERY: Final = 5  # intervals, until a change of somebody's groups is noticed
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -360,7 +361,9 @@ async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
 def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastHead]:
     """Number what a crash left of these accounts, and return where they stand."""
     using = router.db_for_write(Notification)
-    left_over = Notification.objects.using(using).unnumbered().filter(account_id__in=account_ids)
+    account = Notification._meta.get_field("account")
+    local = is_one_of("account_id", account_ids, account, using)
+    left_over = Notification.objects.using(using).unnumbered().filter(local)
     if keys := set(left_over.values_list("account_id", flat=True)):
         delivery.deliver(keys, using)
     delivery.deliver_broadcasts(using)

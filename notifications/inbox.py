@@ -22,6 +22,7 @@ from django.db.models import Count, Min
 
 from . import protocol
 from .audiences import Reader
+from .bulk import is_one_of
 from .models import (
     Broadcast,
     BroadcastHead,
@@ -152,12 +153,11 @@ def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -
     return [count(reader) for reader in readers]
 
 
-def newest_seqs(account_ids: Iterable[Any]) -> tuple[dict[Any, int], BroadcastHead]:
+def newest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastHead]:
     """Return the newest `seq` of each account that has an inbox, and the broadcasts' head."""
     using = router.db_for_write(Inbox)
-    seqs = dict(
-        Inbox.objects.using(using).filter(pk__in=account_ids).values_list("account_id", "seq")
-    )
+    known = is_one_of("account_id", account_ids, Inbox._meta.pk, using)
+    seqs = dict(Inbox.objects.using(using).filter(known).values_list("account_id", "seq"))
     return seqs, BroadcastHead.objects.using(using).current()
 
 
