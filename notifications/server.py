@@ -21,10 +21,14 @@ from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from twisted.internet import defer, reactor
 
 CLOSING: Final = 2.0  # seconds for the closing handshakes, and for requests beyond the drain
+TIMEOUTS_EVERY: Final = 2.0  # seconds, as Daphne does
+CONNECTIONS_AT_A_TIME: Final = 1000  # about 2 ms
 MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
+    connections: dict[Any, dict[str, Any]]  # by Daphne's protocol object
+
     def run(self) -> None:
         self._ports: list[Any] = []
         self._draining: asyncio.Task[None] | None = None
@@ -37,6 +41,35 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
         super().listen_success(port)
+
+    def application_checker(self) -> None:
+        """
+        Do what Daphne does each second, for those connections of which something has ended.
+
+        A list of all pairs in `connections`, which Daphne makes, is enough for
+        the garbage collector to begin: 10,000 sockets held the loop for 50 ms.
+        """
+        connections = self.connections
+        self.connections = {
+            protocol: details for protocol, details in connections.items() if _has_ended(details)
+        }
+        ended = list(self.connections)
+        super().application_checker()
+        for protocol in ended:
+            if protocol not in self.connections:
+                del connections[protocol]
+        self.connections = connections
+
+    def timeout_checker(self, waiting: list[Any] | None = None) -> None:
+        """Do what Daphne does every two seconds, by turns: 10,000 sockets take 20 ms."""
+        waiting = list(self.connections) if waiting is None else waiting
+        for protocol in waiting[-CONNECTIONS_AT_A_TIME:]:
+            protocol.check_timeouts()
+        del waiting[-CONNECTIONS_AT_A_TIME:]
+        if waiting:
+            reactor.callLater(0, self.timeout_checker, waiting)  # type: ignore[arg-type]
+        else:
+            reactor.callLater(TIMEOUTS_EVERY, self.timeout_checker)  # type: ignore[arg-type]
 
     def _begin(self) -> None:
         # Only now: the models behind it need the application's settings.
@@ -95,7 +128,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         await stop_hub()
         # Daphne looks up the application of each connection, and one whose
         # upgrade came in the last second may have none: KeyError.
-        self.connections: dict[Any, Any] = {
+        self.connections = {
             protocol: details
             for protocol, details in self.connections.items()
             if "application_instance" in details
@@ -120,6 +153,13 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             websocket_max_message_size=MAX_MESSAGE,
             websocket_max_frame_size=MAX_MESSAGE,
         )
+
+
+def _has_ended(details: dict[str, Any]) -> bool:
+    if "disconnected" in details:
+        return True
+    application = details.get("application_instance")
+    return application is not None and bool(application.done())
 
 
 def _spare_formatting() -> None:
