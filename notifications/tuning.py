@@ -15,8 +15,9 @@ if sys.platform != "win32":
 logger = logging.getLogger(__name__)
 
 # A connection is hundreds of objects. With Python's 700, the garbage collector looks again and
-# again at thousands of connections that stay: 10,000 hold the event loop for half a second.
-NEW_OBJECTS: Final = 20_000
+# again at thousands of connections that stay: 10,000 hold the event loop for half a second. A
+# look at 20,000 new objects holds it for 50 ms.
+NEW_OBJECTS: Final = 5_000
 # How long a database thread that computes keeps the event loop waiting, in seconds.
 SWITCH_AFTER: Final = 0.001
 FEW_FILES: Final = 4096  # each socket is one
