@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
@@ -51,6 +52,30 @@ def handshake_request(scope: Any) -> ASGIRequest:
     """Return the handshake as the request it is, for Django's own checks of host and cookies."""
     scheme = {"ws": "http", "wss": "https"}[scope.get("scheme", "ws")]
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, io.BytesIO())
+
+
+def has_session(request: HttpRequest) -> bool:
+    """Whether there is a session cookie, so that it is worth asking the database."""
+    return bool(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """
+    Return the visitor's IP address, None if that is not what the server says.
+
+    Behind a proxy it comes from a header, of which a client writes the first part.
+    """
+    try:
+        address = ip_address(request.META.get("REMOTE_ADDR") or "")
+    except ValueError:
+        return None
+    return None if getattr(address, "scope_id", None) else str(address)
+
+
+def user_agent(request: HttpRequest) -> str:
+    """Return what the browser calls itself: 200 characters at most, and no control characters."""
+    told = request.headers.get("User-Agent", "")[:200]
+    return "".join(character for character in told if character.isprintable())
 
 
 def is_own_origin(request: HttpRequest) -> bool:

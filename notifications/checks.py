@@ -1,14 +1,14 @@
 """
 System checks: what is set wrong is said at start, with what is allowed.
 
-E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database,
+E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, W008 and W012 database,
 W021 static files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 from django.apps import AppConfig, apps
@@ -28,6 +28,8 @@ REDIS_PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 LEAST_CAPACITY = 100_000
 MOST_DAYS = 36_500
 MOST_DRAIN = 3600  # seconds
+FRAME_SIZES = 64, 64 * 1024  # bytes, least and most
+SLOWNESS = [("MAX_UNSENT", "bytes", 4096, 16 * 1024 * 1024), ("STALL_TIMEOUT", "seconds", 1, 3600)]
 
 
 def check_settings(
@@ -101,7 +103,7 @@ def check_settings(
                 id="notifications.E011",
             )
         )
-    return messages
+    return messages + _check_limits()
 
 
 def check_channel_layer(
@@ -194,6 +196,57 @@ def check_static_files(
             id="notifications.W021",
         )
     ]
+
+
+def _is_count(value: object, least: int = 1, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number_between(least: float, most: float) -> Callable[[object], bool]:
+    return lambda value: _is_number(value) and least <= value <= most
+
+
+def _check_limits() -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+
+    def check(name: str, is_allowed: Callable[[Any], bool], allowed: str, id: str) -> None:
+        value = getattr(conf, name)
+        if not is_allowed(value):
+            told = f"NOTIFICATIONS_{name} must be {allowed}, not {value!r}."
+            messages.append(Error(told, None, None, id))
+
+    check(
+        "MAX_FRAME_SIZE",
+        lambda value: _is_count(value, *FRAME_SIZES),
+        "a number of bytes from {} to {}".format(*FRAME_SIZES),
+        id="notifications.E014",
+    )
+    check(
+        "MAX_FRAMES_PER_SECOND",
+        lambda value: value is None or (_is_number(value) and value >= 1),
+        "a number from 1, or None for any number",
+        id="notifications.E015",
+    )
+    check(
+        "MAX_SOCKETS_PER_ACCOUNT",
+        lambda value: value is None or _is_count(value),
+        "a whole number from 1, or None for any number",
+        id="notifications.E016",
+    )
+    check(
+        "MAX_SOCKETS_PER_WORKER",
+        lambda value: value is None or _is_count(value),
+        "a whole number from 1, or None for any number",
+        id="notifications.E017",
+    )
+    for name, unit, least, most in SLOWNESS:
+        check(
+            name,
+            _is_number_between(least, most),
+            f"a number of {unit} from {least} to {most}",
+            id="notifications.E018",
+        )
+    return messages
 
 
 def _is_retention(days: object) -> bool:

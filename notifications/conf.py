@@ -61,6 +61,37 @@ class Conf:
         return cast(bool, getattr(settings, "NOTIFICATIONS_DIRECT_WRITES", True))
 
     @property
+    def MAX_FRAME_SIZE(self) -> int:
+        """Bytes that a client's frame may have; a longer one is answered `bad_frame`."""
+        return cast(int, getattr(settings, "NOTIFICATIONS_MAX_FRAME_SIZE", 4096))
+
+    @property
+    def MAX_FRAMES_PER_SECOND(self) -> float | None:
+        """Frames per second that a client may send in the long run; None: any number."""
+        rate = getattr(settings, "NOTIFICATIONS_MAX_FRAMES_PER_SECOND", 10)
+        return cast(float | None, rate)
+
+    @property
+    def MAX_SOCKETS_PER_ACCOUNT(self) -> int | None:
+        """Sockets of one account on all workers, of which the newest stay; None: any number."""
+        return cast(int | None, getattr(settings, "NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT", 50))
+
+    @property
+    def MAX_SOCKETS_PER_WORKER(self) -> int | None:
+        """Sockets of one server process, handshakes included; None: any number."""
+        return cast(int | None, getattr(settings, "NOTIFICATIONS_MAX_SOCKETS_PER_WORKER", 20_000))
+
+    @property
+    def MAX_UNSENT(self) -> int:
+        """Bytes that may wait in a socket's transport; above, the socket is left behind."""
+        return cast(int, getattr(settings, "NOTIFICATIONS_MAX_UNSENT", 64 * 1024))
+
+    @property
+    def STALL_TIMEOUT(self) -> float:
+        """Seconds without progress after which a peer that does not read is cut off."""
+        return cast(float, getattr(settings, "NOTIFICATIONS_STALL_TIMEOUT", 60))
+
+    @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.HEARTBEAT_TIMEOUT)
 

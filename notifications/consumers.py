@@ -11,12 +11,20 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import DatabaseError
 from django.http import QueryDict
 
-from . import protocol
+from . import limits, protocol
 from .audiences import Reader
-from .authentication import Visitor, handshake_request, is_own_origin
+from .authentication import (
+    Visitor,
+    client_address,
+    handshake_request,
+    has_session,
+    is_own_origin,
+    user_agent,
+)
+from .conf import conf
 from .hub import get_hub
 from .protocol import ClientError, CloseCode
-from .sockets import Socket, parse_start
+from .sockets import Socket, parse_start, read_query
 from .transports import Send, open_transport
 
 logger = logging.getLogger(__name__)
@@ -26,8 +34,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     """
     `/ws/notifications/`: what happens in the account's inbox, live.
 
-    The client may only say `heartbeat`. Anything else is answered by an
-    `error` frame; MAX_ERRORS_IN_A_ROW of them close the socket.
+    The client may only say `heartbeat`. Anything else, and whatever comes too
+    fast, is answered by an `error` frame; who goes on is cut off.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -37,13 +45,18 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.base_send = send
         self.hub = get_hub()
         self.socket: Socket | None = None
+        self.has_place = False
         self.errors_in_a_row = 0
+        self.max_frame_size = conf.MAX_FRAME_SIZE
+        self.frame_rate = limits.FrameRate()
         try:
             while True:
                 await self.dispatch(await receive())
         except StopConsumer:
             pass
         finally:
+            if self.has_place:
+                self.hub.room.leave()
             if self.socket:
                 self.hub.leave(self.socket)
 
@@ -63,45 +76,76 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         request = handshake_request(self.scope)
         if not is_own_origin(request):
             raise DenyConnection  # HTTP 403: only a page of this site is told more
+        if not has_session(request):
+            # At once: a flood of them costs no query, and no place.
+            await self._refuse(CloseCode.NOT_LOGGED_IN)
+            return
+        self.has_place = self.hub.room.enter()
+        if not self.has_place:
+            await self._refuse(CloseCode.OVERLOADED)
+            return
         try:
             visitor = await self.hub.authenticate(request)
         except DatabaseError:
             logger.warning("The database is away: a socket was sent back")
             visitor = Visitor(None, CloseCode.OVERLOADED)
-        query = QueryDict(self.scope["query_string"])
+        query = read_query(self.scope["query_string"])
         if visitor.reader and not _is_for(visitor.reader, query):
             visitor = Visitor(None)
-        # A browser learns the code of a close only after an accept.
-        await self.accept()
         if visitor.reader is None:
-            await self.send(text_data=protocol.encode(protocol.bye(visitor.refusal)))
-            await self.close(int(visitor.refusal))
+            await self._refuse(visitor.refusal)
             return
+        await self.accept()
         self.socket = Socket(
             visitor.reader,
             open_transport(cast(Send, self.base_send)),
             parse_start(query),
-            user_agent=request.headers.get("User-Agent", "")[:200],
-            address=request.META.get("REMOTE_ADDR"),
+            user_agent=user_agent(request),
+            address=client_address(request),
         )
         await self.hub.join(self.socket)
+
+    async def _refuse(self, code: CloseCode) -> None:
+        # A browser learns the code of a close only after an accept.
+        await self.accept()
+        delay = limits.delay() if code == CloseCode.OVERLOADED else 0.0
+        await self.send(text_data=protocol.encode(protocol.bye(code, round(delay, 1))))
+        await self.close(int(code))
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
-        if self.socket is None:
+        socket = self.socket
+        if socket is None:
             return
-        self.hub.heard(self.socket)
+        self.hub.heard(socket)
+        early = self.frame_rate.take(socket.heard_at)
+        if early > limits.BURST:
+            self._refuse_frame(socket, early)
+            return
         try:
-            protocol.parse_client_frame(text_data)
+            protocol.parse_client_frame(text_data, self.max_frame_size)
         except ClientError as error:
             self.errors_in_a_row += 1
-            self.socket.write_frame(protocol.error(error.code, str(error)))
+            socket.write_frame(protocol.error(error.code, str(error)))
             if self.errors_in_a_row >= protocol.MAX_ERRORS_IN_A_ROW:
-                self.hub.close(self.socket, CloseCode.PROTOCOL_ABUSE)
+                self._cut_off(socket, CloseCode.PROTOCOL_ABUSE)
         else:
             self.errors_in_a_row = 0
-            self.socket.answer_heartbeat()
+            self.hub.answer(socket)
+
+    def _refuse_frame(self, socket: Socket, early: float) -> None:
+        if early > limits.FLOOD:
+            self._cut_off(socket, CloseCode.TOO_FAST)
+        elif early - self.frame_rate.spacing <= limits.BURST:  # the first of them
+            most = f"{1 / self.frame_rate.spacing:g} a second"
+            socket.write_frame(protocol.error("rate_limited", f"Too many frames: {most} at most."))
+
+    def _cut_off(self, socket: Socket, code: CloseCode) -> None:
+        """Close the socket of a client that is none of ours; what else it says counts nothing."""
+        logger.warning("Cut off a socket of account %s: %s", socket.account, code.name)
+        self.hub.close(socket, code)
+        self.socket = None
 
 
 def _is_for(reader: Reader, query: QueryDict) -> bool:

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from . import registry
+from . import delivery, registry
 from .conf import conf
 from .database_thread import DatabaseThread
 from .models import Connection, Worker
+from .protocol import CloseCode
 from .sockets import Socket
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,11 @@ class Enrolment:
                 new = [self._row(socket) for socket in opened]
                 gone = [self._row(socket) for socket in closed]
                 await self._database.run(registry.record, new, gone, seen)
+            if opened:
+                accounts = {socket.reader.account_id for socket in opened}
+                # On any worker; this one's own have been closed already.
+                if surplus := await self._database.run(registry.surplus, accounts):
+                    delivery.close_connections(surplus, CloseCode.EVICTED)
         except Exception:
             # Perhaps this worker was reaped: the next renewal writes it again, and this later.
             self._opened = opened + self._opened

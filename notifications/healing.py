@@ -8,11 +8,13 @@ heartbeat with the counts, and the socket is level: pushes reach it again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from . import protocol
 from .changes import Changes, read_changes_of_many
+from .conf import conf
 from .database_thread import GATHERING, DatabaseThread
 from .sockets import Socket
 
@@ -30,6 +32,7 @@ class Healing:
         self._behind: dict[Socket, None] = {}  # in the order of their turns
         self._wake = asyncio.Event()
         self._is_due = False
+        self._full_since: dict[Socket, float] = {}  # monotonic seconds
 
     def begin(self, socket: Socket) -> None:
         """Take in a new socket, which is behind from its start."""
@@ -47,6 +50,19 @@ class Healing:
 
     def forget(self, socket: Socket) -> None:
         self._behind.pop(socket, None)
+
+    def stalled(self) -> list[Socket]:
+        """Return those that have been full for the stall timeout; to be called every second."""
+        now = time.monotonic()
+        # Whoever reads a little is found with room now and then, and starts anew.
+        self._full_since = {
+            socket: self._full_since.get(socket, now) for socket in self._behind if socket.is_full
+        }
+        return [
+            socket
+            for socket, since in self._full_since.items()
+            if now - since >= conf.STALL_TIMEOUT
+        ]
 
     async def step(self) -> None:
         """Wait until a socket is behind, and write what they lack to all that are."""

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, router
 
-from . import delivery, inbox, layer, maintenance, messages, protocol
+from . import delivery, inbox, layer, limits, maintenance, messages, protocol
 from .audiences import Reader
 from .authentication import authenticate
 from .bulk import is_one_of
@@ -77,6 +77,7 @@ class Hub:
     def __init__(self) -> None:
         self.database = DatabaseThread("notifications-hub")
         self.authenticate = Batched(self.database, authenticate)
+        self.room = limits.Room()
         self._sockets: dict[str, Socket] = {}  # by connection id
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self.draining = Draining(self._sockets, self.close)
@@ -118,6 +119,8 @@ class Hub:
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
         self._enrolment.opened(socket)
+        for oldest in limits.surplus(self._accounts[socket.account]):
+            self.close(oldest, CloseCode.EVICTED)
         # Also for a second one: the first may still be about it.
         await self._subscriptions.join(socket.account)
         # Read for it only now: what is pushed after the reading has to reach this hub.
@@ -151,6 +154,11 @@ class Hub:
         socket.pinged = False
         if socket in self._by_silence:
             self._by_silence.move_to_end(socket)
+
+    def answer(self, socket: Socket) -> None:
+        """Answer a heartbeat; a client that does not read its answers is left behind."""
+        if not socket.answer_heartbeat():
+            self._fall_behind(socket)
 
     async def stop(self) -> None:
         """Close all sockets with the restart code and take this worker out of the registry."""
@@ -273,6 +281,8 @@ class Hub:
             socket = next(iter(self._by_silence))
             if now - socket.heard_at <= conf.HEARTBEAT_TIMEOUT:
                 break
+            self.close(socket, CloseCode.HEARTBEAT_LOST)
+        for socket in self._healing.stalled():
             self.close(socket, CloseCode.HEARTBEAT_LOST)
         silent = takewhile(
             lambda socket: now - socket.heard_at >= conf.HEARTBEAT_INTERVAL, self._by_silence

@@ -23,7 +23,6 @@ HUBS_GROUP: Final = "notifications.hubs"
 MAX_TYPE_LENGTH: Final = 64  # characters
 MAX_URL_LENGTH: Final = 2000  # characters
 MAX_META_DATA: Final = 16 * 1024  # bytes of JSON
-MAX_CLIENT_FRAME: Final = 4 * 1024  # bytes
 MAX_ERRORS_IN_A_ROW: Final = 20  # then 4400
 
 LEVELS: Final = ("info", "success", "warning", "error")
@@ -156,19 +155,19 @@ def bye(code: CloseCode, delay: float = 0) -> Frame:
     return frame("bye", code=int(code), reconnect=code.reconnect, delay=delay)
 
 
-def parse_client_frame(text: str | None) -> str:
+def parse_client_frame(text: str | None, max_size: int) -> str:
     """
     Return the type of a client's frame, which is always `heartbeat`.
 
-    Raises ClientError for anything else. Other keys are allowed and ignored,
-    as the seed's server ignored them.
+    Raises ClientError for anything else, also for more than `max_size` bytes.
+    Other keys are allowed and ignored, as the seed's server ignored them.
     """
     if text == '{"type":"heartbeat"}':  # as good as all clients write it
         return "heartbeat"
     if text is None:
         raise ClientError("bad_frame", "Only text frames are understood, this one is binary.")
-    if len(text) > MAX_CLIENT_FRAME or len(text.encode(errors="replace")) > MAX_CLIENT_FRAME:
-        raise ClientError("bad_frame", f"A frame may have {MAX_CLIENT_FRAME} bytes at most.")
+    if len(text) > max_size or len(text.encode(errors="replace")) > max_size:
+        raise ClientError("bad_frame", f"A frame may have {max_size} bytes at most.")
     try:
         content = json.loads(text)
     # Digits beyond Python's limit are a ValueError, deep nesting is a RecursionError.

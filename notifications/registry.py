@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import router, transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from .accounts import KEYS_PER_QUERY, account_keys
@@ -76,6 +77,20 @@ def record(
             Connection.objects.filter(pk__in=seen).update(last_seen=Now())
     after = online(concerned)
     _announce(after - before, before - after)
+
+
+def surplus(accounts: Iterable[Any]) -> list[Any]:
+    """Return the ids of these accounts' oldest live connections, as many as are too many."""
+    most = conf.MAX_SOCKETS_PER_ACCOUNT
+    if most is None:
+        return []
+    live = Connection.objects.live().filter(account_id__in=set(accounts))
+    counted = live.order_by().values("account_id").annotate(connections=Count("pk"))
+    found: list[Any] = []
+    for account_id in counted.filter(connections__gt=most).values_list("account_id", flat=True):
+        newest_first = live.filter(account_id=account_id).order_by("-opened_at", "-pk")
+        found += newest_first.values_list("pk", flat=True)[most:]
+    return found
 
 
 def retire(worker: Worker) -> None:

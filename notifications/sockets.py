@@ -6,8 +6,10 @@ import asyncio
 import sys
 import time
 import uuid
-from typing import Any
+from typing import Any, Final
 
+from django.core.exceptions import SuspiciousOperation
+from django.http import QueryDict
 from django.utils import timezone
 
 from . import protocol
@@ -17,6 +19,8 @@ from .conf import conf
 from .inbox import Cursor
 from .protocol import CloseCode
 from .transports import Message, Transport
+
+LONGEST_SCOPE: Final = 64  # characters kept of what a client says; ours are shorter
 
 
 class Socket:
@@ -182,6 +186,14 @@ class Socket:
         )
 
 
+def read_query(query_string: bytes) -> QueryDict:
+    """Return the fields of a socket's URL; none, if there are more than Django takes."""
+    try:
+        return QueryDict(query_string)
+    except SuspiciousOperation:
+        return QueryDict()
+
+
 def parse_start(values: Any) -> Cursor | None:
     """
     Return the cursor in the query of a socket's URL, None if there is none.
@@ -195,4 +207,4 @@ def parse_start(values: Any) -> Cursor | None:
         for text in (values.get(name, "") for name in ("seq", "broadcast_seq", "epoch"))
     ]
     seq, broadcast_seq, epoch = numbers
-    return Cursor(seq, broadcast_seq, epoch, values.get("scope", ""))
+    return Cursor(seq, broadcast_seq, epoch, values.get("scope", "")[:LONGEST_SCOPE])

@@ -18,12 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Protocol
 
 from .conf import conf
+from .tcp import Connection, connection_of
 
 logger = logging.getLogger(__name__)
 
-HIGH_WATER: Final = 64 * 1024  # bytes unsent, above which nothing more is written
 # By ASGI everything waits for a turn of the event loop, also for a peer that reads.
-ASGI_HIGH_WATER: Final = 1024 * 1024  # characters
+ASGI_ROOM: Final = 16  # times as much as may be unsent
+CLOSING: Final = 5.0  # seconds for a peer to take the close, before its connection is cut off
 
 # Servers whose insides are used here, by the versions that the tests ran with.
 TESTED: Final = {"daphne": ("4.2",), "twisted": ("26",), "uvicorn": ("0.54",)}
@@ -69,21 +70,26 @@ class Transport(Protocol):
 
 def open_transport(send: Send) -> Transport:
     """Return the fastest tested way to the socket that this ASGI `send` belongs to."""
+    connection = connection_of(send)
+    if connection:
+        connection.limit()
     if conf.DIRECT_WRITES:
         transport = _DaphneTransport.of(send) or _UvicornTransport.of(send)
         if transport:
             return transport
         _log_once("Frames are written by ASGI send: this server's transport is not known.")
-    return _AsgiTransport(send)
+    return _AsgiTransport(send, connection)
 
 
 class _AsgiTransport:
     """For any server; a task lives only while something waits."""
 
-    __slots__ = ("_closed", "_send", "_task", "_unsent", "_waiting")
+    __slots__ = ("_closed", "_connection", "_most", "_send", "_task", "_unsent", "_waiting")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, connection: Connection | None) -> None:
         self._send = send
+        self._connection = connection
+        self._most = ASGI_ROOM * conf.MAX_UNSENT
         self._waiting: deque[dict[str, Any]] = deque()
         self._unsent = 0
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +97,9 @@ class _AsgiTransport:
 
     @property
     def is_full(self) -> bool:
-        return self._unsent > ASGI_HIGH_WATER
+        # Daphne takes whatever it is given, and holds it.
+        held = self._connection.unsent() if self._connection else 0
+        return self._unsent + held > self._most
 
     def write(self, message: Message) -> bool:
         if self.is_full:
@@ -105,6 +113,7 @@ class _AsgiTransport:
             self._closed = True
             # Autobahn takes an int only, no IntEnum.
             self._put({"type": "websocket.close", "code": int(code)})
+            _cut_off_soon(self._connection)
 
     def _put(self, event: dict[str, Any]) -> None:
         self._waiting.append(event)
@@ -129,15 +138,17 @@ class _AsgiTransport:
 class _DirectTransport:
     """What the direct ways have in common: the close goes by ASGI, which knows the handshake."""
 
-    __slots__ = ("_closing", "_send")
+    __slots__ = ("_closing", "_most", "_send")
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._most = conf.MAX_UNSENT
         self._closing: asyncio.Task[None] | None = None
 
     def close(self, code: int) -> None:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(code))
+            _cut_off_soon(connection_of(self._send))
 
     async def _close(self, code: int) -> None:
         try:
@@ -184,7 +195,7 @@ class _DaphneTransport(_DirectTransport):
     def is_full(self) -> bool:
         transport = self._transport
         unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-        return unsent > HIGH_WATER
+        return unsent > self._most
 
     def write(self, message: Message) -> bool:
         protocol = self._protocol
@@ -226,7 +237,7 @@ class _UvicornTransport(_DirectTransport):
     @property
     def is_full(self) -> bool:
         unsent: int = self._transport.get_write_buffer_size()
-        return unsent > HIGH_WATER
+        return unsent > self._most
 
     def write(self, message: Message) -> bool:
         protocol = self._protocol
@@ -238,6 +249,12 @@ class _UvicornTransport(_DirectTransport):
             return False
         transport.write(message.wire)
         return True
+
+
+def _cut_off_soon(connection: Connection | None) -> None:
+    """Cut off a peer that does not read; nothing is done to one that has taken the close."""
+    if connection:
+        asyncio.get_running_loop().call_later(CLOSING, connection.abort)
 
 
 _logged: set[str] = set()

@@ -48,7 +48,8 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert len({name[1:] for name in ids}) == len(ids)
     assert own.__doc__
     assert own.__doc__.strip().endswith(
-        "E001–E003, E009–E011 and E019 settings, E004–W007 channel layer, W008 and W012 database,\n"
+        "E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, "
+        "W008 and W012 database,\n"
         "W021 static files."
     )
 
@@ -173,6 +174,42 @@ def test_what_is_kept_for_ever_or_for_hours_is_right(settings: Any) -> None:
     settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
     settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = {"progress": 0.5, "invoice": None}
 
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "values"),
+    [
+        ("E014", "MAX_FRAME_SIZE", [0, 63, 65_537, 4096.0, "4096", None, True]),
+        ("E015", "MAX_FRAMES_PER_SECOND", [0, 0.9, -1, "10", True, math.nan, math.inf]),
+        ("E016", "MAX_SOCKETS_PER_ACCOUNT", [0, -1, 1.5, "50", True]),
+        ("E017", "MAX_SOCKETS_PER_WORKER", [0, -1, 1.5, "50", False]),
+        ("E018", "MAX_UNSENT", [0, 4095, 2**24 + 1, "64k", None, True]),
+        ("E018", "STALL_TIMEOUT", [0, 0.5, 3601, "60", None, True, math.nan]),
+    ],
+)
+def test_a_limit_is_a_number_within_bounds(settings: Any, id: str, name: str, values: Any) -> None:
+    for value in values:
+        setattr(settings, f"NOTIFICATIONS_{name}", value)
+
+        (message,) = found()
+
+        assert message.id == f"notifications.{id}"
+        assert message.msg.startswith(f"NOTIFICATIONS_{name} must be a ")
+        assert message.msg.endswith(f"not {value!r}.")
+
+
+def test_limits_may_be_their_bounds_or_none_where_that_means_none(settings: Any) -> None:
+    settings.NOTIFICATIONS_MAX_FRAME_SIZE = 64
+    settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = (
+        settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT
+    ) = 1
+    settings.NOTIFICATIONS_MAX_UNSENT = 4096
+    assert found() == []
+    settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = None
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = None
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = None
+    settings.NOTIFICATIONS_STALL_TIMEOUT = 3600
     assert found() == []
 
 

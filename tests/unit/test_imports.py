@@ -27,6 +27,7 @@ LAYERS = [
         "protocol",
         "signals",
         "database_thread",
+        "tcp",
         "transactions",
         "transports",
         "tuning",

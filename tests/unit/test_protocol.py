@@ -211,7 +211,7 @@ def test_every_close_code_is_one_that_the_table_above_knows() -> None:
     ],
 )
 def test_a_heartbeat_is_understood(text: str) -> None:
-    assert protocol.parse_client_frame(text) == "heartbeat"
+    assert protocol.parse_client_frame(text, 4096) == "heartbeat"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_heartbeat_is_understood(text: str) -> None:
 )
 def test_anything_else_is_refused_with_its_code(text: str | None, code: str) -> None:
     with pytest.raises(ClientError) as refused:
-        protocol.parse_client_frame(text)
+        protocol.parse_client_frame(text, 4096)
 
     assert refused.value.code == code
     assert str(refused.value)
@@ -258,7 +258,7 @@ _json = st.recursive(
 @given(st.text() | _json.map(json.dumps))
 def test_no_text_does_more_than_be_refused(text: str) -> None:
     try:
-        assert protocol.parse_client_frame(text) == "heartbeat"
+        assert protocol.parse_client_frame(text, 4096) == "heartbeat"
     except ClientError as refused:
         code: Any = refused.code
         assert code in {"bad_json", "bad_frame", "bad_field", "bad_type"}

@@ -306,3 +306,28 @@ def test_a_receiver_that_fails_harms_nobody(
 
 def test_nothing_to_reap() -> None:
     assert registry.reap() == (0, 0)
+
+
+# --- Too many of one account
+
+
+def test_the_oldest_live_connections_of_an_account_are_too_many(
+    make_worker: Callable[..., Worker], alice: User, bob: User, carol: User, settings: Any
+) -> None:
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = 2
+    here, there, dead = make_worker(), make_worker(), make_worker(lease=-1)
+
+    def opened_at(second: int, account: User, worker: Worker) -> uuid.UUID:
+        row = connection_of(account, worker, opened_at=LONG_AGO + timedelta(seconds=second))
+        row.save()
+        return row.pk
+
+    alices = [opened_at(n, alice, [here, there][n % 2]) for n in (3, 1, 2, 0)]
+    bobs = [opened_at(n, bob, here) for n in range(3)]
+    opened_at(0, carol, here), opened_at(1, carol, here), opened_at(2, carol, dead)
+
+    assert set(registry.surplus([alice.pk, carol.pk])) == {alices[1], alices[3]}
+    assert registry.surplus([bob.pk]) == [bobs[0]]
+    assert registry.surplus([]) == []
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = None
+    assert registry.surplus([alice.pk]) == []

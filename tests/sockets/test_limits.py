@@ -1,0 +1,232 @@
+"""A client, an account, a crowd that take more than their share, and what no browser sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+
+from notifications import authentication
+from notifications.hub import get_hub
+from notifications.models import Connection
+from notifications.routing import websocket_application
+from notifications.testing import log_in
+
+HEARTBEAT = '{"type":"heartbeat"}'
+
+
+async def say(tab, text, times):
+    for _ in range(times):
+        await tab.send_input({"type": "websocket.receive", "text": text})
+
+
+async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down(
+    connect, alice, settings
+):
+    settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 50
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await say(tab, HEARTBEAT, 550)
+
+    answers = []
+    while len(answers) < 501:
+        answers.append(await tab.receive_json_from())
+    kinds = [frame.get("code", frame["type"]) for frame in answers]
+    assert kinds.count("rate_limited") == 1
+    assert kinds.index("rate_limited") >= 500
+    assert "50 a second" in answers[kinds.index("rate_limited")]["content"]["body"]
+    async with asyncio.timeout(5):
+        while await tab.receive_nothing(0.1):
+            await say(tab, HEARTBEAT, 1)
+    assert (await tab.receive_json_from())["type"] == "heartbeat"
+
+
+async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, settings, caplog):
+    settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 5
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    with caplog.at_level(logging.INFO, "notifications"):
+        await say(tab, HEARTBEAT, 1000)
+
+        assert (await tab.receive("bye"))["code"] == 4429
+        assert await tab.closed_with() == 4429
+        assert await tab.receive_nothing()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Cut off a socket of account {alice.pk}: TOO_FAST"
+    ]
+    assert str(alice.pk) not in get_hub()._accounts
+
+
+async def test_abuse_is_logged_once_without_what_was_said(connect, alice, caplog):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    with caplog.at_level(logging.DEBUG, "notifications"):
+        await say(tab, '{"type": "secret words"}', 60)
+
+        assert await tab.closed_with() == 4400
+    assert len(caplog.records) == 1
+    assert "secret" not in caplog.text
+
+
+async def test_a_longer_frame_than_is_allowed_is_refused(connect, alice, settings):
+    settings.NOTIFICATIONS_MAX_FRAME_SIZE = 100
+    tab = await connect(alice)
+    await tab.receive_until_level()
+
+    await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 100), 1)
+    await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 60), 1)
+
+    error = await tab.receive_json_from()
+    assert (error["type"], error["code"]) == ("error", "bad_frame")
+    assert "100 bytes" in error["content"]["body"]
+    assert (await tab.receive_json_from())["type"] == "heartbeat"
+
+
+async def test_an_accounts_newest_sockets_stay(connect, alice, bob, settings):
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = 2
+    tabs = []
+    for account in (alice, bob, alice, alice, alice):
+        tabs.append(await connect(account))
+        await tabs[-1].receive_until_level()
+
+    assert [await tabs[n].closed_with() for n in (0, 2)] == [4409, 4409]
+    for n in (1, 3, 4):
+        await say(tabs[n], HEARTBEAT, 1)
+        assert (await tabs[n].receive("heartbeat"))["unread"] == 0
+
+
+async def test_a_full_worker_sends_others_back_and_has_room_again(connect, alice, bob, settings):
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 1
+    first = await connect(alice)
+    await first.receive_until_level()
+
+    second = await connect(bob)
+
+    bye = await second.receive("bye")
+    assert (bye["code"], bye["reconnect"]) == (4503, True)
+    assert 5 <= bye["delay"] <= 15
+    assert await second.closed_with() == 4503
+    await first.disconnect()
+    await first.wait()
+    third = await connect(bob)
+    assert await third.receive("register")
+
+
+async def test_who_is_not_logged_in_costs_no_query_and_no_place(connect, settings, monkeypatch):
+    settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 0
+    asked = []
+    monkeypatch.setattr(get_hub(), "authenticate", asked.append)
+
+    tabs = [await connect(None) for _ in range(20)]
+
+    assert [await tab.closed_with() for tab in tabs] == [4401] * 20
+    assert asked == []
+
+
+async def test_a_flood_of_forged_sessions_costs_few_queries(connect, alice, monkeypatch):
+    batches = []
+
+    def authenticate(requests):
+        batches.append(len(requests))
+        return authentication.authenticate(requests)
+
+    monkeypatch.setattr(get_hub().authenticate, "_function", authenticate)
+    forged = [connect(session=f"{n:032}") for n in range(200)]
+
+    tabs = await asyncio.gather(*forged)
+
+    assert {await tab.closed_with() for tab in tabs} == {4401}
+    assert sum(batches) == 200
+    assert len(batches) < 50
+
+
+def handshake(session, query="", headers=(), client="127.0.0.1"):
+    cookie = (b"cookie", f"sessionid={session}".encode())
+    origin = [(b"host", b"testserver"), (b"origin", b"http://testserver")]
+    tab = WebsocketCommunicator(
+        websocket_application, f"/ws/notifications/{query}", [*origin, cookie, *headers]
+    )
+    tab.scope["client"] = [client, 1]
+    return tab
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?" + "&".join(f"x{n}=1" for n in range(5000)),
+        "?seq=" + "9" * 5000,
+        "?seq=%FF%FE&epoch=%00",
+        "?seq=-1&broadcast_seq=1e9&epoch=NaN&scope=" + "x" * 5000,
+        "?%zz=%&&&=&seq",
+        "?seq[]=1&seq=1&seq=2",
+    ],
+)
+async def test_any_query_gets_a_socket(transactional_db, alice, query):
+    tab = handshake(await sync_to_async(log_in)(alice), query)
+
+    accepted, _ = await tab.connect()
+
+    assert accepted
+    assert (await tab.receive_json_from())["type"] == "register"
+    (socket,) = get_hub()._accounts[str(alice.pk)]
+    assert len(socket._start.scope if socket._start else "") <= 64
+    await tab.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("client", "kept"),
+    [
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", None),
+        ("unknown", None),
+        ("'; DROP TABLE", None),
+        ("999.1.1.1", None),
+        ("", None),
+        ("10.0.0.1" + "0" * 500, None),
+    ],
+)
+async def test_what_a_proxy_passes_on_from_the_client_spoils_no_registry(
+    transactional_db, alice, client, kept
+):
+    # On PostgreSQL what is no address, and a NUL in a text, fail the whole batch of a worker.
+    agent = (b"user-agent", b"Mozilla\x00\x1b[31m/5.0 \xff")
+    tab = handshake(await sync_to_async(log_in)(alice), headers=[agent], client=client)
+
+    await tab.connect()
+
+    async with asyncio.timeout(5):
+        while not (row := await Connection.objects.afirst()):
+            await asyncio.sleep(0.02)
+    assert (row.address, row.user_agent) == (kept, "Mozilla[31m/5.0 ÿ")
+    await tab.disconnect()
+
+
+COOKIES = [
+    b"sessionid=\xff\xfe",
+    b'sessionid="\\000\\377"',
+    b"sessionid=" + b"x" * 60_000,
+    b"; ".join(b"c%d=1" % n for n in range(5000)),
+    b"=;=;;;sessionid;=sessionid",
+    b"sessionid=\xed\xa0\x80",
+]
+
+
+@pytest.mark.parametrize("cookie", COOKIES)
+async def test_any_cookie_that_is_no_session_is_told_to_log_in(transactional_db, cookie):
+    tab = WebsocketCommunicator(
+        websocket_application,
+        "/ws/notifications/",
+        [(b"host", b"testserver"), (b"origin", b"http://testserver"), (b"cookie", cookie)],
+    )
+
+    accepted, _ = await tab.connect()
+
+    assert accepted
+    assert (await tab.receive_json_from())["code"] == 4401
+    await tab.disconnect()
