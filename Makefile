@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test chaos bench lint types lock screenshots clean
+.PHONY: run test chaos bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -48,6 +48,10 @@ lint: .venv/dev
 
 types: .venv/dev
 	@$(PY) -m mypy --no-error-summary
+
+# Brings the catalogs of translations up to date, and says what is to be translated.
+messages: .venv/dev
+	@$(PY) -m tests.messages
 
 # With the oldest supported Python, so that the pins suit every newer one.
 lock: .venv/dev
