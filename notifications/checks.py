@@ -2,7 +2,7 @@
 System checks: what is set wrong is said at start, with what is allowed.
 
 E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, W008 and W012 database,
-W021 static files.
+W021 and W022 static files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import router
@@ -184,18 +185,28 @@ def check_database(
 def check_static_files(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
     # Only storages that put a hash into names have the attribute.
     storage = staticfiles_storage if apps.is_installed("django.contrib.staticfiles") else None
-    if getattr(storage, "support_js_module_import_aggregation", True):
-        return []
-    return [
-        Warning(
-            "The static files storage leaves the imports of JavaScript modules without hashes: "
-            "after an upgrade, browsers mix the modules they kept with new ones.",
-            hint="Subclass it with support_js_module_import_aggregation = True.",
-            id="notifications.W021",
+    if not getattr(storage, "support_js_module_import_aggregation", True):
+        messages.append(
+            Warning(
+                "The static files storage leaves the imports of JavaScript modules without hashes: "
+                "after an upgrade, browsers mix the modules they kept with new ones.",
+                hint="Subclass it with support_js_module_import_aggregation = True.",
+                id="notifications.W021",
+            )
         )
-    ]
+    sound = conf.SOUND
+    if sound != "" and not (isinstance(sound, str) and finders.find(sound)):
+        messages.append(
+            Warning(
+                f"NOTIFICATIONS_SOUND must be the path of a static file, such as "
+                f"“mysite/new.mp3”, and none is found for {sound!r}.",
+                id="notifications.W022",
+            )
+        )
+    return messages
 
 
 def _is_count(value: object, least: int = 1, most: float = math.inf) -> bool:

@@ -92,6 +92,11 @@ class Conf:
         return cast(float, getattr(settings, "NOTIFICATIONS_STALL_TIMEOUT", 60))
 
     @property
+    def SOUND(self) -> str:
+        """Static file that one tab of each browser plays for what is new; "": none."""
+        return cast(str, getattr(settings, "NOTIFICATIONS_SOUND", ""))
+
+    @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.HEARTBEAT_TIMEOUT)
 

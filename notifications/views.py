@@ -24,6 +24,7 @@ from django.http import (
 from django.shortcuts import redirect, render
 from django.template.loader import select_template
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
@@ -98,7 +99,7 @@ def items(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    return JsonResponse({"items": page.items, "next": page.next, **page.head.as_dict()})
+    return _reading(items=page.items, next=page.next, **page.head.as_dict())
 
 
 @never_cache
@@ -122,14 +123,12 @@ def changes(request: HttpRequest) -> HttpResponse:
     except ValueError as error:
         return _bad_request(error)
     told = read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
-    return JsonResponse(
-        {
-            "frames": told.frames,
-            "resync": told.resync,
-            "more": not told.complete,
-            **told.cursor.as_dict(),
-            **told.counts.as_dict(),
-        }
+    return _reading(
+        frames=told.frames,
+        resync=told.resync,
+        more=not told.complete,
+        **told.cursor.as_dict(),
+        **told.counts.as_dict(),
     )
 
 
@@ -230,6 +229,11 @@ def _number(
     if not least <= number <= most:
         raise ValueError(f"{name} must be a number from {least} to {most}, not {text!r:.100}")
     return number
+
+
+def _reading(**content: Any) -> JsonResponse:
+    # A computer whose clock is wrong can still say how old something is.
+    return JsonResponse({**content, "now": timezone.now().isoformat()})
 
 
 def _bad_request(error: Exception) -> JsonResponse:

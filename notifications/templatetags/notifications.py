@@ -9,6 +9,7 @@ from django import template
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import Context
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import json_script
@@ -17,6 +18,7 @@ from django.utils.timesince import timesince
 
 from notifications import inbox, protocol
 from notifications.audiences import Reader
+from notifications.conf import conf
 
 register = template.Library()
 
@@ -37,6 +39,16 @@ def notifications_bell(context: Context, socket_path: str = SOCKET_PATH) -> dict
 def notifications_setup(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
     """Render what the bell needs, without a bell: for pages with elements of their own."""
     return _setup(context, socket_path)
+
+
+@register.simple_tag(takes_context=True)
+def notifications_config(context: Context, socket_path: str = SOCKET_PATH) -> SafeString:
+    """
+    Render only what `connect()` of client.js needs: for pages that have no element of ours.
+
+    Nothing for anonymous visitors, and where another of the tags has rendered it already.
+    """
+    return _setup(context, socket_path, only_config=True).get("config") or SafeString()
 
 
 @register.filter
@@ -65,7 +77,7 @@ def is_on_site(url: str) -> bool:
     return url.startswith("/")
 
 
-def _setup(context: Context, socket_path: str) -> dict[str, Any]:
+def _setup(context: Context, socket_path: str, only_config: bool = False) -> dict[str, Any]:
     request = context.get("request")
     if not isinstance(request, HttpRequest):
         return {}
@@ -73,17 +85,20 @@ def _setup(context: Context, socket_path: str) -> dict[str, Any]:
     if account is None or not account.is_authenticated:
         return {}
     # Once in a page, however many of the tags it has.
-    if done := getattr(request, "_notifications", None):
-        return {**done, "needs_setup": False}
-    head = inbox.read_head(Reader.of(account))
-    done = {
-        "account": account,
+    setup = getattr(request, "_notifications", None) or _first_setup(request, socket_path)
+    needs_setup = setup["needs_setup"] and only_config
+    request._notifications = {**setup, "config": "", "needs_setup": needs_setup}  # type: ignore[attr-defined]
+    return setup
+
+
+def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
+    head = inbox.read_head(Reader.of(request.user))
+    return {
+        "account": request.user,
         "unread": head.counts.total,
         "needs_setup": True,
         "config": _config(request, head, socket_path),
     }
-    request._notifications = done  # type: ignore[attr-defined]
-    return done
 
 
 def _config(request: HttpRequest, head: inbox.Head, socket_path: str) -> SafeString:
@@ -92,7 +107,11 @@ def _config(request: HttpRequest, head: inbox.Head, socket_path: str) -> SafeStr
             "account": str(request.user.pk),
             "cursor": head.cursor.as_dict(),
             **head.counts.as_dict(),
+            "protocol": protocol.VERSION,
+            "heartbeat": {"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
+            "sound": static(conf.SOUND) if conf.SOUND else "",
             "urls": {
+                "changes": reverse("notifications:changes"),
                 "items": reverse("notifications:items"),
                 "mark": reverse("notifications:mark"),
                 "inbox": reverse("notifications:inbox"),

@@ -50,7 +50,7 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert own.__doc__.strip().endswith(
         "E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, "
         "W008 and W012 database,\n"
-        "W021 static files."
+        "W021 and W022 static files."
     )
 
 
@@ -83,6 +83,23 @@ def test_a_drain_must_take_a_number_of_seconds(settings: Any, value: Any) -> Non
 @pytest.mark.parametrize("value", [0, 0.5, 3600])
 def test_a_drain_may_take_an_hour_or_no_time(settings: Any, value: Any) -> None:
     settings.NOTIFICATIONS_DRAIN_SECONDS = value
+
+    assert found() == []
+
+
+@pytest.mark.parametrize("value", ["mysite/unheard-of.mp3", None, 3])
+def test_a_sound_must_be_a_static_file(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_SOUND = value
+
+    (message,) = found()
+
+    assert message.id == "notifications.W022"
+    assert message.msg.startswith("NOTIFICATIONS_SOUND must be the path of a static file")
+    assert message.msg.endswith(f"none is found for {value!r}.")
+
+
+def test_a_static_file_may_be_the_sound(settings: Any) -> None:
+    settings.NOTIFICATIONS_SOUND = "favicon.svg"
 
     assert found() == []
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
 
-from notifications import broadcast, notify_accounts
+from notifications import broadcast, notify_accounts, protocol
 from notifications.templatetags.notifications import (
     is_on_site,
     notification_age,
@@ -92,7 +92,11 @@ def test_the_page_has_the_cursor_and_what_the_script_needs(alice: User, request_
     assert told["account"] == str(alice.pk)
     assert (told["cursor"]["seq"], told["cursor"]["broadcast_seq"]) == (1, 1)
     assert (told["unread"], told["unread_broadcasts"]) == (1, 1)
+    assert told["protocol"] == protocol.VERSION
+    assert told["heartbeat"] == {"interval": 0.3, "timeout": 1.5}
+    assert told["sound"] == ""
     assert told["urls"] == {
+        "changes": "/notifications/changes/",
         "items": "/notifications/items/",
         "mark": "/notifications/mark/",
         "inbox": "/notifications/",
@@ -126,6 +130,37 @@ def test_two_bells_share_one_setup(alice: User, request_of: Any) -> None:
 
     assert html.count("<notifications-bell>") == 2
     assert html.count('id="notifications-config"') == html.count("<script type=") == 1
+
+
+def test_a_page_without_elements_of_ours_gets_the_configuration_only(
+    alice: User, request_of: Any
+) -> None:
+    source = "{% load notifications %}{% notifications_config %}{% notifications_config %}"
+
+    html = render(request_of(alice), source)
+
+    assert config(html)["account"] == str(alice.pk)
+    assert html.count("<") == 2
+    assert render(request_of(AnonymousUser()), source) == ""
+
+
+@pytest.mark.parametrize("first", ["bell", "config"])
+def test_the_configuration_is_there_once_with_a_bell(
+    alice: User, request_of: Any, first: str
+) -> None:
+    tags = ["{% notifications_bell %}", "{% notifications_config %}"]
+    if first == "config":
+        tags.reverse()
+
+    html = render(request_of(alice), "{% load notifications %}" + "".join(tags))
+
+    assert html.count('id="notifications-config"') == html.count("<script type=") == 1
+
+
+def test_the_sound_is_a_static_file(alice: User, request_of: Any, settings: Any) -> None:
+    settings.NOTIFICATIONS_SOUND = "mysite/new.mp3"
+
+    assert config(render(request_of(alice)))["sound"] == "/static/mysite/new.mp3"
 
 
 def test_nothing_is_inline(alice: User, client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -295,6 +296,15 @@ def test_another_scope_is_told_to_reload(browser: Client, alice: User, notify: A
 
     assert (answer["resync"], answer["frames"], answer["seq"]) == (True, [], 1)
     assert answer["scope"] == scope(browser)
+
+
+@pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=1"])
+def test_what_is_read_says_when_that_was(browser: Client, path: str) -> None:
+    before = timezone.now()
+
+    answer = browser.get(path).json()
+
+    assert before <= datetime.fromisoformat(answer["now"]) <= timezone.now()
 
 
 @pytest.mark.parametrize("name", ["seq", "broadcast_seq", "epoch"])
