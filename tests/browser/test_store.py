@@ -1,4 +1,4 @@
-"""store.js, the rules of the protocol as pure functions, run where they live: in a browser."""
+"""store.js and pages.js, the rules of the protocol as pure functions, run in a browser."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ Run = Callable[[str], Any]
 
 IMPORT = """
 const {
-  applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, isOvertaken, itemsIn
+  applyFrame, applyMark, beginMark, countsOf, cursorOf, endMark, initialState, isNew, isUnread
 } = await import("/static/notifications/store.js")
+const { applyPage, isOvertaken, itemsIn } = await import("/static/notifications/pages.js")
 """
 # What the scripts below are given beside the module's own functions.
 HELPERS = """

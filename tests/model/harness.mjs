@@ -44,6 +44,7 @@ Object.assign(globalThis, {
   removeEventListener: () => {},
   document: Object.assign(new EventTarget(), { visibilityState: "visible" }),
   location: new URL("http://testserver/"),
+  BroadcastChannel: undefined, // each tab in a browser of its own
   sessionStorage: { getItem: () => null, setItem: () => {}, removeItem: () => {} }
 })
 

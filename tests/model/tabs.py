@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,7 +140,7 @@ class Tab:
         self.requests.clear()
         self._begin(head.cursor.as_dict())
         self.shows_outdated = False
-        urls = {name: f"/notifications/{name}/" for name in ("items", "mark")}
+        urls = {name: f"/notifications/{name}/" for name in ("changes", "items", "mark")}
         config = {
             "account": str(self.account.pk),
             "cursor": head.cursor.as_dict(),
@@ -152,6 +153,7 @@ class Tab:
     def _begin(self, cursor: Mapping[str, Any]) -> None:
         """Forget what was seen before: a new page, or one of another epoch."""
         self.is_outdated = False  # shows and tells what was in a database that is no more
+        self.marks: list[_Mark] = []
         self.told_from = cursor
         self.notified: Counter[str] = Counter()
         self.announced: Counter[str] = Counter()
@@ -185,7 +187,9 @@ class Tab:
                 break
             text = self.wire.frames.popleft()
             frame = json.loads(text)
+            self.marks = [mark for mark in self.marks if mark.seq > frame.get("seq", 0)]
             if frame["type"] == "resync":
+                self.marks.clear()
                 self._follow(frame)
                 self.shows_outdated = True  # until the page comes that it asks for now
             self.do("receive", text)
@@ -208,7 +212,10 @@ class Tab:
         if self.requests:
             self.serve()
             request = self.requests.popleft()
-            if request.status == 200 and request.method == "GET":
+            if request.mark:
+                request.mark.answered(request.status, request.body)
+                self.marks = [mark for mark in self.marks if mark.seq > 0]
+            elif request.status == 200 and request.method == "GET":
                 page = json.loads(request.body)
                 if page["epoch"] != self.told_from["epoch"]:
                     self._follow(page)
@@ -233,7 +240,9 @@ class Tab:
     def lose_request(self) -> None:
         """No answer comes, whether the request did or not."""
         if self.requests:
-            self.requests.popleft()
+            request = self.requests.popleft()
+            if request.mark in self.marks:
+                self.marks.remove(request.mark)
             self.do("answer", {"status": 0})
 
     def do(self, action: str, argument: Any = None) -> None:
@@ -246,7 +255,10 @@ class Tab:
                 case {"what": "closed"}:
                     self._leave()
                 case {"what": "asked", "method": method, "path": path}:
-                    self.requests.append(_Request(method, path, told.get("body")))
+                    request = _Request(method, path, told.get("body"))
+                    self.requests.append(request)
+                    if request.mark:
+                        self.marks.append(request.mark)
                 case {"what": "notified", "id": wire_id, "number": number}:
                     if not self.is_outdated:
                         self._check_notified(wire_id, number)
@@ -271,6 +283,8 @@ class Tab:
         self.newest[wire_id[0]] = number
 
     def _check_state(self, wire_id: str, state: str) -> None:
+        if any(mark.promises(wire_id, state) for mark in self.marks):
+            return
         states = self.history[wire_id]
         start = self.reached[wire_id]
         try:
@@ -293,11 +307,30 @@ class Tab:
         return f"tab {self.number} of {self.account.username}"
 
 
+class _Mark:
+    """What the client asked for, and shows as if it were done until it is told what was."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        self.ids = asked.get("ids")
+        self.state = "read" if asked["as"] == "inbox" else asked["as"]
+        self.seq = inf  # of the change that it made; 0: of none
+
+    def answered(self, status: int, body: str) -> None:
+        span = json.loads(body)["range"] if status == 200 else None
+        self.seq = span["seq"] if span else 0
+
+    def promises(self, wire_id: str, state: str) -> bool:
+        return state == self.state and (self.ids is None or wire_id in self.ids)
+
+
 class _Request:
     def __init__(self, method: str, path: str, body: str | None) -> None:
         self.method = method
+        self.mark = _Mark(json.loads(body)) if body else None
         self.status = 0
         self.body = ""
+        name = path.split("/")[2]
+        self._view = {"changes": views.changes, "items": views.items, "mark": views.mark}[name]
         factory = RequestFactory()
         if method == "GET":
             self._request = factory.get(path)
@@ -308,6 +341,5 @@ class _Request:
         if not self.status:
             self._request.user = User.objects.get(pk=account.pk)
             self._request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
-            view = views.items if self.method == "GET" else views.mark
-            response = view(self._request)
+            response = self._view(self._request)
             self.status, self.body = response.status_code, response.content.decode()

@@ -8,50 +8,68 @@ export class ApiError extends Error {
 
 // The inbox over HTTP.
 export class Api {
-  constructor({ urls, csrf_token }) {
-    this.urls = urls
-    this.csrfToken = csrf_token
+  #skew = 0
+
+  constructor({ account, urls, csrf_token }) {
+    Object.assign(this, { account, urls, csrfToken: csrf_token })
   }
 
-  items({ before, unread = false }) {
-    const url = new URL(this.urls.items, location.href)
-    if (before) url.searchParams.set("before", before)
-    if (unread) url.searchParams.set("unread", "1")
-    return this.#fetch(url, { cache: "no-store" })
+  // By the server's clock, in ms: this computer's may be a day off.
+  now() {
+    return Date.now() + this.#skew
   }
 
-  mark(ids, as) {
-    return this.#post({ ids, as })
+  items({ before, view }) {
+    return this.#get(this.urls.items, { before, [view]: view === "inbox" ? undefined : 1 })
   }
 
-  markAll({ seq, broadcast_seq }, as) {
-    return this.#post({ upto: { seq, broadcast_seq }, as })
+  // Passes on what happened since the cursor, as the socket would have told it.
+  async catchUp(cursor, receive) {
+    for (let more = true; more && cursor(); ) {
+      const { frames, unread, unread_broadcasts, ...head } = await this.#get(this.urls.changes, cursor())
+      if (head.resync) receive({ ...head, type: "resync" })
+      frames.forEach(receive)
+      more = head.more
+      // The counts are those of the end.
+      receive({ ...head, type: "heartbeat", ...(more ? {} : { unread, unread_broadcasts }) })
+    }
   }
 
-  // Private
-
-  // `keepalive`: it is sent even when the page is left at this very moment.
-  #post(body) {
+  // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even when the page is left now.
+  mark(mark) {
     return this.#fetch(this.urls.mark, {
       method: "POST",
       keepalive: true,
       headers: { "Content-Type": "application/json", "X-CSRFToken": this.csrfToken },
-      body: JSON.stringify(body)
+      body: JSON.stringify(mark)
     })
   }
 
-  async #fetch(url, options) {
+  // Private
+
+  #get(address, params) {
+    const url = new URL(address, location.href)
+    for (const [name, value] of Object.entries(params)) if (value !== undefined) url.searchParams.set(name, value)
+    return this.#fetch(url, { cache: "no-store" })
+  }
+
+  // Whoever stands in between may answer in our place, as the log-in pages of public networks do.
+  async #fetch(url, { headers, ...options }) {
     let response
+    let answer
     try {
-      response = await fetch(url, { credentials: "same-origin", ...options })
+      response = await fetch(url, {
+        credentials: "same-origin",
+        redirect: "error",
+        headers: { ...headers, "X-Notifications-Account": this.account },
+        ...options
+      })
+      answer = await response.json()
     } catch {
       throw new ApiError(0)
     }
     if (!response.ok) throw new ApiError(response.status)
-    try {
-      return await response.json()
-    } catch {
-      throw new ApiError(0)
-    }
+    this.#skew = Date.parse(answer.now) - Date.now()
+    return answer
   }
 }

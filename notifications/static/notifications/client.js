@@ -1,15 +1,15 @@
+import { Announcer } from "./announcer.js";
 import { Api } from "./api.js";
-import { Connection } from "./connection.js";
-import { applyFrame, applyMark, applyPage, cursorOf, initialState, isNew, isOld, isOvertaken, isUnread, itemsIn, unreadTotal } from "./store.js";
-import { recallVisit, rememberVisit } from "./visits.js";
+import { applyPage, isOvertaken, itemsIn } from "./pages.js";
+import { applyFrame, applyMark, beginMark, countsOf, cursorOf, endMark, initialState, isNew, isOld, isUnread } from "./store.js";
+import { Tabs } from "./tabs.js";
 
 const PROTOCOL_TYPES = ["register", "heartbeat", "ping", "state", "resync", "error", "bye"]
 const OWN_EVENTS = ["notification", "announce", "change", "status", "unread"]
-const ANNOUNCED_FOR = 30_000 // ms; what nobody reported as off show does not count for longer
 const INSTANCE = Symbol.for("notifications.client")
 
 // The page's one client, connected; null on a page without the configuration
-// that `{% notifications_bell %}` renders, that is, when nobody is logged in.
+// that the template tags render, that is, when nobody is logged in.
 export function connect() {
   if (!globalThis[INSTANCE]) {
     const config = document.getElementById("notifications-config")
@@ -20,63 +20,64 @@ export function connect() {
   return globalThis[INSTANCE]
 }
 
-// Events, with the frame or the value as `detail`:
-//   notification, and the notification's own type: something new, stored or not;
-//     preventDefault() of `notification` keeps it from being announced as a toast
-//   announce: [{notification, since}], oldest first; since when (ms since the epoch), which is
-//     earlier than now for what was still on show on the page before
-//   state: items were marked, or withdrawn, by this account on any device
-//   unread: {total, unread, unread_broadcasts}
-//   status: "connecting", "recovering", "online", "offline", "paused", "closed"
-//   change: anything that the lists show
+// docs/client.md describes the events and what may be called; client.d.ts has the types.
 export class NotificationsClient extends EventTarget {
   #state
   #api
-  #connection
-  #visit
+  #tabs
+  #announcer
   #origin
-  #missed = []
-  #announced = new Map()
   #loading = new Map()
 
   constructor(config) {
     super()
     this.config = config
-    this.#visit = this.#recallVisit()
-    this.#state = initialState({ ...config, resumeFrom: this.#visit?.resumeFrom })
+    const cursor = () => cursorOf(this.#state)
+    this.#announcer = new Announcer({
+      config,
+      isUnread: (id) => this.isUnread(id),
+      isLeader: () => this.#tabs.isLeader,
+      announce: (announced) => this.#emit("announce", announced),
+      tell: (keys) => this.#tabs.tell(keys)
+    })
+    this.#state = initialState({ ...config, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new Api(config)
-    this.#connection = new Connection({
+    this.#tabs = new Tabs({
+      name: `notifications:${config.account}:${config.protocol}`,
+      heartbeat: config.heartbeat,
+      cursor,
       url: () => this.#socketUrl(),
+      catchUp: (receive) => this.#ask(this.#api.catchUp(cursor, receive)),
       onFrame: this.#receive,
-      onStatus: this.#changeStatus
+      onStatus: this.#changeStatus,
+      onTold: (keys) => this.#announcer.hearAnnounced(keys)
     })
   }
 
   start() {
     addEventListener("pagehide", this.#leave)
     addEventListener("pageshow", this.#return)
-    this.#connection.start()
+    this.#tabs.start()
   }
 
   stop() {
     removeEventListener("pagehide", this.#leave)
     removeEventListener("pageshow", this.#return)
-    this.#connection.stop()
+    this.#tabs.stop()
   }
 
   get status() {
-    return this.#connection.status
+    return this.#tabs.status
   }
 
   get unread() {
-    return {
-      total: unreadTotal(this.#state),
-      unread: this.#state.unread,
-      unread_broadcasts: this.#state.unreadBroadcasts
-    }
+    return countsOf(this.#state)
   }
 
-  // The loaded items of a view ("inbox" or "unread"), newest first.
+  now() {
+    return this.#api.now()
+  }
+
   items(view = "inbox") {
     return itemsIn(this.#state, view)
   }
@@ -86,14 +87,13 @@ export class NotificationsClient extends EventTarget {
   }
 
   isLoaded(view = "inbox") {
-    return this.#state.views[view].isLoaded
+    return view in this.#state.views
   }
 
   hasOlder(view = "inbox") {
-    return this.#state.views[view].next !== null
+    return Boolean(this.#state.views[view]?.next)
   }
 
-  // Loads the newest items of a view, unless they are there.
   async load(view = "inbox") {
     if (!this.isLoaded(view)) await this.#loadPage(view)
   }
@@ -102,21 +102,24 @@ export class NotificationsClient extends EventTarget {
     if (this.hasOlder(view)) await this.#loadPage(view, this.#state.views[view].next)
   }
 
-  // as: "read", "unread", "archived" or "inbox"
-  async mark(ids, as) {
-    await this.#applyMark(this.#api.mark(ids, as))
+  mark(ids, as) {
+    return this.#mark({ ids, as })
   }
 
-  // as: "read" or "archived". Only what this page has been told of: the rest was never seen.
-  async markAll(as) {
-    const cursor = cursorOf(this.#state)
-    if (cursor) await this.#applyMark(this.#api.markAll(cursor, as))
+  // Only what this page has been told of: the rest was never seen.
+  markAll(as) {
+    const { seq, broadcast_seq } = cursorOf(this.#state) ?? { seq: 0, broadcast_seq: 0 }
+    return this.#mark({ upto: { seq, broadcast_seq }, as })
   }
 
-  // Who shows what is announced tells when it is off: until then, it comes along
-  // when the tab goes to another page.
+  async undo(range) {
+    const answer = await this.#ask(this.#api.mark({ undo: range }))
+    this.#update(applyMark(this.#state, answer))
+    return answer
+  }
+
   recordHidden(notification) {
-    this.#announced.delete(notification.id)
+    this.#announcer.recordHidden(notification)
   }
 
   // Private
@@ -124,7 +127,8 @@ export class NotificationsClient extends EventTarget {
   #socketUrl() {
     const url = new URL(this.config.urls.socket, location.href)
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
-    for (const [name, value] of Object.entries(cursorOf(this.#state) ?? {})) url.searchParams.set(name, value)
+    const params = { ...cursorOf(this.#state), account: this.config.account }
+    for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
     return url
   }
 
@@ -142,13 +146,10 @@ export class NotificationsClient extends EventTarget {
   }
 
   #notify(notification) {
-    const { wasSeen, shownSince } = this.#lookUpVisit(notification)
-    const isWanted = wasSeen ? Boolean(shownSince) : this.#tell(notification)
-    if (!isWanted || !this.#isPending(notification)) return
-    const announcement = { notification, since: shownSince ?? Date.now() }
-    if (notification.id !== undefined) this.#remember(announcement)
-    if (this.status === "recovering") this.#missed.push(announcement)
-    else this.#emit("announce", [announcement])
+    const { wasSeen, since } = this.#announcer.lookUp(notification)
+    if (wasSeen ? since : this.#tell(notification)) {
+      this.#announcer.add(notification, since, this.status === "recovering")
+    }
   }
 
   #tell(notification) {
@@ -157,46 +158,26 @@ export class NotificationsClient extends EventTarget {
     return isWanted
   }
 
-  #remember(announcement) {
-    for (const [id, { since }] of this.#announced) {
-      if (Date.now() - since < ANNOUNCED_FOR) break
-      this.#announced.delete(id)
-    }
-    this.#announced.set(announcement.notification.id, announcement)
-  }
-
-  // One without an id is stored nowhere, and so can't have been read.
-  #isPending({ id }) {
-    return id === undefined || this.isUnread(id)
-  }
-
   #changeStatus = (status) => {
-    if (status === "online") this.#announceMissed()
+    if (status === "online") this.#announcer.announceMissed()
     this.#emit("status", status)
-  }
-
-  // What came while it was away and is still unread: told together, when the count is known too.
-  #announceMissed() {
-    const missed = this.#missed.filter(({ notification }) => this.#isPending(notification))
-    this.#missed = []
-    if (missed.length) this.#emit("announce", missed)
   }
 
   #update(state) {
     const before = this.#state
     if (state === before) return
+    const { unread, unread_broadcasts } = this.unread
     this.#state = state
-    if (state.unread !== before.unread || state.unreadBroadcasts !== before.unreadBroadcasts) {
-      this.#emit("unread", this.unread)
-    }
-    if (state.items !== before.items || state.views !== before.views) this.#emit("change")
+    const counts = this.unread
+    if (counts.unread !== unread || counts.unread_broadcasts !== unread_broadcasts) this.#emit("unread", counts)
+    if (["items", "views", "marks"].some((part) => state[part] !== before[part])) this.#emit("change")
   }
 
   #emit(type, detail, options) {
     return this.dispatchEvent(new CustomEvent(type, { detail, ...options }))
   }
 
-  // Loading
+  // Asking the server
 
   async #reload() {
     try {
@@ -218,27 +199,34 @@ export class NotificationsClient extends EventTarget {
 
   async #fetchPage(view, before) {
     const { generation } = this.#state
-    const page = await this.#ask(this.#api.items({ before, unread: view === "unread" }))
+    const page = await this.#ask(this.#api.items({ before, view }))
     // A resync came meanwhile: this page may be of before it.
     if (generation !== this.#state.generation || isOvertaken(this.#state, page)) return this.#fetchPage(view)
-    const loaded = Object.keys(this.#state.views).filter((name) => this.isLoaded(name))
+    const loaded = Object.keys(this.#state.views)
     this.#update(applyPage(this.#state, page, view))
     const { epoch, scope } = this.#origin ?? page
-    if (page.epoch !== epoch || page.scope !== scope) this.#connection.restart()
+    if (page.epoch !== epoch || page.scope !== scope) this.#tabs.restart()
     await Promise.all(loaded.filter((name) => name !== view).map((name) => this.load(name)))
   }
 
-  // The state as it is when the answer is there: frames go on coming meanwhile.
-  async #applyMark(answer) {
-    const marked = await this.#ask(answer)
-    this.#update(applyMark(this.#state, marked))
+  // Done at once, and taken back if the server does not.
+  async #mark(mark) {
+    this.#update(beginMark(this.#state, mark))
+    try {
+      const answer = await this.#ask(this.#api.mark(mark))
+      this.#update(applyMark(this.#state, answer, mark))
+      return answer
+    } catch (error) {
+      this.#update(endMark(this.#state, mark))
+      throw error
+    }
   }
 
   async #ask(answer) {
     try {
       return await answer
     } catch (error) {
-      if (error.status === 401) this.stop()
+      if (error.status === 401) this.#tabs.end()
       throw error
     }
   }
@@ -247,44 +235,11 @@ export class NotificationsClient extends EventTarget {
 
   #leave = () => {
     const cursor = cursorOf(this.#state)
-    if (cursor) {
-      const shown = this.#stillAnnounced()
-      rememberVisit(this.config.account, {
-        resumeFrom: { ...cursor, seq: before("seq"), broadcast_seq: before("broadcast_seq") },
-        seen: cursor,
-        shown: Object.fromEntries(shown.map(({ notification, since }) => [notification.id, since]))
-      })
-
-      // So far back that what is still on show will be told again.
-      function before(name) {
-        const numbers = shown.map(({ notification }) => notification[name]).filter(Number.isFinite)
-        return Math.min(cursor[name], ...numbers.map((number) => number - 1))
-      }
-    }
-    this.#connection.stop()
-  }
-
-  #stillAnnounced() {
-    return [...this.#announced.values()].filter(
-      ({ notification, since }) => this.isUnread(notification.id) && Date.now() - since < ANNOUNCED_FOR
-    )
+    if (cursor) this.#announcer.remember(cursor)
+    this.#tabs.stop()
   }
 
   #return = ({ persisted }) => {
-    if (persisted) this.#connection.start()
-  }
-
-  #recallVisit() {
-    const { account, cursor } = this.config
-    const visit = recallVisit(account)
-    if (!visit || visit.seen.epoch !== cursor.epoch || visit.seen.scope !== cursor.scope) return null
-    return visit
-  }
-
-  // What the previous page was told of is announced again only if it still stood there.
-  #lookUpVisit({ id, seq, broadcast_seq }) {
-    if (!this.#visit || id === undefined) return {}
-    const { seen, shown } = this.#visit
-    return { wasSeen: seq <= seen.seq || broadcast_seq <= seen.broadcast_seq, shownSince: shown[id] }
+    if (persisted) this.#tabs.start()
   }
 }

@@ -2,9 +2,10 @@ import { Monitor } from "./monitor.js";
 
 const BACKOFF_BASE = 1000 // ms
 const BACKOFF_CAP = 30_000 // ms
+const POLLING = 15_000 // ms at least between two attempts, once sockets do not get through
+const MOST_FAILURES = 3 // in a row without a word of the server, until it is tried without a socket
 const OPENING_TIMEOUT = 20_000 // ms, until `register`
 const TOO_FAST_DELAY = 30_000 // ms
-const HEARTBEAT = { interval: 9, timeout: 20 } // seconds, when `register` says nothing
 
 const CLOSE = {
   normal: 1000,
@@ -20,8 +21,8 @@ const FINAL = [CLOSE.normal, CLOSE.protocolAbuse, CLOSE.notLoggedIn, CLOSE.deact
 // Keeps a WebSocket open: opens it again after a loss, as its close code tells, or lets it be.
 //
 // Status: "connecting", "recovering" (the server tells what was missed), "online",
-// "offline" (it will be tried again), "paused" (only when somebody uses the tab) and
-// "closed" (it will not).
+// "offline" (it will be tried again), "polling" (likewise, and `poll` gets through),
+// "paused" (until `wake`) and "closed" (it will not).
 export class Connection {
   status = "closed"
 
@@ -29,26 +30,24 @@ export class Connection {
   #monitor
   #timer
   #attempts = 0
+  #failures = 0
+  #dueAt = 0
   #notBefore = 0
   #bye
   #sessionHasChanged = false
-  #pausing
 
-  constructor({ url, onFrame, onStatus }) {
-    Object.assign(this, { url, onFrame, onStatus })
+  // poll: catches up without a socket; rejects where that fails too
+  constructor({ url, heartbeat, poll, onFrame, onStatus }) {
+    Object.assign(this, { url, heartbeat, poll, onFrame, onStatus })
     this.#monitor = new Monitor({ send: (frame) => this.#send(frame), onStale: () => this.#lose() })
   }
 
   start() {
-    addEventListener("online", this.#wake)
-    document.addEventListener("visibilitychange", this.#wake)
     if (!this.#socket) this.#open()
   }
 
   // Closes the socket; `start` opens it again.
   stop() {
-    removeEventListener("online", this.#wake)
-    document.removeEventListener("visibilitychange", this.#wake)
     this.#drop()
     this.#setStatus("closed")
   }
@@ -58,12 +57,23 @@ export class Connection {
     if (this.#socket) this.#lose()
   }
 
+  // Somebody looks: sees whether the socket lives, or opens it.
+  wake() {
+    if (this.#socket) this.#monitor.probe()
+    else if (performance.now() >= this.#notBefore) this.#open()
+  }
+
+  // What is due and was not done, as the timers of hidden tabs are late.
+  check() {
+    if (!this.#socket && performance.now() >= this.#dueAt) this.#open()
+  }
+
   // Private
 
   #open() {
     this.#drop()
     this.#bye = undefined
-    this.#setStatus("connecting")
+    if (this.status !== "polling") this.#setStatus("connecting")
     const socket = new WebSocket(this.url())
     this.#socket = socket
     socket.addEventListener("message", this.#receive)
@@ -74,7 +84,7 @@ export class Connection {
   // A dead peer answers no closing handshake: what the old socket still says must not matter.
   #drop() {
     clearTimeout(this.#timer)
-    this.#pausing?.abort()
+    this.#dueAt = Infinity
     this.#monitor.stop()
     const socket = this.#socket
     this.#socket = undefined
@@ -89,8 +99,22 @@ export class Connection {
   #lose(delay = this.#backoff()) {
     this.#drop()
     this.#notBefore = 0
+    if (this.status === "polling") delay = Math.max(delay, POLLING)
+    else this.#setStatus("offline")
+    this.#dueAt = performance.now() + delay
     this.#timer = setTimeout(() => this.#open(), delay)
-    this.#setStatus("offline")
+    if (++this.#failures >= MOST_FAILURES) this.#poll()
+  }
+
+  async #poll() {
+    const isWaiting = () => this.#dueAt < Infinity
+    try {
+      await this.poll()
+      if (isWaiting()) this.#setStatus("polling")
+    } catch (error) {
+      if (error.name !== "ApiError") throw error
+      if (isWaiting()) this.#setStatus("offline")
+    }
   }
 
   #receive = ({ data }) => {
@@ -100,7 +124,8 @@ export class Connection {
     switch (frame.type) {
       case "register":
         clearTimeout(this.#timer)
-        this.#monitor.start(frame.heartbeat ?? HEARTBEAT)
+        this.#failures = 0
+        this.#monitor.start(frame.heartbeat ?? this.heartbeat)
         this.#setStatus("recovering")
         break
       case "ping":
@@ -123,12 +148,17 @@ export class Connection {
 
   #closed = ({ code }) => {
     if (FINAL.includes(code)) return this.stop()
-    if (code === CLOSE.evicted) return this.#pause()
+    if (code === CLOSE.evicted) {
+      // Newer connections of the account took this one's place.
+      this.#drop()
+      return this.#setStatus("paused")
+    }
     if (code === CLOSE.sessionChanged) {
       if (this.#sessionHasChanged) return this.stop()
       this.#sessionHasChanged = true
-      return this.#lose(0)
+      return this.#lose((this.#bye?.delay ?? 0) * 1000)
     }
+    if (code > 4000) this.#failures = 0
     const told = (this.#bye?.delay ?? 0) * 1000
     if (code === CLOSE.tooFast) {
       const delay = Math.max(told, TOO_FAST_DELAY) + this.#backoff()
@@ -139,28 +169,10 @@ export class Connection {
     }
   }
 
-  // Newer connections of the account took this one's place: the next to be looked at, or
-  // to be used where it is in view already, wins.
-  #pause() {
-    this.#drop()
-    this.#pausing = new AbortController()
-    const { signal } = this.#pausing
-    addEventListener("focus", this.#wake, { signal })
-    addEventListener("pointerdown", this.#wake, { capture: true, passive: true, signal })
-    addEventListener("keydown", this.#wake, { capture: true, passive: true, signal })
-    this.#setStatus("paused")
-  }
-
   // Full jitter, so that the clients of a server that restarts do not all come back at once.
   #backoff() {
     const most = Math.min(BACKOFF_CAP, BACKOFF_BASE * 2 ** this.#attempts++)
     return Math.random() * most
-  }
-
-  #wake = () => {
-    if (document.visibilityState === "hidden") return
-    if (this.#socket) this.#monitor.probe()
-    else if (performance.now() >= this.#notBefore) this.#open()
   }
 
   #send(frame) {

@@ -1,19 +1,15 @@
-// The inbox as this page knows it. Pure functions: (state, frame or page) -> state.
+// The inbox as this page knows it. Pure functions: (state, frame) -> state; pages.js has the lists.
 //
 // Two numbers order everything: `seq` the changes of this account, `broadcast_seq`
 // the broadcasts. A frame that carries one promises that everything up to it has
 // been told, so the cursor is the last pair seen and what is not above it is old.
-// A page is read head first and rows second; as its rows can be ahead of its head,
-// each item also keeps the number of its own last change.
 
 const REMEMBERED_STATES = 1000
 const REMEMBERED_RANGES = 20
 const UNKNOWN = -1
 
-export const VIEWS = {
-  inbox: (item) => item.state === "unread" || item.state === "read",
-  unread: (item) => item.state === "unread"
-}
+// The states that a mark changes.
+const MARKED = { read: ["unread"], unread: ["read"], archived: ["unread", "read"], inbox: ["archived"] }
 
 // resumeFrom: an older cursor to connect with, when the counts are of a newer one.
 export function initialState({ cursor, unread = 0, unread_broadcasts = 0, resumeFrom = cursor } = {}) {
@@ -27,10 +23,13 @@ export function initialState({ cursor, unread = 0, unread_broadcasts = 0, resume
     unreadBroadcasts: unread_broadcasts,
     unreadBroadcastsAt: [cursor?.seq ?? UNKNOWN, cursor?.broadcast_seq ?? UNKNOWN],
     items: new Map(),
-    views: Object.fromEntries(Object.keys(VIEWS).map((name) => [name, emptyView()])),
+    // Those that are loaded: {next, from}.
+    views: {},
     // States of items that are not here: their broadcast, or a page, may still be on its way.
     early: new Map(),
     ranges: [],
+    // What was asked of the server and not told by it yet.
+    marks: [],
     // A resync was asked for: `outdated` are the items from before it.
     isOutdated: false,
     outdated: new Set(),
@@ -43,30 +42,23 @@ export function cursorOf(state) {
   return { seq: state.seq, broadcast_seq: state.broadcastSeq, epoch: state.epoch, scope: state.scope }
 }
 
-export function unreadTotal(state) {
-  return state.unread + state.unreadBroadcasts
+// The server's, with what the marks on their way will do to them.
+export function countsOf(state) {
+  let { unread, unreadBroadcasts } = state
+  // Only what came after such a mark is left, and all of that is here.
+  const isAll = state.marks.some(({ upto }) => upto)
+  if (isAll) unread = unreadBroadcasts = 0
+  for (const item of state.marks.length ? state.items.values() : []) {
+    const change = (asMarked(state, item).state === "unread") - (!isAll && item.state === "unread")
+    if (isBroadcast(item)) unreadBroadcasts += change
+    else unread += change
+  }
+  return { total: unread + unreadBroadcasts, unread, unread_broadcasts: unreadBroadcasts }
 }
 
 export function isUnread(state, id) {
-  return state.items.get(id)?.state === "unread"
-}
-
-// Newest first: each kind by its number, both merged by the time of the foremost.
-// Not sorted by time, since the clocks of the processes that wrote it may differ.
-export function itemsIn(state, view) {
-  const { ids } = state.views[view]
-  const shown = [...ids].map((id) => state.items.get(id)).filter((item) => item && VIEWS[view](item))
-  const byNumber = (a, b) => b.number - a.number
-  const broadcasts = shown.filter(isBroadcast).sort(byNumber)
-  const own = shown.filter((item) => !isBroadcast(item)).sort(byNumber)
-  const merged = []
-  let i = 0
-  let j = 0
-  while (i < own.length || j < broadcasts.length) {
-    const ownIsNext = j === broadcasts.length || (i < own.length && own[i].created_at >= broadcasts[j].created_at)
-    merged.push(ownIsNext ? own[i++] : broadcasts[j++])
-  }
-  return merged
+  const item = state.items.get(id)
+  return Boolean(item) && asMarked(state, item).state === "unread"
 }
 
 // Whether the frame is an item that this page has not been told of before.
@@ -96,91 +88,50 @@ export function applyFrame(state, frame) {
   }
 }
 
-// Whether a page of another audience is older than what has been told: no start can be made with it.
-export function isOvertaken(state, page) {
-  const isBehind = page.seq < state.seq || page.broadcast_seq < state.broadcastSeq
-  return isBehind && page.epoch === state.epoch && page.scope !== state.scope
+// mark: {as, ids} or {as, upto}; it counts as done until the server tells what it did.
+export function beginMark(state, mark) {
+  return { ...state, marks: [...state.marks, mark] }
 }
 
-// Merges a page into a view. It does not move the cursor: what the page was ahead
-// of also concerns items that are not on it, and the socket will tell all of it.
-// After a resync, or when it is of another epoch or scope, what was held before goes.
-// Another epoch has other numbers: only then the cursor is the page's.
-export function applyPage(state, page, view) {
-  let start = state
-  if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch: page.epoch, scope: page.scope })
-  const isRestart = start.isOutdated
-  const next = { ...start, items: new Map(start.items), views: { ...start.views } }
-  if (isRestart) {
-    for (const id of start.outdated) next.items.delete(id)
-    for (const name of Object.keys(VIEWS)) {
-      const ids = new Set([...start.views[name].ids].filter((id) => next.items.has(id)))
-      next.views[name] = { ...emptyView(), ids }
-    }
-    Object.assign(next, { isOutdated: false, outdated: new Set(), epoch: page.epoch, scope: page.scope })
-  }
-  const ids = new Set(next.views[view].ids)
-  for (const item of page.items) {
-    const added = itemOfPage(next, item, page)
-    if (!added) continue
-    next.items.set(item.id, added)
-    ids.add(item.id)
-  }
-  next.views[view] = { ids, next: page.next, isLoaded: true }
-  const counted = count(next, page)
-  return cursorOf(counted) ? counted : moveCursor(counted, page)
+export function endMark(state, mark) {
+  return { ...state, marks: state.marks.filter((other) => other !== mark) }
 }
 
 // The answer to a mark that this page sent. Its `state` frame follows, and moves the cursor.
-export function applyMark(state, { range, ids, ...counts }) {
-  if (!range) return state
+export function applyMark(state, { range, ids, ...counts }, mark) {
+  const { marks } = endMark(state, mark)
+  if (!range) return { ...state, marks }
   const items = new Map(state.items)
   // Out of the archive an item is what it was before, which only the frame tells.
   for (const id of range.as === "inbox" ? [] : ids) {
     const item = items.get(id)
     if (item && range.seq > item.changedAt) items.set(id, { ...item, state: range.as, changedAt: range.seq })
   }
-  return count({ ...state, items }, { seq: range.seq, ...counts })
+  if (mark && range.seq > state.seq) marks.push({ ...mark, seq: range.seq })
+  return count({ ...state, items, marks }, { seq: range.seq, ...counts })
 }
 
-// Private
-
-function emptyView() {
-  return { ids: new Set(), next: null, isLoaded: false }
+// The item as it will be when the marks on their way have arrived.
+export function asMarked(state, item) {
+  for (const { as, ids, upto } of state.marks) {
+    const isMeant = ids ? ids.includes(item.id) : isUpTo(item, upto)
+    if (isMeant && MARKED[as].includes(item.state)) item = { ...item, state: stateAfter(as) }
+  }
+  return item
 }
 
-function isItem(frame) {
-  return typeof frame.id === "string" && typeof frame.number === "number"
-}
-
-function isBroadcast(item) {
+export function isBroadcast(item) {
   return item.broadcast_seq !== undefined
 }
 
-function stateAfter(mark) {
-  return mark === "inbox" ? "read" : mark
-}
-
-function hasOtherOrigin(state, { epoch, scope }) {
-  return (state.epoch !== undefined && state.epoch !== epoch) || (state.scope !== undefined && state.scope !== scope)
-}
-
-function numbersIn({ seq, broadcastSeq, ...state }, { epoch }) {
-  return epoch === state.epoch ? { seq, broadcast_seq: broadcastSeq } : {}
-}
-
-function register(state, frame) {
-  if (cursorOf(state)) return state
-  return moveCursor({ ...state, epoch: frame.epoch, scope: frame.scope }, frame)
-}
-
-function moveCursor(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN }) {
+export function moveCursor(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN }) {
   if (seq <= state.seq && broadcast_seq <= state.broadcastSeq) return state
-  return { ...state, seq: Math.max(state.seq, seq), broadcastSeq: Math.max(state.broadcastSeq, broadcast_seq) }
+  const marks = state.marks.filter((mark) => !(mark.seq <= seq))
+  return { ...state, marks, seq: Math.max(state.seq, seq), broadcastSeq: Math.max(state.broadcastSeq, broadcast_seq) }
 }
 
 // The server owns the counts; an answer over HTTP may be overtaken by an older frame.
-function count(state, { seq = state.seq, broadcast_seq = state.broadcastSeq, unread, unread_broadcasts }) {
+export function count(state, { seq = state.seq, broadcast_seq = state.broadcastSeq, unread, unread_broadcasts }) {
   const next = { ...state }
   if (unread !== undefined && seq >= state.unreadAt) {
     next.unread = unread
@@ -195,7 +146,7 @@ function count(state, { seq = state.seq, broadcast_seq = state.broadcastSeq, unr
 }
 
 // Forgets the old numbers but keeps the items on show until a page takes their place.
-function outdate(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN, epoch, scope }) {
+export function outdate(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN, epoch, scope }) {
   return {
     ...state,
     seq,
@@ -206,16 +157,42 @@ function outdate(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN, epoch, scope }
     unreadBroadcastsAt: [UNKNOWN, UNKNOWN],
     early: new Map(),
     ranges: [],
+    marks: [],
     isOutdated: true,
     outdated: new Set(state.items.keys()),
     generation: state.generation + 1
   }
 }
 
+export function inRange(item, { as, seq, upto }) {
+  const isChanged = isUpTo(item, upto) && item.changedAt < seq && MARKED[as]?.includes(item.state)
+  return isChanged ? { ...item, state: as, changedAt: seq } : item
+}
+
+// Private
+
+function isItem(frame) {
+  return typeof frame.id === "string" && typeof frame.number === "number"
+}
+
+function isUpTo(item, upto) {
+  return isBroadcast(item) ? item.broadcast_seq <= upto.broadcast_seq : item.changedAt <= upto.seq
+}
+
+function stateAfter(mark) {
+  return mark === "inbox" ? "read" : mark
+}
+
+function register(state, frame) {
+  if (cursorOf(state)) return state
+  return moveCursor({ ...state, epoch: frame.epoch, scope: frame.scope }, frame)
+}
+
 function addItem(state, frame) {
   const held = state.outdated.has(frame.id) ? undefined : state.items.get(frame.id)
   const items = new Map(state.items)
-  const item = !held || isAbove(frame, held) ? withEarlyState(state, frame) : { ...held, isAhead: false }
+  const isKnown = held && !isAbove(frame, held)
+  const item = { ...(isKnown ? held : withEarlyState(state, frame)), isAhead: false, isLive: true }
   const early = new Map(state.early)
   if (frame.replaces) {
     items.delete(frame.replaces)
@@ -225,12 +202,11 @@ function addItem(state, frame) {
   else items.set(item.id, item)
   const outdated = new Set(state.outdated)
   outdated.delete(frame.id)
-  const views = mapViews(state.views, (view) => ({ ...view, ids: new Set(view.ids).add(item.id) }))
   const counts =
     isBroadcast(frame) && item.state === "unread" && frame.broadcast_seq > state.unreadBroadcastsAt[1]
       ? { unreadBroadcasts: state.unreadBroadcasts + 1 }
       : {}
-  return { ...state, items, early, outdated, views, ...counts }
+  return { ...state, items, early, outdated, ...counts }
 }
 
 function isAbove(frame, held) {
@@ -249,21 +225,6 @@ function withEarlyState(state, frame) {
   if (early?.seq > item.changedAt) item = { ...item, state: early.state, changedAt: early.seq }
   for (const range of state.ranges) item = inRange(item, range)
   return item
-}
-
-function itemOfPage(state, item, page) {
-  const held = state.items.get(item.id)
-  const isAhead = isBroadcast(item) ? item.broadcast_seq > state.broadcastSeq : item.seq > state.seq
-  // A broadcast's item says nothing of its receipt's number, only that the page is at least so new.
-  const changedAt = isBroadcast(item) ? page.seq : item.seq
-  if (held && held.changedAt >= changedAt) return held
-  let added = { ...item, changedAt, isAhead: held ? held.isAhead : isAhead }
-  const early = state.early.get(item.id)
-  if (early?.seq > changedAt || early?.broadcast_seq > page.broadcast_seq) {
-    added = { ...added, state: early.state, changedAt: early.seq ?? changedAt }
-  }
-  for (const range of state.ranges) added = inRange(added, range)
-  return added.state === "gone" ? null : added
 }
 
 function changeStates(state, frame) {
@@ -297,16 +258,4 @@ function changeRange(state, frame) {
   const items = new Map(state.items)
   for (const [id, item] of items) items.set(id, inRange(item, range))
   return { ...state, items, ranges: [...state.ranges, range].slice(-REMEMBERED_RANGES) }
-}
-
-function inRange(item, { as, seq, upto }) {
-  const changed = isBroadcast(item)
-    ? item.broadcast_seq <= upto.broadcast_seq && item.changedAt < seq
-    : item.changedAt <= upto.seq
-  const concerned = as === "archived" ? VIEWS.inbox(item) : item.state === "unread"
-  return changed && concerned ? { ...item, state: as, changedAt: seq } : item
-}
-
-function mapViews(views, change) {
-  return Object.fromEntries(Object.entries(views).map(([name, view]) => [name, change(view)]))
 }
