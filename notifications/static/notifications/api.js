@@ -69,7 +69,7 @@ export class Api {
       throw new ApiError(0)
     }
     if (!response.ok) throw new ApiError(response.status)
-    this.#skew = Date.parse(answer.now) - Date.now()
+    if (answer.now) this.#skew = Date.parse(answer.now) - Date.now()
     return answer
   }
 }

@@ -1,9 +1,9 @@
+import { asMarked, count, cursorOf, inRange, isBroadcast, moveCursor, outdate } from "./store.js";
+
 // The lists: pages of the inbox, as they come over HTTP, among what the frames have told.
 //
 // A page is read head first and rows second; as its rows can be ahead of its head,
 // each item also keeps the number of its own last change.
-
-import { asMarked, count, cursorOf, inRange, isBroadcast, moveCursor, outdate } from "./store.js";
 
 const VIEWS = {
   inbox: ({ state }) => state === "unread" || state === "read",
