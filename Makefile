@@ -29,6 +29,8 @@ test: .venv/dev
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) --reuse-db tests/unit tests/sockets
 	@echo "Cluster tests"
 	@$(PLAIN) $(PYTEST) -m "not slow" tests/cluster
+	@echo "Traps, shown on plain Channels and the seed"
+	@$(PLAIN) $(PYTEST) -n 2 tests/traps
 	@echo "Slow cluster tests, in parallel"
 	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
 	@echo "Browser tests"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from benchmarks.peers import Missing
+from tests.services import RedisServer, _running, manage, redis_server
+from tests.traps.peers import Ours, Peer, Plain, Seed
+
+P = TypeVar("P", bound=Peer)
+Start = Callable[[Callable[[Path], P]], P]
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The demo's accounts and orders, in SQLite, for all servers but the seed."""
+    database = tmp_path_factory.mktemp("traps") / "site.sqlite3"
+    env = {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "DJANGO_SETTINGS_MODULE": "tests.traps.settings",
+    }
+    manage("migrate", "-v", "0", env=env)
+    manage("demo_data", env=env)
+    return env
+
+
+@pytest.fixture(scope="session")
+def plain(env: dict[str, str]) -> Iterator[Plain]:
+    with _running(lambda directory: Plain(directory, env)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ours(env: dict[str, str]) -> Iterator[Ours]:
+    with _running(lambda directory: Ours(directory, env)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seed() -> Iterator[Seed]:
+    try:
+        with _running(Seed) as server:
+            yield server
+    except Missing as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def start() -> Iterator[Start[Any]]:
+    """Start a server for one test, which it may end."""
+    with ExitStack() as stack:
+        yield lambda build: stack.enter_context(_running(build))

@@ -1,0 +1,278 @@
+"""Channel layers, used as their documentation says, without our rules for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis.exceptions
+from asgiref.sync import async_to_sync
+from channels.layers import InMemoryChannelLayer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from notifications import protocol
+from tests.services import RedisServer, redis_server
+
+Layer = Any
+MESSAGE = {"type": "notify"}
+
+
+@pytest.fixture
+async def layer_of(redis: RedisServer) -> AsyncIterator[Callable[..., Layer]]:
+    """Make a layer on the tests' Redis, or another one, with just its address."""
+    layers: list[Layer] = []
+
+    def make(kind: Any, url: str = redis.url, **host: Any) -> Layer:
+        hosts = [{"address": url, **host}] if host else [url]
+        layers.append(kind(hosts=hosts))
+        return layers[-1]
+
+    redis.flush()
+    yield make
+    for layer in layers:
+        for shard in getattr(layer, "_shards", []):
+            await shard.flush()
+        if isinstance(layer, RedisChannelLayer):
+            await layer.close_pools()
+
+
+@pytest.fixture
+def own_redis():
+    with redis_server() as server:
+        yield server
+
+
+async def all_of(layer: Layer, channel: str, timeout: float = 1) -> list[dict[str, Any]]:
+    """Return what is received until nothing comes for so long."""
+    found = []
+    try:
+        while True:
+            async with asyncio.timeout(timeout):
+                found.append(await layer.receive(channel))
+    except TimeoutError:
+        return found
+
+
+# --- The core layer
+
+
+async def test_core_an_idle_subscription_ends_after_five_seconds(layer_of) -> None:
+    """With redis-py's own time-out; so it is None in our settings, and a check asks for that."""
+    layer = layer_of(RedisChannelLayer)
+    channel = await layer.new_channel()
+
+    with pytest.raises(redis.exceptions.TimeoutError):
+        async with asyncio.timeout(12):
+            await layer.receive(channel)
+
+    patient = layer_of(RedisChannelLayer, socket_timeout=None)
+    channel = await patient.new_channel()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(7):
+            await patient.receive(channel)
+
+
+async def test_core_of_a_burst_to_one_channel_most_is_dropped(layer_of) -> None:
+    core, pubsub = (
+        layer_of(kind, socket_timeout=None) for kind in (RedisChannelLayer, RedisPubSubChannelLayer)
+    )
+    got = []
+    for layer in (core, pubsub):
+        channel = await layer.new_channel()
+        await layer.group_add("account_1", channel)
+        for n in range(1000):
+            await layer.group_send("account_1", {**MESSAGE, "n": n})
+        got.append([message["n"] for message in await all_of(layer, channel)])
+
+    assert len(got[0]) < 500
+    assert got[1] == list(range(1000))
+
+
+async def test_core_a_flushed_redis_forgets_who_is_in_a_group(layer_of, redis) -> None:
+    """As the expiry of a group after a day does; so our hub joins again and again."""
+    layer = layer_of(RedisChannelLayer, socket_timeout=None)
+    channel = await layer.new_channel()
+    await layer.group_add("account_1", channel)
+    await layer.group_send("account_1", MESSAGE)
+    assert await all_of(layer, channel, 0.2) == [MESSAGE]
+
+    redis.flush()
+    await layer.group_send("account_1", MESSAGE)
+
+    assert await all_of(layer, channel, 0.5) == []
+
+
+async def test_core_a_sender_whose_clock_is_ahead_wipes_what_waits(
+    layer_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = layer_of(RedisChannelLayer, socket_timeout=None)
+    channel = await layer.new_channel()
+    await layer.send(channel, {**MESSAGE, "n": 1})
+
+    real = time.time
+    monkeypatch.setattr("channels_redis.core.time.time", lambda: real() + 120)
+    await layer.send(channel, {**MESSAGE, "n": 2})
+    monkeypatch.undo()
+
+    assert [message["n"] for message in await all_of(layer, channel, 0.3)] == [2]
+
+
+async def test_core_many_calls_at_once_are_too_many_connections(layer_of) -> None:
+    """So at most 50 of ours run at a time."""
+    layer = layer_of(RedisChannelLayer, socket_timeout=None)
+    channel = await layer.new_channel()
+
+    with pytest.raises(redis.exceptions.MaxConnectionsError):
+        await asyncio.gather(*(layer.group_add(f"account_{n}", channel) for n in range(1000)))
+
+
+# --- The pub/sub layer
+
+
+async def test_pubsub_a_frozen_redis_is_waited_for_for_ever(layer_of, own_redis) -> None:
+    """So what we send is sent in the background, within a time limit."""
+    layer = layer_of(RedisPubSubChannelLayer, own_redis.url, socket_timeout=None)
+    channel = await layer.new_channel()
+    await layer.group_add("account_1", channel)
+    await layer.group_send("account_1", MESSAGE)
+    assert await all_of(layer, channel, 0.2) == [MESSAGE]
+
+    own_redis.freeze()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await layer.group_send("account_1", MESSAGE)
+    finally:
+        own_redis.thaw()
+    # A time limit does no harm: afterwards all is well.
+    async with asyncio.timeout(5):
+        await layer.group_send("account_1", MESSAGE)
+
+
+async def test_pubsub_a_group_counts_as_joined_before_redis_knows(layer_of, own_redis) -> None:
+    """So our hub looks at the inbox again when it has joined."""
+    layer = layer_of(RedisPubSubChannelLayer, own_redis.url, socket_timeout=None)
+    channel = await layer.new_channel()
+    await layer.group_add("account_1", channel)  # the connection is there
+
+    own_redis.freeze()
+    try:
+        async with asyncio.timeout(1):
+            await layer.group_add("account_2", channel)
+    finally:
+        own_redis.thaw()
+
+
+async def test_pubsub_says_nothing_of_a_connection_lost_or_found(own_redis) -> None:
+    """It takes the callbacks; so it is our hub's check that notices an outage."""
+    called = []
+    layer = RedisPubSubChannelLayer(
+        hosts=[{"address": own_redis.url, "socket_timeout": None}],
+        on_disconnect=lambda *args: called.append("lost"),
+        on_reconnect=lambda *args: called.append("found"),
+    )
+    channel = await layer.new_channel()
+    await layer.group_add("account_1", channel)
+    own_redis.stop()
+    await asyncio.sleep(0.5)
+    own_redis.start()
+
+    async def told() -> bool:
+        await layer.group_send("account_1", MESSAGE)
+        return bool(await all_of(layer, channel, 0.3))
+
+    async with asyncio.timeout(15):
+        while not await told():
+            pass
+    assert called == []
+    for shard in layer._layer._shards if hasattr(layer, "_layer") else layer._shards:
+        await shard.flush()
+
+
+# --- The in-memory layer
+
+
+async def test_in_memory_of_a_burst_a_hundred_arrive() -> None:
+    """So a check asks for more room."""
+    for layer, arrived in (
+        (InMemoryChannelLayer(), 100),
+        (InMemoryChannelLayer(capacity=100_000), 1000),
+    ):
+        channel = await layer.new_channel()
+        await layer.group_add("account_1", channel)
+        for n in range(1000):
+            await layer.group_send("account_1", {**MESSAGE, "n": n})
+        assert len(await all_of(layer, channel, 0.05)) == arrived
+
+
+async def test_in_memory_an_old_message_takes_its_channel_out_of_all_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a suspended laptop, or a clock put forward; so our hub joins again."""
+    layer = InMemoryChannelLayer()
+    channel = await layer.new_channel()
+    await layer.group_add("account_1", channel)
+    await layer.group_send("account_1", MESSAGE)
+    real = time.time
+    monkeypatch.setattr("time.time", lambda: real() + 120)
+
+    await layer.group_send("account_1", MESSAGE)
+
+    assert await all_of(layer, channel, 0.05) == []
+    assert layer.groups.get("account_1", {}) == {}
+
+
+# --- All of them
+
+
+@pytest.mark.parametrize("kind", [InMemoryChannelLayer, RedisChannelLayer, RedisPubSubChannelLayer])
+async def test_one_message_through_three_groups_arrives_three_times(layer_of, kind) -> None:
+    """So ours have an id, and a hub forgets a second one."""
+    layer = kind() if kind is InMemoryChannelLayer else layer_of(kind, socket_timeout=None)
+    channel = await layer.new_channel()
+    groups = ("account_1", "staff", "everyone")
+    for group in groups:
+        await layer.group_add(group, channel)
+
+    for group in groups:
+        await layer.group_send(group, MESSAGE)
+
+    assert await all_of(layer, channel, 0.5) == [MESSAGE] * 3
+
+
+async def test_a_sync_call_in_an_event_loop_is_an_error(layer_of) -> None:
+    layer = layer_of(RedisPubSubChannelLayer, socket_timeout=None)
+
+    with pytest.raises(RuntimeError, match="same thread as an async event loop"):
+        async_to_sync(layer.group_send)("account_1", MESSAGE)
+
+
+def test_each_sync_call_opens_a_connection_of_its_own(own_redis) -> None:
+    """Outside of a server; so a process of ours keeps one event loop for all its pushes."""
+    layer = RedisPubSubChannelLayer(hosts=[{"address": own_redis.url, "socket_timeout": None}])
+
+    def connections() -> int:
+        with redis.Redis(port=own_redis.port) as client:
+            return int(client.info("stats")["total_connections_received"])
+
+    before = connections()
+    for _ in range(10):
+        async_to_sync(layer.group_send)("account_1", MESSAGE)
+
+    assert connections() - before >= 10
+
+
+def test_keys_of_accounts_can_be_no_names_of_groups() -> None:
+    layer = InMemoryChannelLayer()
+    for key in ("alice@example.com", "+49 30", "müller", "a b"):
+        with pytest.raises(TypeError):
+            layer.require_valid_group_name(f"account_{key}")
+        assert layer.require_valid_group_name(protocol.account_group(key))
+    # And one that is no name passes for one.
+    assert layer.require_valid_group_name("account_1\n")
+    assert layer.require_valid_group_name(protocol.account_group("1\n"))
+    assert "\n" not in protocol.account_group("1\n")
