@@ -104,6 +104,13 @@ class SiteCaller(Caller):
             f"account_{account}", {"type": "notifications.frame", "frame": frame}
         )
 
+    def warm_up(self, accounts: list[int]) -> None:
+        """Notify these: the first calls open connections and fill caches."""
+        from notifications import notify_accounts
+
+        for account in accounts:
+            notify_accounts(account, TYPE, body(24))
+
     def notify(self, accounts: list[int], rate: float, seconds: float) -> float:
         """As `push`, with a row each: committed, numbered, pushed."""
         from notifications import notify_accounts

@@ -27,6 +27,7 @@ IDLE: Final = 2.0  # seconds at rest, to know what is not due to what is measure
 LONG_IDLE: Final = 8.5  # seconds, nearly a heartbeat interval: with the periodic check
 REST: Final = 1.5  # seconds from the last handshake until memory is looked at
 TARGETED_SECONDS: Final = 3.0
+WARM: Final = 200  # notifications before those that count
 PATIENCE: Final = 60.0  # seconds for one broadcast of a slow server
 PROBES: Final = 100  # sockets
 PROBE_EVERY: Final = 0.001  # seconds
@@ -258,6 +259,7 @@ def targeted(turn: Turn) -> None:
 
 
 def persisted(turn: Turn) -> None:
+    turn.running.caller.call("warm_up", list(range(1, WARM + 1)))
     _push(turn, "notify", 200, "persisted 200/s")
 
 
