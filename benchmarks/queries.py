@@ -114,10 +114,12 @@ def queries(accounts: int) -> Iterator[Query]:
     deep = f"n{inboxes.BUSY_ROWS // 2}b{inboxes.BROADCASTS}"
     using = connection.alias
     yield Query("page", inbox.read_page, someone)
-    yield Query("unread page", lambda reader: inbox.read_page(reader, unread=True), someone)
+    yield Query("unread page", lambda reader: inbox.read_page(reader, view="unread"), someone)
     yield Query(f"page of {many}", inbox.read_page, busy)
     yield Query(f"page in the middle of {many}", lambda reader: inbox.read_page(reader, deep), busy)
-    yield Query(f"unread page of {many}", lambda reader: inbox.read_page(reader, unread=True), busy)
+    yield Query(
+        f"unread page of {many}", lambda reader: inbox.read_page(reader, view="unread"), busy
+    )
     yield Query("head and counts", inbox.read_head, someone)
     yield Query("heads and counts of 500 accounts", inbox.read_heads, lambda: readers(keys(500)))
     yield Query(

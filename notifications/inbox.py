@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from django.db import router
 from django.db.models import Count, Min
@@ -26,15 +26,19 @@ from .bulk import is_one_of
 from .models import (
     Broadcast,
     BroadcastHead,
+    BroadcastQuerySet,
     BroadcastReceipt,
     Inbox,
     Message,
     Notification,
+    NotificationQuerySet,
     State,
 )
 
 PAGE: Final = 30
 LARGEST_PAGE: Final = 100
+
+View = Literal["inbox", "unread", "archived", "important"]
 
 _POSITION = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
 
@@ -162,21 +166,19 @@ def newest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastHe
 
 
 def read_page(
-    reader: Reader, before: str | None = None, limit: int = PAGE, unread: bool = False
+    reader: Reader, before: str | None = None, limit: int = PAGE, view: View = "inbox"
 ) -> Page:
     """
-    Return `limit` items of the inbox, newest first.
+    Return `limit` items of a view of the inbox, newest first.
 
     before: the `next` of the page before; None starts with the newest.
+    view: "inbox", "unread", "archived", or "important" (unread broadcasts of level
+    warning or error).
     Raises ValueError for a `before` that no page gave.
     """
     head = read_head(reader)
     position = _parse_position(before) if before else None
-    using = router.db_for_write(Notification)
-    notifications = Notification.objects.using(using).filter(account_id=reader.account_id)
-    notifications = notifications.unread() if unread else notifications.in_inbox()
-    broadcasts = Broadcast.objects.using(using)
-    broadcasts = broadcasts.unread(reader) if unread else broadcasts.in_inbox(reader)
+    notifications, broadcasts = _rows_in(view, reader)
     if position:
         notifications = notifications.filter(number__lt=position[0])
         broadcasts = broadcasts.filter(number__lt=position[1])
@@ -191,6 +193,21 @@ def read_page(
         _next_position(rows, position) if more else None,
         head,
     )
+
+
+def _rows_in(view: View, reader: Reader) -> tuple[NotificationQuerySet, BroadcastQuerySet]:
+    using = router.db_for_write(Notification)
+    notifications = Notification.objects.using(using).filter(account_id=reader.account_id)
+    broadcasts = Broadcast.objects.using(using)
+    match view:
+        case "inbox":
+            return notifications.in_inbox(), broadcasts.in_inbox(reader)
+        case "unread":
+            return notifications.unread(), broadcasts.unread(reader)
+        case "archived":
+            return notifications.archived(), broadcasts.archived(reader)
+        case "important":
+            return notifications.none(), broadcasts.important(reader)
 
 
 def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:

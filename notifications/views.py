@@ -64,16 +64,16 @@ def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., Htt
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
-    unread = request.GET.get("unread") == "1"
+    view = _view(request)
     try:
         page = inbox.read_page(
-            Reader.of(request.user), request.GET.get("before") or None, unread=unread
+            Reader.of(request.user), request.GET.get("before") or None, view=view
         )
     except ValueError:
         return redirect("notifications:inbox")
     context = {
         "page": page,
-        "only_unread": unread,
+        "view": view,
         "site_base": select_template(["base.html", "notifications/standalone.html"]),
     }
     return render(request, "notifications/inbox.html", context)
@@ -86,6 +86,8 @@ def items(request: HttpRequest) -> HttpResponse:
     """
     `GET items/?before=<cursor>&limit=<n>&unread=1`: a page of the inbox, newest first.
 
+    In place of `unread=1`, `archived=1` or `important=1` choose another view.
+
     Answers `items`, `next` (the `before` of the following page, or null),
     where the inbox stands (`seq`, `broadcast_seq`, `epoch`, `scope`) and the
     counts; 400 for a parameter that is not allowed.
@@ -95,7 +97,7 @@ def items(request: HttpRequest) -> HttpResponse:
             Reader.of(request.user),
             request.GET.get("before") or None,
             limit=_number(request.GET, "limit", inbox.PAGE, least=1, most=inbox.LARGEST_PAGE),
-            unread=request.GET.get("unread") == "1",
+            view=_view(request),
         )
     except ValueError as error:
         return _bad_request(error)
@@ -186,6 +188,11 @@ def _marked(reader: Reader, told: dict[str, Any]) -> marks.Marked:
 def _are_numbers(*values: Any) -> bool:
     # Not isinstance: True is an int.
     return all(type(value) is int and value >= 0 for value in values)
+
+
+def _view(request: HttpRequest) -> inbox.View:
+    views: tuple[inbox.View, ...] = ("unread", "archived", "important")
+    return next((view for view in views if request.GET.get(view) == "1"), "inbox")
 
 
 def _json_object(request: HttpRequest) -> dict[str, Any]:

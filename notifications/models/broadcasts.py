@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from notifications import audiences, protocol
 
-from .message import Message, State
+from .message import Level, Message, State
 
 
 class BroadcastQuerySet(models.QuerySet["Broadcast"]):
@@ -35,6 +35,14 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
     def unread(self, reader: audiences.Reader) -> BroadcastQuerySet:
         acted_on = models.Q(archived_at__isnull=False) | models.Q(read_at__isnull=False)
         return self._without(acted_on, reader)
+
+    def archived(self, reader: audiences.Reader) -> BroadcastQuerySet:
+        mine = reader_receipts(reader).filter(archived_at__isnull=False)
+        return self.addressed_to(reader).filter(models.Exists(mine), gone_at=None)
+
+    def important(self, reader: audiences.Reader) -> BroadcastQuerySet:
+        """What a banner shows until it is read."""
+        return self.unread(reader).filter(level__in=(Level.WARNING, Level.ERROR))
 
     def _without(self, receipts: models.Q, reader: audiences.Reader) -> BroadcastQuerySet:
         mine = reader_receipts(reader).filter(receipts)

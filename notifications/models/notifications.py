@@ -34,6 +34,9 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     def unread(self) -> NotificationQuerySet:
         return self.in_inbox().filter(read_at=None)
 
+    def archived(self) -> NotificationQuerySet:
+        return self.present().filter(archived_at__isnull=False)
+
     def settled(self) -> NotificationQuerySet:
         """Read, archived or gone, with the time of the last of these as `settled_at`."""
         return self.filter(IS_SETTLED).annotate(settled_at=SETTLED_AT)

@@ -1,4 +1,4 @@
-"""`{% load notifications %}{% notifications_bell %}`: the whole browser side in one tag."""
+"""`{% load notifications %}`: the bell, which brings the whole browser side, and the banner."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from notifications import inbox, protocol
+from notifications import inbox, marks, protocol
 from notifications.audiences import Reader
 from notifications.conf import conf
 
 register = template.Library()
 
 SOCKET_PATH = "/ws/notifications/"
+MOST_BANNERS = 3
 
 
 @register.inclusion_tag("notifications/_bell.html", takes_context=True)
@@ -51,6 +52,23 @@ def notifications_config(context: Context, socket_path: str = SOCKET_PATH) -> Sa
     return _setup(context, socket_path, only_config=True).get("config") or SafeString()
 
 
+@register.inclusion_tag("notifications/_banner.html", takes_context=True)
+def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+    """
+    Render the account's unread broadcasts of level warning or error, the newest three.
+
+    Each can be dismissed, which marks it as read: on all devices, and without JavaScript too.
+    """
+    setup = _setup(context, socket_path)
+    if not setup:
+        return {}
+    banners = []
+    if setup["unread_broadcasts"]:
+        reader = Reader.of(setup["account"])
+        banners = inbox.read_page(reader, limit=MOST_BANNERS, view="important").items
+    return {**setup, "banners": banners, "here": context["request"].get_full_path()}
+
+
 @register.filter
 def notification_time(iso_time: str) -> datetime | None:
     """Return the `created_at` of an item as a datetime."""
@@ -69,6 +87,12 @@ def notification_url(item: protocol.Frame | None) -> str:
     """Return the item's url if it may be followed: a row can be older than the check."""
     url = item.get("url") if item else ""
     return str(url) if protocol.is_safe_url(url) else ""
+
+
+@register.filter
+def can_be_marked(item: protocol.Frame | None, mark: str) -> bool:
+    """Whether the mark changes anything of the item in its present state."""
+    return item is not None and item["state"] in marks.MARKS[mark]
 
 
 @register.filter
@@ -96,6 +120,7 @@ def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
     return {
         "account": request.user,
         "unread": head.counts.total,
+        "unread_broadcasts": head.counts.unread_broadcasts,
         "needs_setup": True,
         "config": _config(request, head, socket_path),
     }

@@ -167,8 +167,41 @@ def test_the_unread_page_has_only_unread_items(alice: User, notify: Notify, send
     marks.mark(reader, "read", [read, read_news])
     marks.mark(reader, "archived", [archived, archived_news])
 
-    assert pages(reader, 1, unread=True) == [[unread_news], [unread]]
+    assert pages(reader, 1, view="unread") == [[unread_news], [unread]]
     assert pages(reader, 10) == [[unread_news, read_news, unread, read]]
+
+
+def test_the_archived_page_has_only_archived_items(
+    alice: User, bob: User, notify: Notify, send: Notify
+) -> None:
+    _inbox, read, archived, taken_out = (notify(alice) for _ in range(4))
+    _news, archived_news = send(), send()
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [read])
+    marks.mark(reader, "archived", [archived, archived_news, taken_out])
+    marks.mark(reader, "inbox", [taken_out])
+
+    assert pages(reader, 1, view="archived") == [[archived_news], [archived]]
+    assert {item["state"] for item in read_page(reader, view="archived").items} == {"archived"}
+    assert pages(reader_of(bob), 1, view="archived") == [[]]
+
+
+def test_important_are_unread_broadcasts_of_level_warning_or_error(
+    alice: User, notify: Notify, send: Notify
+) -> None:
+    notify(alice, level="error")
+    send(level="info")
+    send(level="success")
+    warning, error, read, archived = (
+        send(level=level) for level in ("warning", "error", "error", "error")
+    )
+    send(level="error", expires_at=timezone.now())
+    withdrawal.expire("default")
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [read])
+    marks.mark(reader, "archived", [archived])
+
+    assert pages(reader, 10, view="important") == [[error, warning]]
 
 
 def test_items_say_in_which_state_they_are(alice: User, notify: Notify, send: Notify) -> None:
@@ -378,7 +411,7 @@ def test_heads_of_many_count_as_the_head_of_one_does(
 
     assert counts == [0, 1, 3, 2]
     assert counts == [read_head(reader).counts.unread_broadcasts for reader in readers]
-    assert counts == [len(read_page(reader, unread=True).items) for reader in readers]
+    assert counts == [len(read_page(reader, view="unread").items) for reader in readers]
 
 
 # --- Changes
@@ -716,7 +749,7 @@ def test_another_accounts_receipts_tell_nothing(
         "unread",
         "unread",
     ]
-    assert pages(reader, 10) == pages(reader, 10, unread=True) == [[news]]
+    assert pages(reader, 10) == pages(reader, 10, view="unread") == [[news]]
     assert pages(reader_of(bob), 10) == [[]]
 
 

@@ -11,12 +11,15 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.management import call_command
+from django.db import connection
 from django.http import HttpRequest
 from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.templatetags.notifications import (
+    can_be_marked,
     is_on_site,
     notification_age,
     notification_time,
@@ -161,6 +164,102 @@ def test_the_sound_is_a_static_file(alice: User, request_of: Any, settings: Any)
     settings.NOTIFICATIONS_SOUND = "mysite/new.mp3"
 
     assert config(render(request_of(alice)))["sound"] == "/static/mysite/new.mp3"
+
+
+BANNER = "{% load notifications %}{% notifications_banner %}"
+
+
+def banners(html: str) -> list[str]:
+    """The bodies that the server rendered, and not those of the template."""
+    shown = html.partition("<notifications-banner>")[2].partition("<template")[0]
+    return re.findall(r'data-slot="body">(.*?)</span>', shown)
+
+
+def test_the_banner_has_the_newest_important_broadcasts(alice: User, request_of: Any) -> None:
+    for number in range(4):
+        broadcast("outage", f"Outage {number}", level="error")
+    broadcast("news", "Only news")
+    notify_accounts(alice, "news", "For alice", level="error")
+
+    html = render(request_of(alice), BANNER)
+
+    assert banners(html) == ["Outage 3", "Outage 2", "Outage 1"]
+    assert html.count('id="notifications-config"') == 1
+
+
+def test_a_dismissed_banner_does_not_come_again(alice: User, bob: User, request_of: Any) -> None:
+    broadcast("outage", "Outage", level="warning", url="/status/")
+    client = Client()
+    client.force_login(alice)
+    shown = render(request_of(alice), BANNER)
+    assert 'href="/status/"' in shown
+    dismissal = dict(re.findall(r'name="(as|ids|next)" value="(.*?)"', shown))
+
+    answer = client.post("/notifications/mark/", dismissal)
+
+    assert answer["Location"] == "/"  # where it was dismissed
+    assert banners(render(request_of(alice), BANNER)) == []
+    assert banners(render(request_of(bob), BANNER)) == ["Outage"]
+
+
+def test_a_banner_costs_no_query_when_there_is_nothing_unread(
+    alice: User, request_of: Any, django_assert_num_queries: Any
+) -> None:
+    notify_accounts(alice, "news", "For alice", level="error")
+    requests = [request_of(alice), request_of(alice)]
+    with CaptureQueriesContext(connection) as queries:
+        render(requests[0])
+
+    with django_assert_num_queries(len(queries)):
+        assert banners(render(requests[1], BANNER)) == []
+
+
+def test_strangers_see_no_banner(request_of: Any) -> None:
+    broadcast("outage", "Outage", level="error")
+
+    assert render(request_of(AnonymousUser()), BANNER).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "marks"),
+    [
+        ("unread", ["read", "archived"]),
+        ("read", ["unread", "archived"]),
+        ("archived", ["inbox"]),
+    ],
+)
+def test_an_item_offers_what_can_be_done_with_it(state: str, marks: list[str]) -> None:
+    offered = [
+        mark
+        for mark in ("read", "unread", "archived", "inbox")
+        if can_be_marked({"state": state}, mark)
+    ]
+
+    assert offered == marks
+    assert not can_be_marked(None, "read")
+
+
+def test_the_page_has_the_three_views(alice: User, client: Client) -> None:
+    for body in ("Archived", "Read", "Unread"):
+        notify_accounts(alice, "news", body)
+    client.force_login(alice)
+    newest, read, archived = (
+        item["id"] for item in client.get("/notifications/items/").json()["items"]
+    )
+    for wire_id, mark in ((read, "read"), (archived, "archived")):
+        client.post("/notifications/mark/", {"ids": wire_id, "as": mark})
+
+    def shown(query: str) -> list[str]:
+        html = client.get(f"/notifications/{query}").content.decode()
+        assert html.count('aria-current="page"') == 2  # the site's menu, and the view
+        page = html.partition('<notifications-inbox data-part="page"')[2].partition(
+            "</notifications-inbox>"
+        )[0]
+        return re.findall(r'data-id="(.*?)"', page)
+
+    assert shown("") == [newest, read]
+    assert shown("?unread=1") == [newest]
+    assert shown("?archived=1") == [archived]
 
 
 def test_nothing_is_inline(alice: User, client: Client) -> None:

@@ -198,6 +198,15 @@ def test_only_unread_items_on_demand(browser: Client, alice: User, notify: Any) 
     assert len(browser.get(ITEMS, {"unread": "0"}).json()["items"]) == 2
 
 
+def test_archived_items_on_demand(browser: Client, alice: User, notify: Any) -> None:
+    archived, kept = notify(alice), notify(alice)
+    post(browser, {"ids": [archived], "as": "archived"})
+
+    assert [i["id"] for i in browser.get(ITEMS, {"archived": "1"}).json()["items"]] == [archived]
+    assert [i["id"] for i in browser.get(ITEMS).json()["items"]] == [kept]
+    assert browser.get(ITEMS, {"important": "1"}).json()["items"] == []
+
+
 def test_a_page_has_thirty_items_unless_told_otherwise(
     browser: Client, alice: User, notify: Any
 ) -> None:

@@ -1,18 +1,14 @@
 import { connect, NotificationsClient } from "./client.js";
 import { NotificationsBell } from "./elements/bell.js";
-import { NotificationsInbox } from "./elements/inbox.js";
+import { define } from "./elements/template.js";
 import { NotificationsToasts } from "./elements/toasts.js";
 
 export { connect, NotificationsClient }
 
-const ELEMENTS = {
-  "notifications-bell": NotificationsBell,
-  "notifications-inbox": NotificationsInbox,
-  "notifications-toasts": NotificationsToasts
-}
-
-for (const [name, element] of Object.entries(ELEMENTS)) {
-  if (!customElements.get(name)) customElements.define(name, element)
-}
-
+define("notifications-bell", NotificationsBell)
+define("notifications-toasts", NotificationsToasts)
 connect()
+
+// What only some pages show; the panel of the bell brings the list when it is opened.
+if (document.querySelector("notifications-inbox")) import("./elements/inbox.js")
+if (document.querySelector("notifications-banner")) import("./elements/banner.js")

@@ -1,21 +1,29 @@
 import { connect } from "../client.js";
-import { clone, fill, slot } from "./template.js";
+import { Rows } from "./rows.js";
+import { showStatus } from "./status.js";
+import { clone, define, eachFrame, fill, slot } from "./template.js";
 import { fillTime, refreshTime } from "./time.js";
 
 const REFRESH_TIMES = 30_000 // ms
 const LOAD_AHEAD = 300 // pixels
 const LONG = 200 // characters, and
 const LINES = 6 // beyond which the style sheet may cut a body
+const MARKS = { unread: ["read", "archived"], read: ["unread", "archived"], archived: ["inbox"] }
+const UNDONE = ["archived", "inbox"] // of single items; the rest is undone by its own button
 
-// A live list of notifications: `<notifications-inbox>`, or with view="unread".
+// A live list of notifications: `<notifications-inbox>`, or with view="unread" or "archived".
 //
 // On the inbox page it takes over what the server rendered (`[data-part="content"]`
 // inside it); in the bell's panel it starts empty, and waits for `load`.
 export class NotificationsInbox extends HTMLElement {
+  static observedAttributes = ["view"]
+
   #client
   #listeners
   #content
-  #rows = new Map()
+  #rows
+  #end
+  #undoable
   #isWanted = false
   #isLoading = false
   #failed = new Map()
@@ -25,13 +33,13 @@ export class NotificationsInbox extends HTMLElement {
     if (!this.#client) return
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
-    this.#client.addEventListener("change", this.#render, { signal })
+    this.#client.addEventListener("change", this.#renderSoon, { signal })
     this.#client.addEventListener("unread", this.#renderUnread, { signal })
     this.#client.addEventListener("status", this.#reloadOnline, { signal })
+    showStatus(this, this.#client, signal)
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
     this.addEventListener("submit", this.#submit, { signal })
-    document.addEventListener("scroll", this.#scroll, { capture: true, passive: true, signal })
     const timer = setInterval(this.#refreshTimes, REFRESH_TIMES)
     signal.addEventListener("abort", () => clearInterval(timer))
     if (this.querySelector('[data-part="content"]')) this.load()
@@ -41,85 +49,88 @@ export class NotificationsInbox extends HTMLElement {
     this.#listeners?.abort()
   }
 
+  attributeChangedCallback() {
+    for (const tab of this.querySelectorAll("button[data-view]")) {
+      tab.setAttribute("aria-pressed", tab.dataset.view === this.view)
+    }
+    if (!this.#isWanted) return
+    this.#failed.delete("load")
+    this.forgetUndo()
+    this.load()
+  }
+
   get view() {
     return this.getAttribute("view") ?? "inbox"
   }
 
   async load() {
     this.#isWanted = true
-    if (this.#client) await this.#whileLoading(() => this.#client.load(this.view))
+    if (!this.#client) return
+    const { view } = this
+    await this.#whileLoading(() => this.#client.load(view))
+    if (view !== this.view) await this.load()
+  }
+
+  markAll() {
+    return this.#mark(() => this.#client.markAll("read"))
   }
 
   // Private
-
-  get #list() {
-    return this.#content.querySelector('[data-part="list"]')
-  }
 
   #build() {
     this.#content = clone("list")
     const fallback = this.querySelector('[data-part="content"]')
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
+    const list = this.#content.querySelector('[data-part="list"]')
+    this.#rows = new Rows(list, { create: () => clone("item"), fill: this.#fillItem })
+    const isScrolling = getComputedStyle(this).overflowY === "auto"
+    this.#end = new IntersectionObserver(this.#reachEnd, {
+      root: isScrolling ? this : null,
+      rootMargin: `${LOAD_AHEAD}px`
+    })
+    this.#renderError()
   }
 
   #render = () => {
     if (!this.#isWanted) return
-    const isLoaded = this.#client.isLoaded(this.view)
+    const { view } = this
+    const isLoaded = this.#client.isLoaded(view)
     // What the server rendered stays until there is something to take its place.
     if (!this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))) this.#build()
     if (!this.#content) return
-    const items = isLoaded ? this.#client.items(this.view) : []
-    this.#renderItems(items)
+    const items = isLoaded ? this.#client.items(view) : []
+    this.#rows.render(items)
     this.#toggle("loading", this.#isLoading && items.length === 0)
-    this.#toggle("empty", isLoaded && items.length === 0)
-    this.#toggle("older", isLoaded && this.#client.hasOlder(this.view))
+    this.#renderEmpty(isLoaded && items.length === 0)
+    this.#toggle("older", isLoaded && this.#client.hasOlder(view))
     slot(this.#content, "older").disabled = this.#isLoading
-    this.toggleAttribute("aria-busy", this.#isLoading)
+    this.setAttribute("aria-busy", this.#isLoading)
   }
 
-  #renderItems(items) {
-    const list = this.#list
-    const kept = new Set(items.map(({ id }) => id))
-    for (const [id, { element }] of this.#rows) {
-      if (kept.has(id)) continue
-      this.#keepFocus(element)
-      element.remove()
-      this.#rows.delete(id)
-    }
-    let place = list.firstElementChild
-    for (const item of items) {
-      const element = this.#renderItem(item)
-      if (element === place) place = place.nextElementSibling
-      else list.insertBefore(element, place)
-    }
+  #renderEmpty(isEmpty) {
+    const empty = slot(this.#content, "empty")
+    empty.hidden = !isEmpty
+    if (!isEmpty || empty.dataset.view === this.view) return
+    empty.dataset.view = this.view
+    empty.replaceChildren(clone(`empty-${this.view}`))
   }
 
-  #renderItem(item) {
-    const row = this.#rows.get(item.id) ?? { element: clone("item") }
-    if (row.item === item) return row.element
-    const { element } = row
+  #renderSoon = eachFrame(this.#render)
+
+  #fillItem = (element, item) => {
     fill(element, item)
     const body = slot(element, "body")
     const { textContent } = body
     if (textContent.length > LONG || textContent.split("\n").length > LINES) body.title = textContent
-    fillTime(slot(element, "time"), item.created_at)
-    element.dataset.id = item.id
+    fillTime(slot(element, "time"), item.created_at, this.#client.now())
     element.dataset.state = item.state
-    const isUnread = item.state === "unread"
-    slot(element, "unread").hidden = !isUnread
-    const form = slot(element, "mark")
-    if (!isUnread && form.contains(document.activeElement)) element.focus()
-    form.hidden = !isUnread
-    this.#rows.set(item.id, { element, item })
-    return element
-  }
-
-  // Focus must not fall out of the page with the row that had it.
-  #keepFocus(element) {
-    if (!element.contains(document.activeElement)) return
-    const neighbour = element.nextElementSibling ?? element.previousElementSibling ?? this.#content
-    neighbour.focus()
+    slot(element, "unread").hidden = item.state !== "unread"
+    for (const form of element.querySelectorAll("[data-as]")) {
+      const isPossible = MARKS[item.state].includes(form.dataset.as)
+      if (!isPossible && form.contains(document.activeElement)) element.focus()
+      form.hidden = !isPossible
+    }
   }
 
   #toggle(part, isShown) {
@@ -127,50 +138,85 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   #renderError() {
-    if (this.#content) this.#toggle("error", this.#failed.size > 0)
+    if (!this.#content) return
+    for (const text of this.#content.querySelectorAll("[data-failed]")) {
+      text.hidden = !this.#failed.has(text.dataset.failed)
+    }
+    this.#toggle("error", this.#failed.size > 0)
   }
 
   #renderUnread = () => {
-    for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = this.#client.unread.total === 0
+    const isHidden = this.#client.unread.total === 0
+    for (const element of this.querySelectorAll("[data-when-unread]")) {
+      if (isHidden && element.contains(document.activeElement)) this.#content?.focus()
+      element.hidden = isHidden
+    }
   }
 
   #refreshTimes = () => {
-    for (const { element } of this.#rows.values()) refreshTime(slot(element, "time"))
+    const now = this.#client.now()
+    for (const element of this.#rows?.elements ?? []) refreshTime(slot(element, "time"), now)
   }
 
   // What people do
 
   // The link is followed as any other; only that it was is told, on the way out.
   #click = ({ target, button }) => {
-    if (target.closest('[data-action="older"]')) return this.#loadOlder()
-    if (target.closest('[data-action="retry"]')) return this.#retry()
+    const tab = target.closest("button[data-view]")
+    if (tab) return this.setAttribute("view", tab.dataset.view)
+    switch (target.closest("[data-action]:not(form)")?.dataset.action) {
+      case "older":
+        return this.#loadOlder()
+      case "retry":
+        return this.#retry()
+      case "undo":
+        return this.#undo()
+    }
     const id = target.closest("a[href]")?.closest("[data-id]")?.dataset.id
-    if (id && button < 2 && this.#rows.get(id)?.item.state === "unread") this.#mark(id)
+    if (id && button < 2 && this.#rows?.item(id)?.state === "unread") this.#mark(() => this.#client.mark([id], "read"))
   }
 
   #submit = (event) => {
     if (!this.#content) return // still the server's, which takes the form
-    const { action } = event.target.dataset
+    const { action, as } = event.target.dataset
     if (action !== "mark" && action !== "mark-all") return
     event.preventDefault()
-    if (action === "mark-all") this.markAll()
-    else this.#mark(event.target.closest("[data-id]").dataset.id)
+    if (action === "mark-all") return this.markAll()
+    const { id } = event.target.closest("[data-id]").dataset
+    this.#mark(() => this.#client.mark([id], as), UNDONE.includes(as))
   }
 
-  markAll() {
-    return this.#try("mark", () => this.#client.markAll("read"))
+  // The client shows it at once, and takes it back when the server says no.
+  async #mark(mark, isUndoable = true) {
+    this.forgetUndo()
+    const answer = await this.#try("mark", mark)
+    if (answer?.range && isUndoable) this.#offerUndo(answer.range)
   }
 
-  #mark(id) {
-    return this.#try("mark", () => this.#client.mark([id], "read"))
+  #offerUndo(range) {
+    this.#undoable = range
+    const undo = slot(this.#content, "undo")
+    for (const text of undo.querySelectorAll("[data-done]")) text.hidden = text.dataset.done !== range.as
+    undo.hidden = false
   }
 
-  #loadOlder() {
-    return this.#whileLoading(() => this.#client.loadOlder(this.view))
+  forgetUndo() {
+    this.#undoable = undefined
+    if (!this.#content) return
+    const undo = slot(this.#content, "undo")
+    if (undo.contains(document.activeElement)) this.#content.focus()
+    undo.hidden = true
+  }
+
+  #undo() {
+    const range = this.#undoable
+    this.forgetUndo()
+    return this.#try("mark", () => this.#client.undo(range))
   }
 
   #retry() {
     const { load, mark } = Object.fromEntries(this.#failed)
+    this.#content.focus() // the button goes
     if (load) this.#whileLoading(load)
     if (mark) this.#try("mark", mark)
   }
@@ -181,12 +227,14 @@ export class NotificationsInbox extends HTMLElement {
     if (detail === "online" && load) this.#whileLoading(load)
   }
 
-  #scroll = ({ target }) => {
-    if (!this.#content || !target.contains(this) || this.#isLoading) return
-    const older = slot(this.#content, "older")
-    if (!older.offsetParent) return
-    const bottom = target === document ? innerHeight : target.getBoundingClientRect().bottom
-    if (older.getBoundingClientRect().top < bottom + LOAD_AHEAD) this.#loadOlder()
+  // Loading
+
+  #loadOlder() {
+    return this.#whileLoading(() => this.#client.loadOlder(this.view))
+  }
+
+  #reachEnd = (entries) => {
+    if (entries.at(-1).isIntersecting && !this.#failed.has("load")) this.#loadOlder()
   }
 
   async #whileLoading(load) {
@@ -196,6 +244,13 @@ export class NotificationsInbox extends HTMLElement {
     await this.#try("load", load)
     this.#isLoading = false
     this.#render()
+    if (this.#content) this.#watchEnd()
+  }
+
+  // Observed anew it is told again, also if it never left.
+  #watchEnd() {
+    this.#end.disconnect()
+    this.#end.observe(this.#content.querySelector('[data-part="older"]'))
   }
 
   // kind: "load" or "mark". That one works does not mend the other.
@@ -203,7 +258,7 @@ export class NotificationsInbox extends HTMLElement {
     this.#failed.delete(kind)
     this.#renderError()
     try {
-      await action()
+      return await action()
     } catch (error) {
       if (error.name !== "ApiError") throw error
       this.#failed.set(kind, action)
@@ -211,3 +266,5 @@ export class NotificationsInbox extends HTMLElement {
     }
   }
 }
+
+define("notifications-inbox", NotificationsInbox)

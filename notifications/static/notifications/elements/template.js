@@ -2,6 +2,10 @@
 
 const LEVELS = ["info", "success", "warning", "error"]
 
+export function define(name, element) {
+  if (!customElements.get(name)) customElements.define(name, element)
+}
+
 export function clone(name) {
   const template = document.querySelector(`template[data-notifications="${name}"]`)
   return template.content.firstElementChild.cloneNode(true)
@@ -16,17 +20,20 @@ export function setText(element, name, text) {
   if (target && target.textContent !== text) target.textContent = text
 }
 
-// What the item and the toast have in common.
+// What an item, a toast and a banner have in common. Returns the address that it leads to.
 export function fill(element, notification) {
   const level = LEVELS.includes(notification.level) ? notification.level : LEVELS[0]
   element.dataset.level = level
   element.dataset.type = notification.type
+  const icon = slot(element, "level")
+  icon?.setAttribute("aria-label", icon.dataset[`label${level[0].toUpperCase()}${level.slice(1)}`])
   slot(element, "icon")?.setAttribute("href", `#notifications-icon-${level}`)
   setText(element, "body", String(notification.content?.body ?? ""))
   const link = slot(element, "link")
   const url = safeUrl(notification.url)
   if (url) link.setAttribute("href", url)
   else link.removeAttribute("href")
+  return url
 }
 
 // The address if it is http(s) or a path on this site, otherwise nothing. The server checks
@@ -35,4 +42,18 @@ export function safeUrl(url) {
   if (typeof url !== "string" || /[\u0000-\u0020\u007f-\u009f\u2028\u2029\\]/.test(url)) return ""
   if (url.startsWith("/")) return url.startsWith("//") ? "" : url
   return /^https?:\/\/[^/]/i.test(url) && URL.canParse(url) ? url : ""
+}
+
+// Once a frame, however often it is asked for; a hidden tab has no frames.
+export function eachFrame(render) {
+  let isWaiting = false
+  const run = () => {
+    isWaiting = false
+    render()
+  }
+  return () => {
+    if (isWaiting) return
+    isWaiting = true
+    document.hidden ? setTimeout(run) : requestAnimationFrame(run)
+  }
 }

@@ -9,26 +9,22 @@ const STEPS = [
   ["minute", 60]
 ]
 
-export function fillTime(element, isoTime) {
+const language = document.documentElement.lang || undefined
+const relativeFormat = new Intl.RelativeTimeFormat(language, { numeric: "auto" })
+const fullFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" })
+
+// now: ms since the epoch, by the clock that the time was taken with
+export function fillTime(element, isoTime, now) {
   const date = new Date(isoTime)
   if (!element || Number.isNaN(date.getTime())) return
   element.dateTime = isoTime
-  element.title = date.toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" })
-  refreshTime(element)
+  element.title = fullFormat.format(date)
+  refreshTime(element, now)
 }
 
-export function refreshTime(element) {
-  const text = relative(new Date(element.dateTime))
+export function refreshTime(element, now) {
+  const seconds = Math.max(0, (now - new Date(element.dateTime)) / 1000)
+  const [unit, length] = STEPS.find(([, length]) => seconds >= length) ?? ["second", Infinity]
+  const text = relativeFormat.format(-Math.trunc(seconds / length), unit)
   if (element.textContent !== text) element.textContent = text
-}
-
-function relative(date) {
-  const seconds = Math.min(0, (date.getTime() - Date.now()) / 1000)
-  const format = new Intl.RelativeTimeFormat(language(), { numeric: "auto" })
-  const [unit, length] = STEPS.find(([, length]) => -seconds >= length) ?? ["second", Infinity]
-  return format.format(Math.trunc(seconds / length), unit)
-}
-
-function language() {
-  return document.documentElement.lang || undefined
 }

@@ -1,0 +1,79 @@
+import { connect } from "../client.js";
+import { VIEWS } from "../store.js";
+import { Rows } from "./rows.js";
+import { clone, define, eachFrame, fill, slot } from "./template.js";
+
+const MOST_SHOWN = 3
+const VIEW = "important"
+
+// Broadcasts of level warning or error, until they are read: on whichever device.
+//
+// Here they take the place of a toast. Without JavaScript the server renders them.
+export class NotificationsBanner extends HTMLElement {
+  #client
+  #listeners
+  #rows
+
+  connectedCallback() {
+    this.#client = connect()
+    if (!this.#client) return
+    this.#listeners = new AbortController()
+    const { signal } = this.#listeners
+    const list = slot(this, "banners")
+    this.#rows ??= new Rows(list, { create: () => clone("banner"), fill })
+    this.#client.addEventListener("notification", this.#takeOver, { signal })
+    this.#client.addEventListener("change", this.#render, { signal })
+    this.addEventListener("click", this.#click, { signal })
+    this.addEventListener("auxclick", this.#click, { signal })
+    this.addEventListener("submit", this.#submit, { signal })
+    if (list.firstElementChild) this.#load()
+  }
+
+  disconnectedCallback() {
+    this.#listeners?.abort()
+  }
+
+  // Private
+
+  // What the server rendered stays if this fails, and works.
+  async #load() {
+    try {
+      await this.#client.load(VIEW)
+      this.#render()
+    } catch (error) {
+      if (error.name !== "ApiError") throw error
+    }
+  }
+
+  #takeOver = (event) => {
+    if (VIEWS[VIEW](event.detail)) event.preventDefault()
+  }
+
+  #render = eachFrame(() => {
+    if (this.#client.isLoaded(VIEW)) this.querySelectorAll("[data-fallback]").forEach((element) => element.remove())
+    this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
+  })
+
+  #click = ({ target, button }) => {
+    const row = target.closest("a[href]")?.closest("[data-id]")
+    if (row && button < 2) this.#dismiss(row)
+  }
+
+  #submit = (event) => {
+    event.preventDefault()
+    this.#dismiss(event.target.closest("[data-id]"))
+  }
+
+  async #dismiss({ dataset: { id } }) {
+    const error = this.querySelector('[data-part="error"]')
+    error.hidden = true
+    try {
+      await this.#client.mark([id], "read")
+    } catch (problem) {
+      if (problem.name !== "ApiError") throw problem
+      error.hidden = false
+    }
+  }
+}
+
+define("notifications-banner", NotificationsBanner)
