@@ -81,7 +81,7 @@ def changes() -> None:
 HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
     "page": (lambda: inbox.read_page(reader()), {"notifications_page"}),
     "next page": (lambda: inbox.read_page(reader(), "n500b50"), {"notifications_page"}),
-    "unread": (lambda: inbox.read_page(reader(), unread=True), {"notifications_unread"}),
+    "unread": (lambda: inbox.read_page(reader(), view="unread"), {"notifications_unread"}),
     "head": (lambda: inbox.read_head(reader()), set()),
     "heads": (lambda: inbox.read_heads([reader(), reader(77)]), set()),
     "newest": (lambda: inbox.newest_seqs([BUSY, 77]), set()),
