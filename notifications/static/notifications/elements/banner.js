@@ -1,5 +1,5 @@
 import { connect } from "../client.js";
-import { VIEWS } from "../store.js";
+import { VIEWS } from "../pages.js";
 import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, slot } from "./template.js";
 
