@@ -5,7 +5,7 @@ import { asMarked, count, cursorOf, inRange, isBroadcast, moveCursor, outdate } 
 // A page is read head first and rows second; as its rows can be ahead of its head,
 // each item also keeps the number of its own last change.
 
-export const VIEWS = {
+const VIEWS = {
   inbox: ({ state }) => state === "unread" || state === "read",
   unread: ({ state }) => state === "unread",
   archived: ({ state }) => state === "archived",

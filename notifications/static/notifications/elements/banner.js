@@ -1,5 +1,4 @@
 import { connect } from "../client.js";
-import { VIEWS } from "../pages.js";
 import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, slot } from "./template.js";
 
@@ -8,7 +7,7 @@ const VIEW = "important"
 
 // Broadcasts of level warning or error, until they are read: on whichever device.
 //
-// Here they take the place of a toast. Without JavaScript the server renders them.
+// That one is new is said by its toast. Without JavaScript the server renders them.
 export class NotificationsBanner extends HTMLElement {
   #client
   #listeners
@@ -21,7 +20,6 @@ export class NotificationsBanner extends HTMLElement {
     const { signal } = this.#listeners
     const list = slot(this, "banners")
     this.#rows ??= new Rows(list, { create: () => clone("banner"), fill })
-    this.#client.addEventListener("notification", this.#takeOver, { signal })
     this.#client.addEventListener("change", this.#render, { signal })
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
@@ -43,10 +41,6 @@ export class NotificationsBanner extends HTMLElement {
     } catch (error) {
       if (error.name !== "ApiError") throw error
     }
-  }
-
-  #takeOver = (event) => {
-    if (VIEWS[VIEW](event.detail)) event.preventDefault()
   }
 
   #render = eachFrame(() => {
