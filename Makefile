@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test chaos bench lint types messages lock screenshots clean
+.PHONY: run test chaos soak bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -39,6 +39,10 @@ test: .venv/dev
 # For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
 chaos: .venv/dev
 	@$(PLAIN) $(PY) -m chaos $(CHAOS)
+
+# For example: make soak SOAK="--minutes 60"; --help names the rest.
+soak: .venv/dev
+	@$(PLAIN) $(PY) -m soak $(SOAK)
 
 # All of it; some of it with `.venv/bin/python -m benchmarks --help`.
 bench: .venv/bench

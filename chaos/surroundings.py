@@ -126,7 +126,7 @@ def surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surrounding
             "CHAOS_SEED": str(seed),
             "CHAOS_PUSHES": str(directory / "pushes"),
         }
-        _make_accounts(env, size.accounts)
+        make_accounts(env, size.accounts)
         servers = [
             stack.enter_context(
                 site_server(free_port(), {**env, "CHAOS_SEED": f"{seed} server {i}"}, server)
@@ -169,7 +169,8 @@ def _await_connected(clients: Remote) -> None:
         time.sleep(0.1)
 
 
-def _make_accounts(env: Mapping[str, str], accounts: int) -> None:
+def make_accounts(env: Mapping[str, str], accounts: int) -> None:
+    """Make the database's tables, and so many accounts with a session each."""
     manage("migrate", "-v", "0", env=env)
     subprocess.run(
         [sys.executable, "-m", "benchmarks.accounts", str(accounts)],

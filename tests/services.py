@@ -228,6 +228,7 @@ class SiteServer(Service):
         env: Mapping[str, str],
         server: ServerName,
         tls: tuple[str, str] | None = None,
+        application: str = "notify_site.asgi",
     ) -> None:
         """`tls` has the paths of a key and of its certificate."""
         self.port = port
@@ -244,7 +245,7 @@ class SiteServer(Service):
             endpoint = "ssl:{}:privateKey={}:certKey={}:interface=127.0.0.1"
             options = "notifications.server -e " + endpoint.format(port, *tls)
         super().__init__(
-            [sys.executable, "-m", *options.split(), "notify_site.asgi:application"],
+            [sys.executable, "-m", *options.split(), f"{application}:application"],
             directory,
             env=_site_environment(env),
         )
@@ -309,8 +310,9 @@ def site_server(
     env: Mapping[str, str],
     server: ServerName = "daphne",
     tls: tuple[str, str] | None = None,
+    application: str = "notify_site.asgi",
 ) -> AbstractContextManager[SiteServer]:
-    return _running(lambda directory: SiteServer(directory, port, env, server, tls))
+    return _running(lambda directory: SiteServer(directory, port, env, server, tls, application))
 
 
 def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:

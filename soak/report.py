@@ -1,0 +1,47 @@
+"""The report of a run, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+
+def as_text(report: Report) -> str:
+    size = report["size"]
+    lines = [
+        f"Seed {report['seed']}: {'passed' if report['passed'] else 'FAILED'} "
+        f"in {report['seconds']:.0f} s",
+        f"  {size['sockets']:,} sockets of {size['accounts']:,} accounts for "
+        f"{size['minutes']:g} minutes, {size['changes_per_second']:g} changes a second",
+        "  " + ", ".join(f"{what} {count:,}" for what, count in report["happened"].items()),
+    ]
+    for name, counts in report["after"].items():
+        lines.append(f"  {name}")
+        for what, count in counts.items():
+            during = [_shown(what, sample[name][what]) for sample in _some(report, name, what)]
+            lines.append(
+                f"    {what:<21} {_shown(what, report['before'][name][what]):>9} before, "
+                f"{_shown(what, count):>9} after"
+                + (f"; meanwhile {' '.join(during)}" if during else "")
+            )
+    lines += [f"  LEFT: {line}" for line in report["left"]]
+    lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
+    return "\n".join(lines)
+
+
+def write(report: Report, directory: Path) -> None:
+    (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    (directory / "report.txt").write_text(as_text(report) + "\n")
+
+
+def _some(report: Report, name: str, what: str) -> list[Report]:
+    """Return six samples of the whole time."""
+    samples = [sample for sample in report["samples"] if what in sample[name]]
+    return samples[:: max(1, len(samples) // 6)]
+
+
+def _shown(what: str, count: int) -> str:
+    return f"{count / 2**20:.1f} MB" if what == "memory" else f"{count:,}"

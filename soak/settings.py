@@ -1,0 +1,6 @@
+"""The demo site's settings for servers and crowd."""
+
+from notify_site.settings import *  # noqa: F403
+
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1"]

@@ -1,0 +1,24 @@
+"""A short run of the soak: a crowd comes, churns and goes, and nothing of it is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from soak.run import Size, run
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_crowd_that_has_gone(tmp_path):
+    size = Size(minutes=0.5, changes_per_second=40, warm_up=15, samples=3)
+
+    report = run(seed=3, size=size, directory=tmp_path)
+
+    assert (report["left"], report["problems"]) == ([], [])
+    happened = report["happened"]
+    for what in ("closed", "cut off", "fell asleep", "logged out", "marked all read", "notified"):
+        assert happened[what] > 10
+    assert happened["connections"] > 2 * size.sockets
+    assert all(
+        sum(sample[name].get("sockets", 0) for name in sample) > size.sockets / 2
+        for sample in report["samples"]
+    )
