@@ -78,11 +78,14 @@ class Running:
     def output(self) -> str:
         return "".join(server.output() for server in self.servers)
 
-    def get_json(self, path: str) -> Any:
+    def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.servers[0].port, timeout=60)
         try:
-            connection.request("GET", path)
-            return json.load(connection.getresponse())
+            connection.request("GET", path, headers=headers or {})
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise OSError(f"{path} answered {answer.status}")
+            return json.load(answer)
         finally:
             connection.close()
 

@@ -42,6 +42,10 @@ class Remote:
         """Start a call whose result `finish` returns."""
         self._pipe.send((method, args, options))
 
+    def is_finished(self) -> bool:
+        """Whether `finish` would return at once."""
+        return self._pipe.poll(0)
+
     def finish(self, timeout: float = 60.0) -> Any:
         if not self._pipe.poll(timeout):
             raise TimeoutError(f"No answer within {timeout:g} seconds")

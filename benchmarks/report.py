@@ -46,6 +46,8 @@ FIGURES: Final = [
     Figure("handshakes per second", "Handshakes/s", True),
     Figure("all back", "All cut clients are back: s"),
     Figure("all back, CPU", "All cut clients are back: CPU s per 1k"),
+    Figure("all back: page p50", "All cut clients come back: an inbox's page meanwhile, p50 ms"),
+    Figure("all back: page p99", "All cut clients come back: an inbox's page meanwhile, p99 ms"),
     *(
         figure
         for rate in (200, 1000)

@@ -19,6 +19,7 @@ from benchmarks import HELD_PATH
 from benchmarks.callers import how_many
 from benchmarks.load import LoadGenerator
 from benchmarks.measure import Meter, median, memory, percentile
+from benchmarks.pages import read_pages
 from benchmarks.peers import Running
 from benchmarks.remote import Remote
 
@@ -143,7 +144,12 @@ def connect(turn: Turn, wanted: set[str]) -> None:
 
 
 def _arrive(turn: Turn, requests: Sequence[tuple[int, bytes]]) -> dict[str, Any]:
-    arrived: dict[str, Any] = turn.load.call("connect", requests, timeout=180)
+    return _arrived(turn, requests, turn.load.call("connect", requests, timeout=180))
+
+
+def _arrived(
+    turn: Turn, requests: Sequence[tuple[int, bytes]], arrived: dict[str, Any]
+) -> dict[str, Any]:
     if arrived["connected"] != len(requests):
         turn.complain(f"{arrived['connected']} of {len(requests)} connected")
     return arrived
@@ -211,11 +217,18 @@ def held(turn: Turn) -> None:
 
 
 def come_back(turn: Turn) -> None:
-    """All connections are cut at once and all clients come back."""
+    """All connections are cut at once, all clients come back, and somebody reads the inbox."""
     requests = turn.running.requests(1, turn.size)
     turn.load.call("cut")
     meter = turn.meter()
-    arrived = _arrive(turn, requests)
+    turn.load.begin("connect", requests, timeout=180)
+    if turn.running.peer.is_ours:
+        seconds, problems = read_pages(turn.running, turn.size, until=turn.load.is_finished)
+        turn.record("all back: page p50", percentile(seconds, 0.5) * 1000)
+        turn.record("all back: page p99", percentile(seconds, 0.99) * 1000)
+        for problem in problems:
+            turn.complain(f"a page could not be read while all came back: {problem}")
+    arrived = _arrived(turn, requests, turn.load.finish(190))
     cpu, _ = meter.read()
     turn.record("all back", arrived["seconds"])
     turn.record("all back, CPU", cpu / turn.size * 1000)

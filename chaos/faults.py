@@ -87,6 +87,11 @@ class Faults:
                 time.sleep(fault.lasts)
                 for each in around.servers:
                     each.start()
+            case "servers rolled":  # one after the other, as a deploy does
+                for each in around.servers:
+                    each.stop()
+                    time.sleep(fault.lasts)
+                    each.start()
             case "Redis stopped":
                 around.redis.stop()
                 time.sleep(fault.lasts)

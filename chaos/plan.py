@@ -25,6 +25,7 @@ KINDS: Final = [
     Kind("server terminated", "servers", 6, 0, 2),
     Kind("server frozen", "servers", 4, 1, 8),
     Kind("all servers killed", "servers", 1, 0, 1),
+    Kind("servers rolled", "servers", 2, 0, 1),
     Kind("Redis stopped", "redis", 6, 0.5, 6),
     Kind("Redis frozen", "redis", 6, 0.5, 6),
     Kind("Redis restarted", "redis", 6),

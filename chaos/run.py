@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from chaos import journal, plan, truth
 from chaos.clients import Known
 from chaos.faults import Faults
 from chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
-from chaos.surroundings import Size, Surroundings, surroundings
+from chaos.surroundings import Front, Size, Surroundings, surroundings
 from chaos.tab import Frame
 from chaos.visitor import Unanswered, read_head, read_list
 
@@ -27,11 +28,21 @@ CASES: Final = 20  # of each list that the report shows
 Report = dict[str, Any]
 
 
-def run(seed: int, size: Size, directory: Path) -> Report:
-    """Let everything fail by the plan that the seed gives; return what came of it."""
-    drawn = plan.draw(seed, size.faults, 60 * size.minutes)
+def run(
+    seed: int,
+    size: Size,
+    directory: Path,
+    own_plan: Sequence[plan.Fault] | None = None,
+    front: Front | None = None,
+) -> Report:
+    """
+    Let everything fail by the plan that the seed gives; return what came of it.
+
+    own_plan: a plan of one's own. front: what stands before the servers.
+    """
+    drawn = plan.draw(seed, size.faults, 60 * size.minutes) if own_plan is None else own_plan
     began = time.monotonic()
-    with surroundings(seed, size, directory) as around:
+    with surroundings(seed, size, directory, front) as around:
         problems = []
         faults = Faults(around, drawn)
         faults.start()

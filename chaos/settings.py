@@ -10,3 +10,4 @@ CHANNEL_LAYERS["default"]["BACKEND"] = "chaos.layer.FaultyLayer"
 # Short, so that a run sees many checks, leases and lost heartbeats; clients are told by `register`.
 NOTIFICATIONS_HEARTBEAT_INTERVAL = 2
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = 6
+NOTIFICATIONS_DRAIN_SECONDS = 2

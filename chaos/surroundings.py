@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,9 @@ from tests.services import (
     site_server,
 )
 
-SERVERS: Final[list[ServerName]] = ["daphne", "daphne", "uvicorn"]
+SERVERS: Final[tuple[ServerName, ...]] = ("daphne", "daphne", "uvicorn")
+# Passes connections on to ports, and yields the one to connect to.
+Front = Callable[[list[int]], AbstractContextManager[int]]
 CONNECTED: Final = 60.0  # seconds for all clients, before anybody notifies
 # Every tenth account is staff, every fourth in the group that gets broadcasts.
 AUDIENCES: Final = """
@@ -52,6 +54,7 @@ class Size:
     clients_per_account: int = 3
     producers: int = 3
     marks_per_second: float = 4
+    servers: tuple[ServerName, ...] = SERVERS
 
 
 class Producer(Service):
@@ -114,8 +117,14 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surroundings]:
-    """Start everything; logs and all frames that clients got stay in `directory`."""
+def surroundings(
+    seed: int, size: Size, directory: Path, front: Front | None = None
+) -> Iterator[Surroundings]:
+    """
+    Start everything; logs and all frames that clients got stay in `directory`.
+
+    front: what stands before the servers; without, each client goes to one of them.
+    """
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server())
         postgres = stack.enter_context(postgres_server())
@@ -131,12 +140,13 @@ def surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surrounding
             stack.enter_context(
                 site_server(free_port(), {**env, "CHAOS_SEED": f"{seed} server {i}"}, server)
             )
-            for i, server in enumerate(SERVERS)
+            for i, server in enumerate(size.servers)
         ]
+        ports = [server.port for server in servers]
         clients = stack.enter_context(
             Remote(
                 Clients,
-                [server.port for server in servers],
+                [stack.enter_context(front(ports))] if front else ports,
                 size.accounts,
                 size.clients_per_account,
                 seed,
