@@ -14,11 +14,15 @@ class NotificationsConfig(AppConfig):
         from .checks import (
             check_channel_layer,
             check_database,
+            check_sessions,
             check_settings,
             check_static_files,
         )
+        from .revocation import connect_receivers
 
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)
         checks.register(check_static_files)
+        checks.register(check_sessions)
+        connect_receivers()

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import router
 from django.db.models import QuerySet
 
 from .conf import conf
@@ -46,14 +45,6 @@ class Reader:
             since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
             readers.append(cls(account.pk, frozenset(audiences), since))
         return readers
-
-    @classmethod
-    def of_keys(cls, account_ids: Sequence[Any]) -> list[Reader]:
-        """Return the readers that the accounts are now, those that still exist, by two queries."""
-        user_model = get_user_model()
-        # Not from a replica, which may not know of the newest change yet.
-        accounts = user_model._base_manager.using(router.db_for_write(user_model))
-        return cls.of_many(list(accounts.filter(pk__in=account_ids)))
 
     def gets(self, audience: str, created_at: datetime) -> bool:
         """Whether a broadcast to this audience, created at this time, is for this account."""

@@ -1,5 +1,5 @@
 """
-Who opens a socket: the session cookie, read and never written.
+Who opens a socket, and whether its session still lets it in: read, and never written.
 
 Channels' own middleware is not used: it ignores SECRET_KEY_FALLBACKS and
 flushes the session of a visitor whose key was rotated.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
@@ -24,13 +24,16 @@ from django.contrib.auth import (
     load_backend,
 )
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.sessions.backends.cache import SessionStore as CacheSessionStore
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseSessionStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
 from django.core.exceptions import ValidationError
 from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError, router
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
 from .audiences import Reader
@@ -38,6 +41,32 @@ from .protocol import CloseCode
 
 # As browsers write it: a wildcard among the trusted ones would also take a user or a path.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\\\s]+")
+_CACHED_KEY = re.compile(r"[a-z0-9]{8,40}", re.ASCII)  # as Django makes them
+
+
+class SessionsUnavailable(DatabaseError):
+    """The sessions are in a cache that is away: nobody can be let in, or has to go, for that."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A visitor's session: its key, the cookie, which stays in this process, and its name."""
+
+    key: str = field(repr=False)
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = session_name(self.key)
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Session:
+        """Return the session that a request names, whether there is one or not."""
+        return cls(request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""))
+
+
+def session_name(key: str) -> str:
+    """Return what may be told of a session to other processes: nobody can take it over by it."""
+    return salted_hmac("notifications.session", key, algorithm="sha256").hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +81,6 @@ def handshake_request(scope: Any) -> ASGIRequest:
     """Return the handshake as the request it is, for Django's own checks of host and cookies."""
     scheme = {"ws": "http", "wss": "https"}[scope.get("scheme", "ws")]
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, io.BytesIO())
-
-
-def has_session(request: HttpRequest) -> bool:
-    """Whether there is a session cookie, so that it is worth asking the database."""
-    return bool(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -91,41 +115,91 @@ def is_own_origin(request: HttpRequest) -> bool:
 
 
 @sensitive_variables()
-def authenticate(requests: Sequence[HttpRequest]) -> list[Visitor]:
+def authenticate(sessions: Sequence[Session]) -> list[Visitor]:
     """
-    Return whom each request's session belongs to; reads the database, changes nothing.
+    Return whom each session belongs to; reads the database, changes nothing.
 
-    However many requests, it takes one query each for sessions, accounts and
-    groups, with Django's own database sessions and ModelBackend.
+    However many sessions, it takes one query each for them, for accounts and
+    for groups, with Django's own database sessions and ModelBackend. Raises
+    DatabaseError when they can't be read now.
     """
-    sessions = _read_sessions(requests)
-    known = _model_backend_accounts(sessions)
-    accounts = [_account(session, known) for session in sessions]
-    active = [account for account in accounts if account and _is_active(account)]
+    return _visitors(sessions, CloseCode.NOT_LOGGED_IN)
+
+
+@sensitive_variables()
+def look_again(sessions: Sequence[Session]) -> list[Visitor]:
+    """
+    Return the same of the sessions that open sockets came with.
+
+    One that has gone, or is of before a change of the password, may go on in
+    its browser under another key: its visitor is told SESSION_CHANGED.
+    """
+    return _visitors(sessions, CloseCode.SESSION_CHANGED)
+
+
+def _visitors(sessions: Sequence[Session], gone: CloseCode) -> list[Visitor]:
+    stored = _read_sessions({session.key for session in sessions})
+    known = _model_backend_accounts(stored.values())
+    accounts = {key: _account(content, known) for key, content in stored.items()}
+    active = [account for account in accounts.values() if account and _is_active(account)]
     readers = {reader.account_id: reader for reader in Reader.of_many(active)}
-    return [
-        Visitor(readers.get(account.pk), CloseCode.DEACTIVATED) if account else Visitor(None)
-        for account in accounts
-    ]
+
+    def visitor(key: str) -> Visitor:
+        account = accounts.get(key)
+        if key in stored and account is None:
+            return Visitor(None)
+        if account is None or not _is_current(stored[key], account):
+            return Visitor(None, gone)
+        return Visitor(readers.get(account.pk), CloseCode.DEACTIVATED)
+
+    return [visitor(session.key) for session in sessions]
 
 
 def _no_view(request: HttpRequest) -> HttpResponse:
     raise AssertionError("only the middleware's origin check is used")
 
 
-def _read_sessions(requests: Sequence[HttpRequest]) -> list[dict[str, Any]]:
-    keys = [request.COOKIES.get(settings.SESSION_COOKIE_NAME) for request in requests]
+def _read_sessions(keys: set[str]) -> dict[str, dict[str, Any]]:
+    """Return what the sessions that are stored say, by their keys."""
     # A quoted cookie can hold a NUL, which PostgreSQL does not even look for.
     usable = {key for key in keys if key and "\x00" not in key}
     engine = import_module(settings.SESSION_ENGINE).SessionStore
-    if not _is_unchanged(engine, DatabaseSessionStore, ("load", "_get_session_from_db")):
-        sessions = {key: _load_session(engine, key) for key in usable}
-    else:
-        rows = engine.get_model_class()._default_manager.filter(
-            session_key__in=usable, expire_date__gt=timezone.now()
-        )
-        sessions = {row.session_key: engine().decode(row.session_data) for row in rows}
-    return [sessions.get(key or "", {}) for key in keys]
+    if _has_rows(engine):
+        return _read_rows(engine, usable)
+    if _is_unchanged(engine, CacheSessionStore, ("load", "cache_key")):
+        return _read_cache(engine, usable)
+    sessions = {key: _load_session(engine, key) for key in usable}
+    return {key: session for key, session in sessions.items() if session}
+
+
+def _has_rows(engine: Any) -> bool:
+    # Those of cached_db are not read by way of its cache: a copy there can outlive its row,
+    # and reading would make one of a row that is just being deleted.
+    loads = (DatabaseSessionStore.load, CachedDatabaseSessionStore.load)
+    return engine.load in loads and _is_unchanged(
+        engine, DatabaseSessionStore, ("_get_session_from_db",)
+    )
+
+
+def _read_rows(engine: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
+    store, model, now = engine(), engine.get_model_class(), timezone.now()
+    # Not from a replica, which may not know of the newest session yet.
+    rows = model._default_manager.using(router.db_for_write(model)).filter(session_key__in=keys)
+    return {
+        row.session_key: store.decode(row.session_data) if row.expire_date > now else {}
+        for row in rows
+    }
+
+
+def _read_cache(engine: Any, keys: set[str]) -> dict[str, dict[str, Any]]:
+    store = engine()
+    # Caches raise at names that they do not take, as if they were away.
+    names = {store.cache_key_prefix + key: key for key in keys if _CACHED_KEY.fullmatch(key)}
+    try:
+        found = store._cache.get_many(names)
+    except Exception as error:
+        raise SessionsUnavailable(type(error).__name__) from error
+    return {names[name]: session for name, session in found.items()}
 
 
 def _load_session(engine: Any, key: str) -> dict[str, Any]:
@@ -180,9 +254,7 @@ def _account(session: dict[str, Any], known: dict[Any, Any]) -> Any:
     if account is None:
         # Backends hide inactive accounts; those are told another code.
         hidden = user_model._base_manager.filter(pk=key).first()
-        account = None if _is_active(hidden) else hidden
-    if account is None or not _is_current(session, account):
-        return None
+        return None if _is_active(hidden) else hidden
     return account
 
 

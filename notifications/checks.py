@@ -2,7 +2,7 @@
 System checks: what is set wrong is said at start, with what is allowed.
 
 E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, W008 and W012 database,
-W021 and W022 static files.
+W013 sessions, W021 and W022 static files.
 """
 
 from __future__ import annotations
@@ -207,6 +207,21 @@ def check_static_files(
             )
         )
     return messages
+
+
+def check_sessions(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    if settings.SESSION_ENGINE != "django.contrib.sessions.backends.signed_cookies":
+        return []
+    return [
+        Warning(
+            "Sessions in signed cookies can't be ended: whoever has a copy of the cookie gets in "
+            "for SESSION_COOKIE_AGE, also after a logout.",
+            hint='Set SESSION_ENGINE to "django.contrib.sessions.backends.db" or “cached_db”.',
+            id="notifications.W013",
+        )
+    ]
 
 
 def _is_count(value: object, least: int = 1, most: float = math.inf) -> bool:

@@ -14,10 +14,10 @@ from django.http import QueryDict
 from . import limits, protocol
 from .audiences import Reader
 from .authentication import (
+    Session,
     Visitor,
     client_address,
     handshake_request,
-    has_session,
     is_own_origin,
     user_agent,
 )
@@ -76,7 +76,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         request = handshake_request(self.scope)
         if not is_own_origin(request):
             raise DenyConnection  # HTTP 403: only a page of this site is told more
-        if not has_session(request):
+        session = Session.of(request)
+        if not session.key:
             # At once: a flood of them costs no query, and no place.
             await self._refuse(CloseCode.NOT_LOGGED_IN)
             return
@@ -85,7 +86,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             await self._refuse(CloseCode.OVERLOADED)
             return
         try:
-            visitor = await self.hub.authenticate(request)
+            visitor = await self.hub.authenticate(session)
         except DatabaseError:
             logger.warning("The database is away: a socket was sent back")
             visitor = Visitor(None, CloseCode.OVERLOADED)
@@ -98,6 +99,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         self.socket = Socket(
             visitor.reader,
+            session,
             open_transport(cast(Send, self.base_send)),
             parse_start(query),
             user_agent=user_agent(request),

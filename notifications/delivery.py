@@ -270,6 +270,18 @@ def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -
     )
 
 
+def end_sessions(names: Sequence[str], code: protocol.CloseCode) -> None:
+    """Ask all hubs to close the sockets of these sessions, and to open no more for them."""
+    layer.publish([messages.for_hubs("notifications.end", sessions=names, code=int(code))])
+
+
+def look_again(account_ids: Iterable[Any]) -> None:
+    """Ask the hubs that have sockets of these accounts who may still have them, and gets what."""
+    _publish_to_accounts(
+        "notifications.look", [{"account": str(account_id)} for account_id in account_ids]
+    )
+
+
 def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
     """Send a numbered broadcast, or that it has gone, to all hubs."""
     layer.publish(

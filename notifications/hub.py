@@ -23,7 +23,6 @@ from weakref import WeakKeyDictionary
 from django.db import DatabaseError, router
 
 from . import delivery, inbox, layer, limits, maintenance, messages, protocol
-from .audiences import Reader
 from .authentication import authenticate
 from .bulk import is_one_of
 from .conf import conf
@@ -33,6 +32,7 @@ from .enrolment import Enrolment
 from .healing import Healing
 from .models import BroadcastHead, Notification
 from .protocol import CloseCode
+from .session_check import SessionCheck
 from .sockets import Socket
 from .subscriptions import Subscriptions
 from .transports import Message
@@ -45,7 +45,6 @@ SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, 
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 2000
-AUDIENCES_EVERY: Final = 5  # intervals, until a change of somebody's groups is noticed
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
@@ -86,6 +85,7 @@ class Hub:
         self._fanning_out: asyncio.Task[None] | None = None
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
         self._healing = Healing(self.database)
+        self._session_check = SessionCheck(self.database, self.close, self._fall_behind)
         self._subscriptions = Subscriptions(self._receive)
         self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
         self._tasks = [
@@ -95,7 +95,8 @@ class Hub:
                 self._watch,
                 self._check,
                 self._subscriptions.step,
-                self._follow_audiences,
+                self._session_check.step,
+                self._session_check.follow,
                 self._enrolment.step,
             )
         ]
@@ -115,10 +116,14 @@ class Hub:
         await asyncio.shield(self._opened)
         if self.draining.has_begun:
             return self.draining.refuse(socket)
+        if code := self._session_check.refusal(socket.session):
+            socket.close(code)
+            return
         self._accounts[socket.account].add(socket)
         self._sockets[socket.id] = socket
         self._by_silence[socket] = None
         self._enrolment.opened(socket)
+        self._session_check.opened(socket)
         for oldest in limits.surplus(self._accounts[socket.account]):
             self.close(oldest, CloseCode.EVICTED)
         # Also for a second one: the first may still be about it.
@@ -135,6 +140,7 @@ class Hub:
         self._by_silence.pop(socket, None)
         self._healing.forget(socket)
         self._enrolment.closed(socket)
+        self._session_check.closed(socket)
         siblings = self._accounts[socket.account]
         siblings.discard(socket)
         if not siblings:
@@ -202,6 +208,11 @@ class Hub:
             case {"type": "notifications.frame", "frame": {"type": str()} as frame} if account:
                 if sockets := self._accounts.get(account):
                     self._write_unnumbered(sockets, protocol.encode(frame))
+            case {"type": "notifications.end", "sessions": names, "code": code}:
+                self._session_check.end(names, CloseCode(code))
+            case {"type": "notifications.look", "entries": entries}:
+                for entry in entries:
+                    self._session_check.doubt(self._accounts.get(entry["account"], ()))
             case {"type": "notifications.close", "connections": connections, "code": code}:
                 for connection in connections:
                     if closing := self._sockets.get(connection):
@@ -315,16 +326,6 @@ class Hub:
         # Without a shared layer, other processes are heard through the database only.
         interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
         await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
-
-    async def _follow_audiences(self) -> None:
-        """Look again who is in which audience; with others, an account has another inbox."""
-        await asyncio.sleep(AUDIENCES_EVERY * conf.HEARTBEAT_INTERVAL)
-        for keys in self._account_ids():
-            for reader in await self.database.run(Reader.of_keys, keys):
-                for socket in self._accounts.get(str(reader.account_id), ()):
-                    if socket.reader != reader:
-                        socket.reader = reader
-                        self._fall_behind(socket)
 
     def _account_ids(self) -> list[list[Any]]:
         """Return the accounts that have sockets here, as many at a time as one query takes."""

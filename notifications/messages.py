@@ -74,7 +74,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     size = 0
     for entry in entries:
         batch.append(entry)
-        size += len(entry["text"])
+        size += len(entry.get("text", ""))
         if len(batch) == ENTRIES_PER_MESSAGE or size > MESSAGE_SIZE:
             yield batch
             batch, size = [], 0

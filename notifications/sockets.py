@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from . import protocol
 from .audiences import Reader
+from .authentication import Session
 from .changes import Changes
 from .conf import conf
 from .inbox import Cursor
@@ -47,6 +48,7 @@ class Socket:
         "reader",
         "scope",
         "seq",
+        "session",
         "unread",
         "unread_broadcasts",
         "user_agent",
@@ -56,6 +58,7 @@ class Socket:
     def __init__(
         self,
         reader: Reader,
+        session: Session,
         transport: Transport,
         start: Cursor | None,
         user_agent: str = "",
@@ -65,6 +68,7 @@ class Socket:
         self.id = str(uuid.uuid4())
         self.account = str(reader.account_id)
         self.reader = reader
+        self.session = session
         # For the registry. There are few kinds of browsers, and many sockets.
         self.user_agent = sys.intern(user_agent)
         self.address = address

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
 
 from notifications import layer
 
@@ -42,3 +46,30 @@ def operator(make_account: Callable[..., User]) -> User:
 def closed_breaker() -> None:
     """No test starts with the channel layer given up by the one before."""
     layer.breaker.succeeded()
+
+
+@pytest.fixture(params=["db", "cached_db", "cache", "file", "signed_cookies"])
+def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[str]:
+    """Django's own session engines, one after the other; files are in `tmp_path`."""
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if hasattr(store, "_storage_path"):
+        del store._storage_path  # remembered from another test
+    yield request.param
+    if hasattr(store, "_storage_path"):
+        del store._storage_path
+    cache.clear()
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Callable[[], Any]:
+    """All that a session can leave: rows, cache entries, files with their contents."""
+
+    def read() -> Any:
+        files = {
+            path.name: (path.read_text(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()
+        }
+        return sorted(Session.objects.values_list()), dict(cache._cache), files
+
+    return read

@@ -102,9 +102,9 @@ RULES = [
     ),
     Rule(
         "audiences are looked at again",
-        "hub.Hub._follow_audiences",
-        "if socket.reader != reader:",
-        "if False:",
+        "session_check.SessionCheck._judge",
+        "elif visitor.reader != socket.reader:",
+        "elif False:",
         AUDIENCES,
     ),
     Rule(

@@ -19,6 +19,7 @@ from django.test import RequestFactory
 
 from notifications import inbox, views
 from notifications.audiences import Reader
+from notifications.authentication import Session
 from notifications.protocol import Frame
 from notifications.sockets import Socket, parse_start
 from notifications.transports import Message
@@ -114,6 +115,7 @@ class Tab:
         browser: Browser,
         number: int,
         account: User,
+        session: Session,
         history: Mapping[str, list[str]],
         record: Callable[[], None],
         errors: list[str],
@@ -122,6 +124,7 @@ class Tab:
         self.errors = errors
         self.number = number
         self.account = account
+        self.session = session
         self.history = history  # of the account: the states that each item had, in order
         self.record = record  # brings the history up to date
         self.socket: Socket | None = None
@@ -171,7 +174,7 @@ class Tab:
 
     def _join(self, process: Process, reader: Reader, wire: Wire, start: Any) -> None:
         # As the consumer does; a socket needs the running loop.
-        self.socket = Socket(reader, wire, start)
+        self.socket = Socket(reader, self.session, wire, start)
         process.start(process.hub.join(self.socket))
 
     def cut(self, code: int = 1006) -> None:

@@ -20,6 +20,7 @@ from django.test import override_settings
 
 from notifications import broadcast, delivery, inbox, marks, notify_accounts, retract
 from notifications.audiences import Reader
+from notifications.authentication import Session
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.marks import Span
 from notifications.models import (
@@ -28,6 +29,7 @@ from notifications.models import (
     Notification,
     State,
 )
+from notifications.testing import log_in
 
 from .processes import ModelLayer, Process
 from .tabs import Browser, Failure, Tab
@@ -59,7 +61,15 @@ class World:
         self.processes = [Process(number, layer) for number in range(2)]
         alice, bob = self.accounts
         self.tabs = [
-            Tab(browser, number, account, self.histories[account.pk], self.record, errors)
+            Tab(
+                browser,
+                number,
+                account,
+                Session(log_in(account)),
+                self.histories[account.pk],
+                self.record,
+                errors,
+            )
             for number, account in enumerate([alice, alice, bob])
         ]
 

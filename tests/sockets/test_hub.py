@@ -21,14 +21,15 @@ from notifications import (
     broadcast,
     delivery,
     healing,
-    hub,
     inbox,
     marks,
     notify_accounts,
     retract,
+    session_check,
     withdrawal,
 )
 from notifications.audiences import Reader
+from notifications.authentication import Session
 from notifications.conf import conf
 from notifications.hub import get_hub, stop_hub
 from notifications.inbox import Cursor
@@ -37,6 +38,7 @@ from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sockets import Socket
 from notifications.subscriptions import Subscriptions
+from notifications.testing import log_in
 
 
 async def read_cursor(account):
@@ -350,7 +352,7 @@ async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(
 
 @pytest.fixture
 def quick_audiences(monkeypatch, settings):
-    monkeypatch.setattr(hub, "AUDIENCES_EVERY", 1)
+    monkeypatch.setattr(session_check, "INTERVALS", 1)
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
 
 
@@ -407,22 +409,10 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
     await sync_to_async(reading.wait)(10)
 
     await User.objects.filter(pk=alice.pk).aupdate(is_staff=True)
-    (socket.reader,) = await sync_to_async(Reader.of_keys)([alice.pk])
+    socket.reader = await sync_to_async(Reader.of)(await User.objects.aget(pk=alice.pk))
     changed.set()
 
     assert (await tab.receive("resync"))["scope"] == socket.reader.scope
-
-
-async def test_an_audience_without_changes_costs_each_500_accounts_two_queries(
-    connect, alice, bob, django_assert_num_queries
-):
-    def read():
-        with django_assert_num_queries(2):
-            return Reader.of_keys([alice.pk, bob.pk, bob.pk + 1])
-
-    readers = await sync_to_async(read)()
-
-    assert readers == await sync_to_async(Reader.of_many)([alice, bob])
 
 
 def make_notifications(account, count):
@@ -478,7 +468,8 @@ async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
     start = Cursor(**(await read_cursor(alice)))
     await sync_to_async(make_notifications)(alice, count)
     transport = NarrowTransport()
-    socket = Socket(await sync_to_async(Reader.of)(alice), transport, start)
+    session = Session(await sync_to_async(log_in)(alice))
+    socket = Socket(await sync_to_async(Reader.of)(alice), session, transport, start)
 
     await get_hub().join(socket)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,9 @@ import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, User
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.backends import db as site_engine
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
+from django.contrib.sessions.models import Session as SessionRow
 from django.core.cache import cache
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
@@ -21,12 +23,20 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
-from notifications.authentication import Visitor, authenticate, handshake_request, is_own_origin
+from notifications.authentication import (
+    Session,
+    Visitor,
+    authenticate,
+    handshake_request,
+    is_own_origin,
+    look_again,
+    session_name,
+)
 from notifications.protocol import CloseCode
 
 pytestmark = pytest.mark.django_db
 
-ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
+Traces = Callable[[], Any]
 REFUSED = Visitor(None, CloseCode.NOT_LOGGED_IN)
 
 
@@ -50,21 +60,8 @@ def handshake(
 
 
 def visitor(session: str) -> Visitor:
-    [visitor] = authenticate([handshake(f"sessionid={session}")])
+    [visitor] = authenticate([Session.of(handshake(f"sessionid={session}"))])
     return visitor
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[str]:
-    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
-    settings.SESSION_FILE_PATH = str(tmp_path)
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    if hasattr(store, "_storage_path"):
-        del store._storage_path  # remembered from another test
-    yield request.param
-    if hasattr(store, "_storage_path"):
-        del store._storage_path
-    cache.clear()
 
 
 def log_in(account: User) -> str:
@@ -73,31 +70,24 @@ def log_in(account: User) -> str:
     return browser.cookies["sessionid"].value
 
 
-def traces(directory: Path) -> Any:
-    """All that a session can leave: rows, cache entries, files with their contents."""
-    files = {path.name: (path.read_text(), path.stat().st_mtime_ns) for path in directory.iterdir()}
-    cached = dict(cache._cache)
-    return sorted(Session.objects.values_list()), cached, files
-
-
-def test_a_session_tells_whose_socket_it_is(alice: User, engine: str, tmp_path: Path) -> None:
+def test_a_session_tells_whose_socket_it_is(alice: User, engine: str, traces: Traces) -> None:
     alice.groups.add(group := Group.objects.create(name="Customers"))
     session = log_in(alice)
-    before = traces(tmp_path)
+    before = traces()
 
     found = visitor(session)
 
     assert found.reader
     assert found.reader.account_id == alice.pk
     assert found.reader.audiences == {"everyone", f"group:{group.pk}"}
-    assert traces(tmp_path) == before
+    assert traces() == before
 
 
 def test_an_expired_session_is_refused_and_left_as_it_is(
-    alice: User, engine: str, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    alice: User, engine: str, traces: Traces, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = log_in(alice)
-    before = traces(tmp_path)
+    before = traces()
     later = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE + 1)
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     monkeypatch.setattr("time.time", lambda: later.timestamp())
@@ -105,7 +95,7 @@ def test_an_expired_session_is_refused_and_left_as_it_is(
     assert visitor(session) == REFUSED
 
     # Not compared in the cache, which drops by itself what has expired.
-    rows, _, files = traces(tmp_path)
+    rows, _, files = traces()
     assert (rows, files) == (before[0], before[2])
 
 
@@ -116,28 +106,43 @@ def test_an_expired_session_is_refused_and_left_as_it_is(
     ids=lambda value: value[:20],
 )
 def test_a_made_up_session_is_refused_and_leaves_nothing(
-    engine: str, tmp_path: Path, session: str
+    engine: str, traces: Traces, session: str
 ) -> None:
-    before = traces(tmp_path)
+    before = traces()
 
     assert visitor(session) == REFUSED
-    assert traces(tmp_path) == before
+    assert traces() == before
 
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
 def test_a_damaged_session_is_refused_and_left_as_it_is(
-    alice: User, engine: str, tmp_path: Path
+    alice: User, engine: str, traces: Traces, tmp_path: Path
 ) -> None:
     session = log_in(alice)
     cache.clear()
-    Session.objects.update(session_data="damaged")
+    SessionRow.objects.update(session_data="damaged")
     for path in tmp_path.iterdir():
         path.write_text("damaged")
-    before = traces(tmp_path)
+    before = traces()
 
     assert visitor(session[:-1] + "x" if engine == "signed_cookies" else session) == REFUSED
-    rows, _, files = traces(tmp_path)
+    rows, _, files = traces()
     assert (rows, files) == (before[0], before[2])
+
+
+def test_a_session_is_read_without_its_copy_in_the_cache(alice: User, settings: Any) -> None:
+    """Reading would put there again what a logout just takes out."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+    session = log_in(alice)
+    copies = dict(cache._cache)
+    cache.clear()
+
+    assert visitor(session).reader
+    assert not cache._cache
+
+    SessionRow.objects.all().delete()
+    cache._cache.update(copies)
+    assert visitor(session) == REFUSED
 
 
 def test_a_session_of_an_anonymous_visitor_is_refused(engine: str) -> None:
@@ -150,8 +155,8 @@ def test_a_session_of_an_anonymous_visitor_is_refused(engine: str) -> None:
 
 def test_without_cookies_there_is_nobody() -> None:
     with CaptureQueriesContext(connection) as queries:
-        assert authenticate([handshake()]) == [REFUSED]
-        assert authenticate([handshake("other=1; csrftoken=x")]) == [REFUSED]
+        assert authenticate([Session.of(handshake())]) == [REFUSED]
+        assert authenticate([Session.of(handshake("other=1; csrftoken=x"))]) == [REFUSED]
     assert not len(queries)
 
 
@@ -369,7 +374,7 @@ def test_a_report_of_an_error_names_no_session(
     monkeypatch.setattr("notifications.authentication.Reader.of_many", fail)
     request = handshake(f"sessionid={session}", origin="http://testserver")
     try:
-        authenticate([request])
+        authenticate([Session.of(request)])
     except RuntimeError as error:
         assert error.__traceback__
         # Without this test's own variables.
@@ -382,6 +387,95 @@ def test_a_report_of_an_error_names_no_session(
         assert alice.get_session_auth_hash() not in report
 
 
+# --- Looking again at the sessions of open sockets
+
+
+def second_look(session: str) -> Visitor:
+    [visitor] = look_again([Session(session)])
+    return visitor
+
+
+def test_a_session_that_still_lets_in_is_found_again(
+    alice: User, engine: str, traces: Traces
+) -> None:
+    session = log_in(alice)
+    before = traces()
+
+    assert second_look(session) == visitor(session)
+    assert second_look(session).reader
+    assert traces() == before
+
+
+def test_what_may_go_on_in_the_browser_under_another_key_is_told_apart(
+    alice: User, engine: str
+) -> None:
+    changed = Visitor(None, CloseCode.SESSION_CHANGED)
+    session = log_in(alice)
+    assert second_look("0123456789abcdefghijklmnopqrstuv") == changed
+
+    User.objects.update(password="another")
+    assert second_look(session) == changed
+    assert visitor(session) == REFUSED
+
+
+def test_what_has_ended_for_good_is_told_so(alice: User, bob: User) -> None:
+    deactivated, deleted, expired = log_in(alice), log_in(bob), log_in(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    bob.delete()
+    SessionRow.objects.filter(pk=expired).update(expire_date=timezone.now())
+
+    sessions = [Session(key) for key in (deactivated, deleted, expired)]
+
+    assert look_again(sessions) == [Visitor(None, CloseCode.DEACTIVATED), REFUSED, REFUSED]
+
+
+def test_a_session_shows_its_key_to_nobody() -> None:
+    session = Session("0123456789abcdefghijklmnopqrstuv")
+
+    assert session.key not in repr(session)
+    assert session.key not in session.name
+    assert session.name == session_name(session.key) != session_name("another")
+
+
+def test_only_who_has_the_secret_key_can_name_a_session(settings: Any) -> None:
+    name = session_name("0123456789abcdefghijklmnopqrstuv")
+    settings.SECRET_KEY = "another" * 10
+
+    assert session_name("0123456789abcdefghijklmnopqrstuv") != name
+
+
+class EngineThatFails(DatabaseSessionStore):
+    def load(self) -> dict[str, Any]:
+        raise ConnectionError("the store of an engine of one's own is away")
+
+
+class EngineWithRowsOfItsOwn(DatabaseSessionStore):
+    """Keeps more in its sessions than Django's: only its `load` knows what."""
+
+    def load(self) -> dict[str, Any]:
+        stored = super().load()
+        return {**stored, "more": True} if stored else {}
+
+
+def test_an_engine_of_ones_own_is_asked_for_each_session(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_engine, "SessionStore", EngineWithRowsOfItsOwn)
+
+    assert visitor(log_in(alice)).reader
+    assert second_look("0123456789abcdefghijklmnopqrstuv").refusal == CloseCode.SESSION_CHANGED
+
+
+def test_an_engine_of_ones_own_that_fails_ends_no_session(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = log_in(alice)
+    monkeypatch.setattr(site_engine, "SessionStore", EngineThatFails)
+
+    with pytest.raises(ConnectionError):
+        second_look(session)
+
+
 def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_max_num_queries):
     for account in (alice, bob):
         account.groups.add(Group.objects.create(name=f"Friends of {account}"))
@@ -389,7 +483,7 @@ def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_m
     requests += [handshake(), handshake("sessionid=forged")]
 
     with django_assert_max_num_queries(3):
-        visitors = authenticate(requests)
+        visitors = authenticate([Session.of(request) for request in requests])
 
     readers = [visitor.reader and visitor.reader.account_id for visitor in visitors]
     assert readers == [alice.pk, bob.pk] * 20 + [None, None]

@@ -36,7 +36,7 @@ def test_every_check_is_registered() -> None:
         if name.startswith("check_") and value.__module__ == own.__name__
     }
 
-    assert len(defined) == 4
+    assert len(defined) == 5
     assert defined <= checks.registry.registry.registered_checks
 
 
@@ -50,7 +50,7 @@ def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None
     assert own.__doc__.strip().endswith(
         "E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, "
         "W008 and W012 database,\n"
-        "W021 and W022 static files."
+        "W013 sessions, W021 and W022 static files."
     )
 
 
@@ -312,3 +312,11 @@ def test_connections_must_not_outlive_their_requests(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(site.DATABASES, "default", database)
 
     assert [message.id for message in own.check_database()] == ["notifications.W012"]
+
+
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file", "signed_cookies"])
+def test_sessions_that_cannot_be_ended_are_warned_of(settings: Any, engine: str) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+
+    expected = ["notifications.W013"] if engine == "signed_cookies" else []
+    assert found_ids() == expected

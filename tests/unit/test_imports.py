@@ -38,7 +38,8 @@ LAYERS = [
     {"models.notifications", "models.broadcasts"},
     {"models"},
     {"registry", "inbox", "changes", "delivery", "reach", "authentication", "checks"},
-    {"withdrawal"},
+    {"withdrawal", "revocation", "sockets"},
+    {"session_check"},
     {"retention"},
     {"marks", "maintenance"},
 ]

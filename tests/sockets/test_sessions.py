@@ -1,0 +1,540 @@
+"""A socket ends with its session, whichever engine keeps that and however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings as site
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session as SessionRow
+from django.core.cache import cache
+from django.db import DatabaseError, transaction
+from django.test import Client
+
+from notifications import authentication, hub, layer, session_check
+from notifications.audiences import Reader
+from notifications.authentication import session_name
+from notifications.hub import get_hub
+from notifications.protocol import CloseCode
+from notifications.routing import websocket_application
+from notifications.testing import Tab, log_in
+from tests.services import redis_server
+
+# Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
+ENGINES = ["db", "cached_db", "cache", "file"]
+
+
+@pytest.fixture
+def told(settings, monkeypatch):
+    """What happens is told by messages: a look at all sessions comes too late for any test."""
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 30
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
+    monkeypatch.setattr(session_check, "SETTLING", 0.1)
+
+
+@pytest.fixture
+def looked_at(settings, monkeypatch):
+    """What happens is told by nobody, and found by a look at all sessions in each interval."""
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
+    monkeypatch.setattr(session_check, "INTERVALS", 1)
+    monkeypatch.setattr(layer, "publish", lambda messages: None)
+
+
+@pytest.fixture(scope="module")
+def redis():
+    with redis_server() as server:
+        yield server
+
+
+def browser_of(session):
+    browser = Client()
+    browser.cookies[site.SESSION_COOKIE_NAME] = session
+    return browser
+
+
+@sync_to_async
+def post(session, path, **fields):
+    """Post in the browser that has this session; return the session that it has then."""
+    browser = browser_of(session)
+    browser.post(path, fields)
+    return browser.cookies[site.SESSION_COOKIE_NAME].value
+
+
+async def log_in_to(account, besides=None):
+    """Return a new session, another one than `besides`: signed in the same second, they are one."""
+    while (session := await sync_to_async(log_in)(account)) == besides:
+        await asyncio.sleep(0.1)
+    return session
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def stays(tab):
+    """Whether the tab is as open as before, after what would have closed it."""
+    await tab.send_json_to({"type": "heartbeat"})
+    frames = await tab.receive_rest()
+    return frames == [] and not tab.future.done()
+
+
+async def goodbye(tab):
+    """Return what the tab is told when it is closed."""
+    bye = await tab.receive("bye", timeout=5)
+    assert await tab.closed_with() == bye["code"]
+    return bye
+
+
+# --- Logout
+
+
+async def test_a_logout_closes_the_sockets_of_that_session_alone(connect, alice, bob, engine, told):
+    session = await log_in_to(alice)
+    other = await log_in_to(alice, besides=session)
+    tabs = [await connect(session=session), await connect(session=session)]
+    others = [await connect(session=other), await connect(bob)]
+    for tab in (*tabs, *others):
+        await tab.receive_until_level()
+
+    await post(session, "/logout/")
+
+    for tab in tabs:
+        bye = await goodbye(tab)
+        assert (bye["code"], bye["reconnect"]) == (4401, False)
+    for tab in others:
+        assert await stays(tab)
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engine, looked_at):
+    session = await log_in_to(alice)
+    other = await log_in_to(alice, besides=session)
+    tab = await connect(session=session)
+    others = [await connect(session=other), await connect(bob)]
+    for each in (tab, *others):
+        await each.receive_until_level()
+
+    await post(session, "/logout/")
+
+    assert (await goodbye(tab))["code"] == 4402
+    assert await (await connect(session=session)).closed_with() == 4401
+    for each in others:
+        assert await stays(each)
+
+
+async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, told):
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+
+    @sync_to_async
+    def log_out_and_fail():
+        with transaction.atomic():
+            browser_of(session).post("/logout/")
+            transaction.set_rollback(True)
+
+    await log_out_and_fail()
+
+    assert await stays(tab)
+    await post(session, "/logout/")
+    assert (await goodbye(tab))["code"] == 4401
+
+
+async def test_who_is_let_in_while_the_session_ends_is_sent_away(
+    connect, alice, bob, told, monkeypatch
+):
+    """The session was read before it ended, and the socket joins after the message."""
+    session = await log_in_to(alice)
+    first = await connect(session=session)
+    await first.receive_until_level()
+    authenticate = get_hub().authenticate
+
+    async def authenticate_slowly(asked):
+        visitor = await authenticate(asked)
+        await post(session, "/logout/")
+        assert (await goodbye(first))["code"] == 4401
+        return visitor
+
+    monkeypatch.setattr(get_hub(), "authenticate", authenticate_slowly)
+    late = await connect(session=session)
+
+    assert (await goodbye(late))["code"] == 4401
+    assert len(get_hub()._sockets) == 0
+
+
+async def test_a_session_that_ended_is_remembered_for_a_while_only(
+    connect, alice, told, monkeypatch
+):
+    check = get_hub()._session_check
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+
+    check.end([session_name(session), "another"], CloseCode.NOT_LOGGED_IN)
+
+    assert (await goodbye(tab))["code"] == 4401
+    assert await (await connect(session=session)).closed_with() == 4401
+    monkeypatch.setattr(session_check, "REMEMBERED", 0)
+    assert await (await connect(session=session)).receive("register")
+    check.end([], CloseCode.NOT_LOGGED_IN)
+    assert check._ended == {}
+
+
+# --- Ends that nobody tells
+
+
+async def test_a_session_that_expires_closes_its_socket(
+    connect, alice, engine, looked_at, settings
+):
+    settings.SESSION_COOKIE_AGE = 2
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    assert await tab.receive("register")
+
+    # Where it is simply not there any more, the browser might have another.
+    expected = 4401 if engine in {"db", "cached_db"} else 4402
+    assert (await goodbye(tab))["code"] == expected
+    assert await (await connect(session=session)).closed_with() == 4401
+
+
+def delete_session(session):
+    if site.SESSION_ENGINE.endswith("db"):
+        # Of cached_db a copy is left in the cache, and so to Django the session itself.
+        SessionRow.objects.filter(pk=session)._raw_delete("default")
+    elif site.SESSION_ENGINE.endswith("cache"):
+        cache.delete(f"django.contrib.sessions.cache{session}")
+    else:
+        (Path(site.SESSION_FILE_PATH) / f"sessionid{session}").unlink()
+
+
+WAYS = {
+    "password": (lambda alice, _: User.objects.filter(pk=alice.pk).update(password="other"), 4402),
+    "active": (lambda alice, _: User.objects.filter(pk=alice.pk).update(is_active=False), 4403),
+    "account": (lambda alice, _: User.objects.filter(pk=alice.pk)._raw_delete("default"), 4401),
+    "session": (lambda _, session: delete_session(session), 4402),
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "way"),
+    [(engine, way) for engine in ENGINES for way in WAYS]
+    + [("signed_cookies", way) for way in WAYS if way != "session"],
+    indirect=["engine"],
+)
+async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine, looked_at, way):
+    session = await log_in_to(alice)
+    tab, bobs_tab = await connect(session=session), await connect(bob)
+    for each in (tab, bobs_tab):
+        await each.receive_until_level()
+    change, code = WAYS[way]
+
+    await sync_to_async(change)(alice, session)
+
+    bye = await goodbye(tab)
+    assert bye["code"] == code
+    # Who may have another session by now comes back, and is told otherwise if not.
+    assert (bye["reconnect"], bye["delay"]) == (code == 4402, 2 if code == 4402 else 0)
+    refused = await (await connect(session=session)).closed_with()
+    assert refused == (4403 if code == 4403 else 4401)
+    assert await stays(bobs_tab)
+
+
+async def test_a_session_that_passed_to_another_account_is_left(connect, alice, bob, looked_at):
+    """As packages do that let operators see the site as somebody else."""
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+
+    @sync_to_async
+    def pass_on():
+        browser, bobs = browser_of(session), Client()
+        bobs.force_login(bob)
+        own = browser.session
+        own.update(dict(bobs.session.items()))
+        own.save()
+
+    await pass_on()
+
+    assert (await goodbye(tab))["code"] == 4402
+    assert await (await connect(session=session)).receive("register")
+
+
+async def test_looking_neither_writes_nor_brings_back_a_session(
+    connect, alice, engine, looked_at, traces, monkeypatch
+):
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+    if engine == "cached_db":
+        cache.clear()
+    looks = []
+    look_again = session_check.look_again
+
+    def counted(sessions):
+        looks.append(len(sessions))
+        return look_again(sessions)
+
+    monkeypatch.setattr(session_check, "look_again", counted)
+    before = await sync_to_async(traces)()
+
+    await until(lambda: len(looks) >= 3)
+
+    assert await sync_to_async(traces)() == before
+    assert await stays(tab)
+
+
+# --- Many, and outages
+
+
+async def test_five_hundred_sessions_are_looked_at_with_three_queries(
+    connect, alice, bob, carol, django_assert_num_queries, monkeypatch
+):
+    tabs = [await connect(account) for account in (alice, alice, bob, bob, carol)]
+    for tab in tabs:
+        await tab.receive_until_level()
+    monkeypatch.setattr(session_check, "SESSIONS_AT_A_TIME", 2)
+    looks = []
+
+    async def run(look_again, sessions):
+        def counted():
+            with django_assert_num_queries(3):
+                return look_again(sessions)
+
+        looks.append(len(sessions))
+        return await sync_to_async(counted)()
+
+    check = get_hub()._session_check
+    monkeypatch.setattr(check, "_database", SimpleNamespace(run=run))
+    await check._look(list(check._sockets))
+
+    assert looks == [2, 2, 1]
+    for tab in tabs:
+        assert await stays(tab)
+
+
+async def test_several_tabs_of_one_session_are_looked_at_once(connect, alice, monkeypatch):
+    session = await log_in_to(alice)
+    tabs = [await connect(session=session) for _ in range(3)]
+    looks = []
+    monkeypatch.setattr(
+        session_check,
+        "look_again",
+        lambda sessions: looks.append(len(sessions)) or authentication.look_again(sessions),
+    )
+    check = get_hub()._session_check
+
+    await check._look(list(check._sockets))
+
+    assert looks == [1]
+    for tab in tabs:
+        await tab.receive_until_level()
+
+
+async def test_while_the_sessions_cannot_be_read_nobody_has_to_go(
+    connect, alice, bob, looked_at, monkeypatch
+):
+    session = await log_in_to(alice)
+    tabs = [await connect(session=session), await connect(bob)]
+    for tab in tabs:
+        await tab.receive_until_level()
+    monkeypatch.setattr(hub, "RETRY", 0.1)
+    failures = []
+
+    def fail(sessions):
+        failures.append(sessions)
+        raise DatabaseError("away")
+
+    look_again = session_check.look_again
+    monkeypatch.setattr(session_check, "look_again", fail)
+    await until(lambda: len(failures) >= 3)
+    for tab in tabs:
+        assert await stays(tab)
+    await post(session, "/logout/")
+
+    monkeypatch.setattr(session_check, "look_again", look_again)
+
+    assert (await goodbye(tabs[0]))["code"] == 4402
+    assert await stays(tabs[1])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_while_the_cache_of_the_sessions_is_away_nobody_goes_and_who_comes_waits(
+    connect, alice, looked_at, settings, redis, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("notifications"), "propagate", True)
+    monkeypatch.setattr(hub, "RETRY", 0.1)
+    with_redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+    settings.CACHES = {"default": {**with_redis, "LOCATION": redis.url}}
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    session = await log_in_to(alice)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+
+    settings.CACHES = {"default": {**with_redis, "LOCATION": "redis://127.0.0.1:1"}}
+
+    await until(lambda: sum("SessionsUnavailable" in line for line in caplog.messages) >= 3)
+    assert await stays(tab)
+    late = await goodbye(await connect(session=session))
+    assert (late["code"], late["reconnect"]) == (4503, True)
+
+    settings.CACHES = {"default": {**with_redis, "LOCATION": redis.url}}
+    assert await (await connect(session=session)).receive("register")
+    assert await stays(tab)
+
+
+# --- Changes that a signal tells
+
+
+def change_password(alice):
+    alice.set_password("another")
+    alice.save()
+
+
+def deactivate(alice):
+    alice.is_active = False
+    alice.save(update_fields=["is_active"])
+
+
+ENDS = {
+    "password": (change_password, 4402),
+    "active": (deactivate, 4403),
+    "account": (lambda alice: alice.delete(), 4401),
+    "accounts": (lambda alice: User.objects.filter(pk=alice.pk).delete(), 4401),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, told, end):
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    for each in (tab, bobs_tab):
+        await each.receive_until_level()
+    change, code = ENDS[end]
+
+    await sync_to_async(change)(alice)
+
+    assert (await goodbye(tab))["code"] == code
+    assert await stays(bobs_tab)
+
+
+async def test_who_changes_the_password_comes_back_with_the_new_session(
+    connect, operator, engine, told
+):
+    """The view renews the session; what other devices have is refused."""
+    session = await log_in_to(operator)
+    elsewhere = await log_in_to(operator, besides=session)
+    tab, others = await connect(session=session), await connect(session=elsewhere)
+    for each in (tab, others):
+        await each.receive_until_level()
+    new = {"new_password1": "correct horse", "new_password2": "correct horse"}
+
+    renewed = await post(session, "/admin/password_change/", old_password="demo", **new)
+
+    assert renewed != session
+    for each in (tab, others):
+        bye = await goodbye(each)
+        assert (bye["code"], bye["reconnect"], bye["delay"]) == (4402, True, 2)
+    assert await (await connect(session=renewed)).receive("register")
+    assert await (await connect(session=elsewhere)).closed_with() == 4401
+
+
+async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, engine, told):
+    session = await log_in_to(alice)
+    elsewhere = await log_in_to(alice, besides=session)
+    tab, device = await connect(session=session), await connect(session=elsewhere)
+    for each in (tab, device):
+        await each.receive_until_level()
+
+    @sync_to_async
+    def log_bob_in():
+        browser = browser_of(session)
+        # The demo's own page sends away who is logged in; the admin's does not know alice.
+        browser.post("/admin/login/", {"username": "bob", "password": "demo"})
+        return browser.cookies[site.SESSION_COOKIE_NAME].value
+
+    bob.is_staff = True
+    await bob.asave()
+    renewed = await log_bob_in()
+
+    assert renewed != session
+    assert (await goodbye(tab))["code"] == 4402
+    # Her page, asking for her inbox with what is now his session, is refused.
+    hers = Tab(websocket_application, renewed, account=alice.pk)
+    await hers.connect()
+    assert await hers.closed_with() == 4401
+    assert await stays(device)
+
+
+async def test_a_login_and_what_does_not_matter_cost_no_look(connect, alice, told, monkeypatch):
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    looks = []
+    monkeypatch.setattr(session_check, "look_again", lambda sessions: looks.append(sessions) or [])
+
+    await log_in_to(alice)
+    alice.first_name = "Alice"
+    await alice.asave(update_fields=["first_name"])
+
+    assert await stays(tab)
+    assert looks == []
+
+
+# --- Audiences
+
+
+def join(alice, group):
+    alice.groups.add(group)
+
+
+def take_in(alice, group):
+    group.user_set.set([alice])
+
+
+def become_staff(alice, group):
+    alice.is_staff = True
+    alice.save()
+
+
+@pytest.mark.parametrize("change", [join, take_in, become_staff])
+async def test_who_comes_into_an_audience_reloads_at_once(connect, alice, bob, told, change):
+    group = await Group.objects.acreate(name="Drivers")
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    for each in (tab, bobs_tab):
+        await each.receive_until_level()
+
+    await sync_to_async(change)(alice, group)
+
+    joined = await tab.receive("resync", timeout=5)
+    assert joined["scope"] == (await sync_to_async(Reader.of)(alice)).scope
+    assert await stays(bobs_tab)
+
+
+LEAVES = {
+    "left": lambda alice, group: alice.groups.remove(group),
+    "cleared": lambda alice, _: alice.groups.clear(),
+    "dismissed": lambda alice, group: group.user_set.remove(alice),
+    "all dismissed": lambda _, group: group.user_set.clear(),
+    "dissolved": lambda _, group: group.delete(),
+    "all dissolved": lambda *_: Group.objects.all().delete(),
+}
+
+
+@pytest.mark.parametrize("way", LEAVES)
+async def test_who_leaves_an_audience_reloads_at_once(connect, alice, bob, told, way):
+    group = await Group.objects.acreate(name="Drivers")
+    await alice.groups.aadd(group)
+    tab, bobs_tab = await connect(alice), await connect(bob)
+    for each in (tab, bobs_tab):
+        await each.receive_until_level()
+
+    await sync_to_async(LEAVES[way])(alice, group)
+
+    left = await tab.receive("resync", timeout=5)
+    assert left["scope"] == (await sync_to_async(Reader.of)(bob)).scope
+    assert await stays(bobs_tab)

@@ -1,0 +1,177 @@
+"""What ends a session, or changes an account, is told to the hubs once it is committed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth import login, logout
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.http import HttpRequest
+from django.test import Client
+
+from notifications import delivery
+from notifications.authentication import session_name
+from tests.unit.conftest import Commit, Published
+
+pytestmark = pytest.mark.django_db
+
+
+def told(published: Published) -> list[Any]:
+    """Return the codes of ends and the accounts to look at, in the order they were told."""
+    return [
+        message.get("code") or [entry["account"] for entry in message["entries"]]
+        for _, message in published
+    ]
+
+
+@pytest.fixture
+def browser(alice: User) -> Client:
+    browser = Client()
+    browser.force_login(alice)
+    return browser
+
+
+def test_a_logout_names_the_session_to_all_hubs_and_not_its_key(
+    browser: Client, published: Published, commit: Commit
+) -> None:
+    key = browser.cookies["sessionid"].value
+
+    with commit():
+        browser.post("/logout/")
+
+    [(group, message)] = published
+    assert group == "notifications.hubs"
+    assert message["sessions"] == [session_name(key)]
+    assert message["code"] == 4401
+    assert key not in json.dumps(published)
+
+
+def test_a_logout_that_is_rolled_back_is_not_told(browser: Client, published: Published) -> None:
+    with transaction.atomic():
+        browser.post("/logout/")
+        transaction.set_rollback(True)
+
+    assert published == []
+
+
+def test_a_visitor_who_is_not_logged_in_makes_no_noise(
+    published: Published, commit: Commit, client: Client
+) -> None:
+    with commit():
+        client.post("/logout/")
+        client.cookies["sessionid"] = "0123456789abcdefghijklmnopqrstuv"
+        client.post("/logout/")
+
+    assert published == []
+
+
+def test_a_logout_goes_on_though_the_layer_fails(
+    browser: Client, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("no layer today")
+
+    monkeypatch.setattr(delivery.layer, "publish", fail)
+
+    with commit():
+        assert browser.post("/logout/").status_code == 302
+
+    assert not Session.objects.exists()
+
+
+def test_a_login_ends_the_session_that_the_browser_had(
+    browser: Client, bob: User, published: Published, commit: Commit
+) -> None:
+    before = browser.cookies["sessionid"].value
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+
+    with commit():
+        browser.post("/admin/login/", {"username": "bob", "password": "demo"})
+
+    assert [(m["sessions"], m["code"]) for _, m in published] == [([session_name(before)], 4402)]
+
+
+def test_the_first_login_of_a_browser_ends_nothing(
+    alice: User, published: Published, commit: Commit, client: Client
+) -> None:
+    with commit():
+        client.post("/login/", {"username": "alice", "password": "demo"})
+
+    assert client.cookies["sessionid"].value
+    assert published == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        (None, True),
+        (["is_active"], True),
+        (["is_staff", "last_login"], True),
+        (["password"], True),
+        (["last_login"], False),
+        (["first_name", "email"], False),
+        ([], False),
+    ],
+)
+def test_a_saved_account_is_told_if_it_may_get_something_else_now(
+    alice: User, published: Published, commit: Commit, fields: list[str] | None, is_told: bool
+) -> None:
+    with commit():
+        alice.save(update_fields=fields)
+
+    assert told(published) == ([[str(alice.pk)]] if is_told else [])
+
+
+def test_a_new_account_has_nothing_to_lose(
+    published: Published, commit: Commit, make_account: Any
+) -> None:
+    with commit():
+        make_account("dave")
+
+    assert published == []
+
+
+def test_a_deleted_account_is_told(alice: User, published: Published, commit: Commit) -> None:
+    key = str(alice.pk)
+
+    with commit():
+        alice.delete()
+
+    assert told(published) == [[key]]
+
+
+def test_many_members_of_a_group_go_together(
+    published: Published, commit: Commit, make_account: Any
+) -> None:
+    members = [make_account(f"member{n}") for n in range(30)]
+    group = Group.objects.create(name="Drivers")
+
+    with commit():
+        group.user_set.set(members)
+    with commit():
+        group.delete()
+
+    everybody = sorted(str(member.pk) for member in members)
+    assert [sorted(accounts) for accounts in told(published)] == [everybody, everybody]
+    assert {group for group, _ in published} == {"notifications.hubs"}
+
+
+def test_a_logout_without_a_cookie_is_told_by_the_session(
+    alice: User, published: Published, commit: Commit
+) -> None:
+    """As with a request that was made by hand."""
+    request = HttpRequest()
+    request.session = SessionStore()
+    request.user = alice
+    with commit():
+        login(request, alice, "django.contrib.auth.backends.ModelBackend")
+        key = request.session.session_key
+        logout(request)
+
+    assert key
+    assert [message["sessions"] for _, message in published] == [[session_name(key)]]
