@@ -11,6 +11,7 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from . import server_logs
         from .checks import (
             check_channel_layer,
             check_database,
@@ -20,6 +21,7 @@ class NotificationsConfig(AppConfig):
         )
         from .revocation import connect_receivers
 
+        server_logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)

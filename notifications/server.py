@@ -76,6 +76,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         from .hub import get_hub
 
         get_hub()
+        # A client whose frames are wrong is told so by a code; Autobahn only drops it.
+        self.ws_factory.setProtocolOptions(failByDrop=False)
         if self.signal_handlers:  # in place of Twisted's
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._take_signal)

@@ -128,6 +128,11 @@ class Service:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
+    def memory(self) -> float:
+        """Megabytes of its memory that are in use."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -229,15 +234,17 @@ class SiteServer(Service):
         server: ServerName,
         tls: tuple[str, str] | None = None,
         application: str = "notify_site.asgi",
+        host: str = "127.0.0.1",
     ) -> None:
-        """`tls` has the paths of a key and of its certificate."""
+        """`tls` has the paths of a key and of its certificate; `host` is where it listens."""
         self.port = port
+        self.host = host
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self.ws_url = self.url.replace("http", "ws", 1)
         options = {
-            "daphne": f"notifications.server -b 127.0.0.1 -p {port}",
-            "plain daphne": f"daphne -b 127.0.0.1 -p {port}",
-            "uvicorn": f"uvicorn --host 127.0.0.1 --port {port}",
+            "daphne": f"notifications.server -b {host} -p {port}",
+            "plain daphne": f"daphne -b {host} -p {port}",
+            "uvicorn": f"uvicorn --host {host} --port {port}",
         }[server]
         if tls and server == "uvicorn":
             options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
@@ -262,9 +269,9 @@ class SiteServer(Service):
                 "127.0.0.1", self.port, timeout=5, context=trusting
             )
         else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Host": f"127.0.0.1:{self.port}"})
             return json.load(connection.getresponse())
         finally:
             connection.close()
@@ -311,8 +318,11 @@ def site_server(
     server: ServerName = "daphne",
     tls: tuple[str, str] | None = None,
     application: str = "notify_site.asgi",
+    host: str = "127.0.0.1",
 ) -> AbstractContextManager[SiteServer]:
-    return _running(lambda directory: SiteServer(directory, port, env, server, tls, application))
+    return _running(
+        lambda directory: SiteServer(directory, port, env, server, tls, application, host)
+    )
 
 
 def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:

@@ -27,6 +27,7 @@ LAYERS = [
         "protocol",
         "signals",
         "database_thread",
+        "server_logs",
         "tcp",
         "transactions",
         "transports",

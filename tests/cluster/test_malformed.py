@@ -1,0 +1,205 @@
+"""Bytes that no browser sends, to each of the servers: answered or refused, and no traceback."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from tests.raw_client import (
+    BINARY,
+    CLOSE,
+    HEARTBEAT,
+    PING,
+    TEXT,
+    RawClient,
+    cookie_of,
+    frame,
+    upgrade,
+)
+from tests.services import free_port, manage, site_server
+
+GARBAGE = random.Random(5).randbytes(4000)
+
+# What is sent, and the code that an `error` or the close tells.
+FRAMES = {
+    "no JSON": (frame(b"{"), "bad_json"),
+    "nothing": (frame(b""), "bad_json"),
+    "no bytes": (frame(b"", BINARY), "bad_frame"),
+    "bytes": (frame(b"\x00\xff", BINARY), "bad_frame"),
+    "a list": (frame(b"[]"), "bad_frame"),
+    "a number of 5,000 digits": (frame(b"1" * 5000), "bad_frame"),
+    "a number of 4,000 digits": (frame(b"1" * 4000), "bad_frame"),
+    "NaN": (frame(b'{"type":NaN}'), "bad_field"),
+    "a lone surrogate": (frame(b'{"type":"\\ud800"}'), "bad_type"),
+    "deep nesting": (frame(b"[" * 4000), "bad_json"),
+    "another type": (frame(b'{"type":["heartbeat"]}'), "bad_field"),
+    "an unknown type": (frame(b'{"type":"__class__"}'), "bad_type"),
+    "a letter in two fragments": (
+        frame(b"\xc3", fin=False) + frame(b"\xa4", opcode=0),
+        "bad_json",
+    ),
+    "no UTF-8": (frame(b"\xff\xfe"), 1007),
+    "an encoded surrogate": (frame(b'{"type":"\xed\xa0\x80"}'), 1007),
+    "fragments without a first": (frame(HEARTBEAT, opcode=0), 1002),
+    "compressed, they say": (frame(HEARTBEAT, rsv=4), 1002),
+    "an unknown opcode": (frame(b"x", opcode=3), 1002),
+    "a long ping": (frame(b"x" * 200, PING), 1002),
+    "half a ping": (frame(b"x", PING, fin=False), 1002),
+    "unmasked": (b"\x81\x14" + HEARTBEAT, 1002),
+    "HTTP": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002),
+    "garbage": (GARBAGE, 1002),
+    "2 MB": (frame(b"x" * 2_000_000), 1009),
+    "2 MB in fragments": (
+        frame(b"x" * 1000, fin=False) + frame(b"x" * 1000, 0, fin=False) * 2000,
+        1009,
+    ),
+    "2**62 bytes, they say": (b"\x81\xff" + struct.pack("!Q", 2**62) + bytes(4) + b"x", 1009),
+}
+# What is wrong in a handshake, and the statuses that refuse it; 0 is a connection just ended.
+HANDSHAKES = {
+    "a path that is not ASCII": (lambda text: text.replace(b"ws/not", b"ws/\xff\xfe"), {400}),
+    "a path of anything": (lambda text: text.replace(b"ws/not", b"ws/%ff%00%zz"), {400, 403}),
+    "a query that is not ASCII": (lambda text: text.replace(b"/ HTTP", b"/?seq=\xff HTTP"), {400}),
+    "a header's name that is not ASCII": (lambda text: with_header(text, b"X-\xff: 1"), {400}),
+    "a NUL in a header": (lambda text: with_header(text, b"User-Agent: a\x00b"), {400}),
+    "a protocol that is not ASCII": (
+        lambda text: with_header(text, b"Sec-WebSocket-Protocol: \xff,,%ff"),
+        {400, 500},  # Daphne's own answer
+    ),
+    "two hosts": (lambda text: with_header(text, b"Host: evil.example"), {400, 403}),
+    "another host": (lambda text: text.replace(b"Host: 127.0.0.1", b"Host: \xff@evil/"), {403}),
+    "another version": (lambda text: text.replace(b"Version: 13", b"Version: 99"), {400}),
+    "a POST": (lambda text: text.replace(b"GET", b"POST"), {405}),
+    "TLS": (lambda text: b"\x16\x03\x01\x02\x00\x01\x00" + GARBAGE + b"\r\n\r\n", {0, 400}),
+}
+# What may be in the handshake of a socket that opens all the same.
+HARMLESS = {
+    "a thousand fields": lambda text: text.replace(b"/ HTTP", b"/?" + b"a=1&" * 1200 + b" HTTP"),
+    "numbers of any size": lambda text: text.replace(b"/ HTTP", b"/?seq=" + b"9" * 999 + b" HTTP"),
+    "NUL and no UTF-8": lambda text: text.replace(b"/ HTTP", b"/?seq=%00&scope=%ff%fe HTTP"),
+    "addresses of no network": lambda text: with_header(
+        text, b"X-Forwarded-For: <script>, 999.1.1.1\r\nX-Forwarded-Proto: gopher"
+    ),
+}
+
+
+def with_header(handshake, header):
+    return handshake.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n")
+
+
+@pytest.fixture(scope="module", params=["daphne", "plain daphne", "uvicorn"])
+def server(request, tmp_path_factory):
+    database = tmp_path_factory.mktemp("site") / "site.sqlite3"
+    env = {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "DJANGO_SETTINGS_MODULE": "tests.cluster.settings",
+    }
+    manage("migrate", "-v", "0", env=env)
+    manage("demo_data", env=env)
+    with site_server(free_port(), env, request.param) as server:
+        yield server
+        output = server.output()
+    assert "Traceback" not in output
+    assert "__class__" not in output  # nothing that was said
+
+
+@pytest.fixture
+def alice(server, new_visitor):
+    return new_visitor(server.url, "alice")
+
+
+def test_every_frame_is_answered_or_closes_the_socket_with_its_code(server, alice, request):
+    told = {}
+    for name, (data, _) in FRAMES.items():
+        client = RawClient(server.port).open_tab(alice)
+        client.told("heartbeat")
+        client.send(data + frame(HEARTBEAT))
+        frames, code = client.told("heartbeat")
+        told[name] = next((frame["code"] for frame in frames if frame["type"] == "error"), code)
+        client.close()
+
+    wanted = {name: code for name, (_, code) in FRAMES.items()}
+    if "plain daphne" in request.node.name:
+        # Autobahn drops the connection instead, which is its default.
+        wanted = {name: None if type(code) is int else code for name, code in wanted.items()}
+    assert told == wanted
+
+
+def test_a_frame_in_as_many_fragments_as_it_has_bytes_is_understood(server, alice):
+    client = RawClient(server.port).open_tab(alice)
+    client.told("heartbeat")
+    last = len(HEARTBEAT) - 1
+
+    for n, byte in enumerate(HEARTBEAT):
+        client.send(frame(bytes([byte]), 0 if n else TEXT, fin=n == last))
+
+    assert client.told("heartbeat")[0][-1]["unread"] == 0
+    client.close()
+
+
+def test_a_close_of_any_kind_ends_the_socket(server, alice):
+    for payload in (b"", b"x", b"\x00\x01", b"\x03\xe8\xff\xfe", b"\x03\xe8" + b"x" * 123):
+        client = RawClient(server.port).open_tab(alice)
+        client.told("heartbeat")
+        client.send(frame(payload, CLOSE))
+        while (received := client.receive()) is not None:
+            assert received[0] == CLOSE
+        client.close()
+
+
+def test_every_wrong_handshake_is_refused_and_a_strange_one_is_not(server, alice):
+    handshake = upgrade(server.port, cookie_of(alice))
+    for name, (spoil, statuses) in HANDSHAKES.items():
+        client = RawClient(server.port)
+        assert client.shake_hands(spoil(handshake)) in statuses, name
+        client.close()
+    for name, change in HARMLESS.items():
+        client = RawClient(server.port)
+        assert client.shake_hands(change(handshake)) == 101, name
+        assert client.told("heartbeat")[0][0]["type"] == "register", name
+        client.close()
+
+
+def test_a_cookie_that_is_no_session_is_told_to_log_in(server):
+    for cookie in ("", "sessionid=", 'sessionid="\\000"', "=;=;;;", "sessionid=" + "x" * 4000):
+        client = RawClient(server.port)
+        assert client.shake_hands(upgrade(server.port, cookie)) == 101
+        assert client.told()[1] == 4401
+        client.close()
+
+
+def test_a_root_path_that_a_client_makes_up_leads_nowhere(server, alice):
+    handshake = with_header(upgrade(server.port, cookie_of(alice)), b"Daphne-Root-Path: /%ff\xff")
+    client = RawClient(server.port)
+
+    status = client.shake_hands(handshake)
+
+    assert status in {101, 403}  # uvicorn does not know that header
+    client.close()
+
+
+def test_who_floods_is_cut_off_while_a_neighbour_is_answered(server, alice, new_visitor):
+    neighbour = new_visitor(server.url, "bob").open_tab(server.url)
+    neighbour.receive("heartbeat")
+    before = server.memory()
+    clients = [RawClient(server.port).open_tab(alice) for _ in range(5)]
+
+    for client in clients:
+        client.told("heartbeat")
+    for _ in range(20):
+        for client in clients:
+            client.send(frame(HEARTBEAT) * 1000)
+        neighbour.say('{"type": "heartbeat"}')
+        assert neighbour.receive("heartbeat")["unread"] == 0
+
+    for client in clients:
+        frames, code = client.told()
+        kinds = [frame.get("code", frame["type"]) for frame in frames]
+        assert kinds.count("rate_limited") == 1
+        assert len(kinds) < 200
+        assert (code, kinds[-1]) in {(4429, 4429), (None, 4429)}
+        client.close()
+    assert server.output().count("Cut off a socket") == 5
+    assert server.memory() - before < 20
