@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from .client import expect_status, status, wait_until
 from .conftest import Problems, Site
 from .elements import badge, expect_no_unread, items, open_bell, toasts
 
@@ -75,17 +75,6 @@ def page(site: Site, open_tab: Callable[..., Page], server: FakeServer) -> Itera
 def wait_for_sockets(page: Page, server: FakeServer, count: int) -> None:
     wait_until(page, lambda: len(server.sockets) >= count)
     assert len(server.sockets) == count
-
-
-CLIENT = "globalThis[Symbol.for('notifications.client')]"
-
-
-def status(page: Page) -> str:
-    return str(page.evaluate(f"() => {CLIENT}.status"))
-
-
-def expect_status(page: Page, wanted: str) -> None:
-    page.wait_for_function(f"(wanted) => {CLIENT}.status === wanted", arg=wanted)
 
 
 @pytest.mark.parametrize("code", [1000, 4400, 4401, 4403])
@@ -325,11 +314,3 @@ def test_a_list_of_another_epoch_gets_a_socket_of_its_own(page: Page, server: Fa
 
     wait_for_sockets(page, server, 2)
     assert server.start() == {**start, "seq": 0, "broadcast_seq": 0}
-
-
-def wait_until(page: Page, condition: Callable[[], bool]) -> None:
-    """Wait for what the page sends, which reaches this process with its other events."""
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        page.evaluate("() => 0")

@@ -1,0 +1,94 @@
+"""Tabs that nobody looks at, that the browser froze, or that it keeps to go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.visitor import Visitor
+
+from .client import CLIENT
+from .conftest import Site
+from .plain_chromium import PlainChromium, PlainTab, plain_chromium
+
+HAS_TOAST = "document.querySelector('[data-part=toast]') !== null"
+
+
+@pytest.fixture
+def chromium(site: Site, tmp_path: Path) -> Iterator[PlainChromium]:
+    """A browser in which alice is logged in."""
+    with plain_chromium(tmp_path / "chromium") as chromium:
+        chromium.adopt(Visitor().log_in(site.url, "alice"))
+        yield chromium
+
+
+def open_tab(chromium: PlainChromium, site: Site) -> PlainTab:
+    tab = chromium.open(f"{site.url}/")
+    tab.wait_for_status("online")
+    return tab
+
+
+def notify(site: Site, *bodies: str) -> None:
+    site.shell("; ".join(f'notify_accounts(alice, "news", "{body}")' for body in bodies))
+
+
+def test_only_tabs_that_are_seen_show_toasts_and_else_the_next_that_is(
+    site: Site, chromium: PlainChromium
+) -> None:
+    first, second = (open_tab(chromium, site) for _ in range(2))
+    assert first.evaluate("document.visibilityState") == "hidden"
+
+    notify(site, "Seen")
+    second.wait_for(HAS_TOAST)
+    first.wait_for(f"{CLIENT}.unread.total === 1")
+    assert (first.toasts, second.toasts) == ([], ["Seen"])
+
+    chromium.open("about:blank")
+    second.wait_for("document.visibilityState === 'hidden'")
+    notify(site, "Read elsewhere", "Seen later")
+    for tab in (first, second):
+        tab.wait_for(f"{CLIENT}.unread.total === 3")
+    second.evaluate(f"{CLIENT}.load().then(() => {CLIENT}.mark([{CLIENT}.items()[1].id], 'read'))")
+    first.wait_for(f"{CLIENT}.unread.total === 2")
+    assert (first.toasts, second.toasts) == ([], ["Seen"])
+
+    first.show()
+    first.wait_for(HAS_TOAST)
+    assert first.toasts == ["Seen later"]
+    second.show()
+    second.wait_for(f"{CLIENT}.status === 'online'")
+    assert second.toasts == ["Seen"]
+
+
+def test_a_frozen_tab_gives_up_the_lead_and_follows_when_it_thaws(
+    site: Site, chromium: PlainChromium
+) -> None:
+    leader, follower = (open_tab(chromium, site) for _ in range(2))
+    leader.send("Page.setWebLifecycleState", state="frozen")
+
+    notify(site, "In the meantime")
+
+    follower.wait_for(f"{CLIENT}.unread.total === 1", seconds=5)
+    leader.send("Page.setWebLifecycleState", state="active")
+    leader.wait_for(f"{CLIENT}.unread.total === 1")
+    leader.wait_for_status("online")
+    assert leader.toasts == []
+
+
+def test_a_page_that_one_goes_back_to_has_learned_what_was_missed(
+    site: Site, chromium: PlainChromium
+) -> None:
+    tab = open_tab(chromium, site)
+    tab.evaluate("window.isTheSame = true")
+    tab.go(f"{site.url}/admin/login/")
+    notify(site, "Meanwhile")
+
+    tab.evaluate("history.back()")
+
+    tab.wait_for("window.isTheSame")
+    tab.wait_for_status("online")
+    assert tab.unread == 1
+    tab.wait_for(HAS_TOAST)
+    assert tab.toasts == ["Meanwhile"]

@@ -1,0 +1,185 @@
+"""The tabs of a browser: one of them has the socket, and all of them know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page, expect
+
+from .client import CLIENT, connections, expect_sockets, expect_status, is_leader, wait_until
+from .conftest import Problems, Site
+from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
+
+OpenTab = Callable[..., Page]
+
+# Hears nothing of the other tabs while `isDeaf` says so.
+DEAF = """
+window.BroadcastChannel = class extends BroadcastChannel {
+  constructor(name) {
+    super(name)
+    this.addEventListener("message", (event) => {
+      if (window.isDeaf) event.stopImmediatePropagation()
+    })
+  }
+}
+"""
+
+
+def notify(site: Site, body: str) -> None:
+    site.shell(f'notify_accounts(alice, "news", "{body}")')
+
+
+def leading_first(*pages: Page) -> list[Page]:
+    leaders = [is_leader(page) for page in pages]
+    assert sum(leaders) == 1
+    return sorted(pages, key=lambda page: not leaders[pages.index(page)])
+
+
+@pytest.fixture
+def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
+    """Two tabs of alice's: the one with the socket, and the other."""
+    leader, follower = leading_first(*(open_tab("alice") for _ in range(2)))
+    for page in (leader, follower):
+        expect_status(page, "online")
+    return leader, follower
+
+
+def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTab) -> None:
+    pages = [open_tab("alice") for _ in range(10)]
+    for page in pages:
+        expect_status(page, "online")
+
+    notify(site, "To all of them")
+
+    for page in pages:
+        expect(toasts(page)).to_have_text(["To all of them Close"])
+        expect(badge(page)).to_have_text("1")
+    expect_sockets(site, pages[0], 1)
+    pages[7].evaluate(f"() => {CLIENT}.markAll('read')")
+    for page in pages:
+        expect_no_unread(page)
+        expect(toasts(page)).to_have_count(0)
+    assert len(connections(site)) == 1
+
+
+def test_another_tab_takes_over_from_one_that_is_closed(
+    site: Site, tabs: tuple[Page, Page], open_tab: OpenTab
+) -> None:
+    leader, follower = tabs
+    notify(site, "Before")
+    expect(toasts(follower)).to_have_text(["Before Close"])
+
+    leader.close()
+    notify(site, "After")
+
+    expect(toasts(follower)).to_have_text(["Before Close", "After Close"])
+    assert is_leader(follower)
+    third = open_tab("alice")
+    expect_status(third, "online")
+    assert not is_leader(third)
+    expect_sockets(site, follower, 1)
+
+
+def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Page, Page]) -> None:
+    leader, follower = tabs
+    with leader.expect_event("crash"), suppress(Error):
+        leader.goto("chrome://crash", wait_until="commit")
+
+    notify(site, "Still heard")
+
+    expect(toasts(follower)).to_have_text(["Still heard Close"])
+    assert is_leader(follower)
+    expect_sockets(site, follower, 1)
+
+
+def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
+    site: Site, tabs: tuple[Page, Page]
+) -> None:
+    leader, follower = tabs
+    # Longer than the timeout of 10 seconds, a look every 2 and the pause of 2.
+    leader.evaluate(
+        """() => setTimeout(() => {
+          const end = performance.now() + 18_000
+          while (performance.now() < end);
+        })"""
+    )
+
+    wait_until(follower, lambda: is_leader(follower), seconds=17)
+    expect_status(follower, "online")
+    notify(site, "Heard by both")
+
+    for page in (leader, follower):
+        expect(toasts(page)).to_have_text(["Heard by both Close"], timeout=20_000)
+    assert not is_leader(leader)
+    expect_sockets(site, follower, 1)
+
+
+def test_a_tab_that_missed_something_fetches_it(site: Site, tabs: tuple[Page, Page]) -> None:
+    _, follower = tabs
+    follower.add_init_script(DEAF)
+    follower.reload()
+    expect_status(follower, "online")
+    follower.evaluate("() => { window.isDeaf = true }")
+    notify(site, "Missed")
+    notify(site, "Missed as well")
+    expect(badge(tabs[0])).to_have_text("2")
+    expect_no_unread(follower)
+
+    follower.evaluate("() => { window.isDeaf = false }")
+
+    expect(badge(follower)).to_have_text("2")
+    expect(items(open_bell(follower))).to_contain_text(["Missed as well", "Missed"])
+    expect(toasts(follower)).to_have_text(["Missed Close", "Missed as well Close"])
+
+
+def test_logging_out_in_one_tab_ends_all(site: Site, tabs: tuple[Page, Page]) -> None:
+    leader, follower = tabs
+
+    follower.get_by_role("button", name="Log out").click()
+
+    expect_status(leader, "closed")
+    expect_sockets(site, leader, 0)
+
+
+def test_without_locks_each_tab_has_a_socket(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    context = log_in("alice", site)
+    context.add_init_script("delete Navigator.prototype.locks")
+    pages = [context.new_page() for _ in range(2)]
+    for page in pages:
+        page.goto("/")
+        expect_online(page)
+
+    notify(site, "Heard by each")
+
+    for page in pages:
+        expect(toasts(page)).to_have_text(["Heard by each Close"])
+    expect_sockets(site, pages[0], 2)
+
+
+def test_another_account_in_the_same_browser_is_none_of_an_old_tabs_business(
+    site: Site, tabs: tuple[Page, Page], problems: Problems
+) -> None:
+    problems.expect("401")
+    old, page = tabs
+    notify(site, "For alice")
+    expect(items(open_bell(old))).to_contain_text(["For alice"])
+    site.shell('notify_accounts(bob, "news", "For bob")')
+
+    page.get_by_role("button", name="Log out").click()
+    page.goto("/login/")
+    page.get_by_label("Username").fill("bob")
+    page.get_by_label("Password").fill("demo")
+    page.get_by_role("button", name="Log in").click()
+    expect(badge(page)).to_have_text("1")
+
+    expect_status(old, "closed")
+    failure = old.evaluate(f"() => {CLIENT}.load('unread').catch(({{ status }}) => status)")
+    assert failure == 401
+    old.evaluate(f"() => {CLIENT}.start()")
+    expect_status(old, "closed")
+    expect(items(old)).to_have_text(["For alice"])
+    expect(badge(page)).to_have_text("1")
