@@ -9,3 +9,13 @@ NOTIFICATIONS_HEARTBEAT_TIMEOUT = int(os.environ.get("NOTIFICATIONS_HEARTBEAT_TI
 NOTIFICATIONS_DRAIN_SECONDS = float(os.environ.get("NOTIFICATIONS_DRAIN_SECONDS", "0.5"))
 NOTIFICATIONS_MAINTENANCE = os.environ.get("NOTIFICATIONS_MAINTENANCE", "external")
 NOTIFICATIONS_DIRECT_WRITES = os.environ.get("NOTIFICATIONS_DIRECT_WRITES", "1") == "1"
+
+SESSION_ENGINE = os.environ.get("SESSION_ENGINE", "django.contrib.sessions.backends.db")
+SESSION_FILE_PATH = os.environ.get("SESSION_FILE_PATH")
+if SESSION_ENGINE.endswith(("cache", "cached_db")):
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": os.environ["REDIS_URL"],
+        }
+    }

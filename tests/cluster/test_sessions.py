@@ -1,0 +1,176 @@
+"""A socket ends with its session on every server: real servers, Redis and PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.cluster.conftest import FAST, wait_until
+from tests.visitor import OpenTab
+
+pytestmark = pytest.mark.slow
+
+# So long that a message is told apart from a look at all sessions, which comes each 10 seconds.
+TOLD = {
+    **FAST,
+    "NOTIFICATIONS_HEARTBEAT_INTERVAL": "2",
+    "NOTIFICATIONS_HEARTBEAT_TIMEOUT": "60",
+}
+LOOK = 5 * 0.3  # seconds between two looks with FAST
+
+
+@pytest.fixture
+def start_with(start_site, cluster_env, shared_redis, tmp_path):
+    def start(engine="db", server="daphne", **env):
+        engine = f"django.contrib.sessions.backends.{engine}"
+        sessions = {"SESSION_ENGINE": engine, "SESSION_FILE_PATH": str(tmp_path)}
+        env = {**cluster_env(shared_redis), **TOLD, **sessions, **env}
+        return start_site(env, servers=2, server=server)
+
+    return start
+
+
+def open_level(visitor, *servers, **cursor):
+    """Open a tab of this visitor on each server; return them when nothing is missing."""
+    tabs = [visitor.open_tab(server.url, **cursor) for server in servers]
+    for tab in tabs:
+        tab.receive("heartbeat")
+    return tabs
+
+
+def is_open(tab):
+    tab.say('{"type": "heartbeat"}')
+    return tab.receive("heartbeat", timeout=2)
+
+
+def log_out(visitor, url):
+    """Log out; return when that was done, in monotonic seconds."""
+    visitor.submit(f"{url}/", f"{url}/logout/")
+    return time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("engine", "server"),
+    [
+        ("db", "daphne"),
+        ("db", "uvicorn"),
+        ("cached_db", "daphne"),
+        ("cache", "daphne"),
+        ("file", "daphne"),
+    ],
+)
+def test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second(
+    start_with, new_visitor, engine, server
+):
+    here, there = start_with(engine, server).servers
+    alice, other_device = new_visitor(here.url, "alice"), new_visitor(there.url, "alice")
+    tabs = open_level(alice, here, there, there)
+    others = open_level(other_device, here, there) + open_level(
+        new_visitor(here.url, "bob"), here, there
+    )
+
+    done = log_out(alice, here.url)
+
+    for tab in tabs:
+        bye = tab.receive("bye", timeout=1)
+        assert (bye["code"], bye["reconnect"]) == (4401, False)
+        assert tab.closed_with(timeout=1) == 4401
+    assert time.monotonic() - done < 1
+    for tab in others:
+        assert is_open(tab)
+    for each in (here, there):
+        assert "Traceback" not in each.output()
+
+
+def test_a_logout_takes_effect_though_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
+    site = start_site({**cluster_env(redis), **FAST, "NOTIFICATIONS_HEARTBEAT_TIMEOUT": "60"}, 2)
+    here, there = site.servers
+    alice = new_visitor(here.url, "alice")
+    with_old_cookie = alice.handshake(there.url)
+    tabs = open_level(alice, here, there)
+    others = open_level(new_visitor(there.url, "alice"), here, there)
+    redis.freeze()
+
+    done = log_out(alice, here.url)
+
+    for tab in tabs:
+        bye = tab.receive("bye", timeout=LOOK + 5)
+        # The server can't know whether the browser has another session now.
+        assert (bye["code"], bye["reconnect"], bye["delay"]) == (4402, True, 2)
+        assert tab.closed_with() == 4402
+    assert time.monotonic() - done < LOOK + 5
+    with connect(**with_old_cookie) as again:
+        assert OpenTab(again).receive("bye")["code"] == 4401
+    for tab in others:
+        assert is_open(tab)
+
+
+def test_who_changes_the_password_stays_and_is_logged_out_elsewhere(start_with, new_visitor):
+    here, there = start_with().servers
+    operator, elsewhere = (new_visitor(here.url, "operator") for _ in range(2))
+    tabs = open_level(operator, here, there)
+    others = open_level(elsewhere, here, there)
+    bobs = open_level(new_visitor(here.url, "bob"), there)
+    page = f"{here.url}/admin/password_change/"
+    new = "correct horse battery"
+
+    operator.submit(page, page, old_password="demo", new_password1=new, new_password2=new)
+
+    for tab in (*tabs, *others):
+        bye = tab.receive("bye", timeout=3)
+        assert (bye["code"], bye["delay"]) == (4402, 2)
+        assert tab.closed_with() == 4402
+    for tab in open_level(operator, here, there):
+        assert is_open(tab)
+    assert elsewhere.open_tab(there.url).receive("bye")["code"] == 4401
+    assert is_open(*bobs)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("User.objects.filter(username='alice').update(is_active=False)", 4403),
+        ("User.objects.filter(username='alice').update(password='!')", 4402),
+        (
+            "from django.contrib.sessions.models import Session; Session.objects.all().delete()",
+            4402,
+        ),
+        ("User.objects.get(username='alice').delete()", 4401),
+    ],
+    ids=["deactivated", "other password", "session deleted", "account deleted"],
+)
+def test_what_is_changed_beside_the_servers_is_found(cluster, new_visitor, change, code):
+    here, there = cluster.servers
+    tabs = open_level(new_visitor(here.url, "alice"), here, there)
+
+    cluster.shell(change)
+
+    for tab in tabs:
+        assert tab.receive("bye", timeout=LOOK + 5)["code"] == code
+        assert tab.closed_with() == code
+    wait_until(lambda: cluster.count("Connection") == 0)
+
+
+def test_a_command_that_changes_a_group_reaches_open_tabs_at_once(start_with, new_visitor):
+    site = start_with(NOTIFICATIONS_HEARTBEAT_INTERVAL="20")
+    here, there = site.servers
+    tabs = open_level(new_visitor(here.url, "alice"), here, there)
+    (bobs,) = open_level(new_visitor(here.url, "bob"), here)
+
+    site.shell(
+        "from django.contrib.auth.models import Group\n"
+        "Group.objects.create(name='Drivers').user_set.add(User.objects.get(username='alice'))"
+    )
+
+    scopes = {tab.receive("resync", timeout=5)["scope"] for tab in tabs}
+    assert len(scopes) == 1
+    site.shell(
+        "from django.contrib.auth.models import Group\n"
+        "broadcast('news', 'for drivers', audience=Group.objects.get(name='Drivers'))"
+    )
+    for tab in tabs:
+        assert tab.receive("news")["content"]["body"] == "for drivers"
+    with pytest.raises(TimeoutError):
+        bobs.receive("news", timeout=0.5)
