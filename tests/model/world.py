@@ -35,6 +35,7 @@ from .processes import ModelLayer, Process
 from .tabs import Browser, Failure, Tab
 
 ROUNDS = 40  # of healing, until all must be well
+PAGES = 40  # that a list may have
 # Seconds until all is well: by themselves, by the hub's check, by its look at the audiences.
 AT_ONCE, CHECK, AUDIENCES = 0.4, 10.0, 50.0
 
@@ -319,7 +320,11 @@ def load_all(tab: Tab, view: str) -> None:
     tab.do("load", view)
     while tab.requests:
         tab.answer()
+    pages = 0
     while view in tab.shown["older"]:
+        pages += 1
+        if pages > PAGES:
+            raise Failure(f"{tab} loads {view} without an end")
         tab.do("loadOlder", view)
         while tab.requests:
             tab.answer()
