@@ -3,11 +3,13 @@ What our scripts and styles weigh as a browser gets them: `python -m benchmarks.
 
 The demo site runs as in production; a real Chromium loads a page, which shows
 what every page loads. The rest is what these modules import later. Sizes are
-those of the compressed bodies that the server sent.
+those of the compressed bodies that the server sent, and beside them what the
+files would weigh as they are, for sites that do not minify.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,17 +22,24 @@ from playwright.sync_api import Browser, Response, sync_playwright
 from tests.browser.conftest import FLAGS, SETTINGS, log_in_there, make_demo_data
 from tests.browser.elements import expect_online
 from tests.browser.production import Deployment
-from tests.modules import ENTRY, reached
+from tests.modules import ENTRY, SOURCE, reached
 from tests.services import chromium_executable
 
+HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.\w+$)")
+LATER_STYLES: Final = ("inbox.css", "banner.css")
 OURS: Final = "/static/notifications/"
 
 
 @dataclass(frozen=True)
 class File:
     name: str
-    size: int  # bytes
+    size: int  # bytes, as it was sent
     is_first: bool  # loaded by every page
+
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the source, compressed: of a site that does not minify."""
+        return len(gzip.compress((SOURCE / self.name).read_bytes()))
 
 
 def weigh(browser: Browser, deployment: Deployment) -> list[File]:
@@ -47,7 +56,12 @@ def weigh(browser: Browser, deployment: Deployment) -> list[File]:
     directory = Path(deployment.env["STATIC_ROOT"]) / "notifications"
     entry = next(name for name in first if _plain(name) == ENTRY)
     files = [File(_plain(name), size, is_first=True) for name, size in first.items()]
-    for name in reached(directory, entry):
+    styles = [
+        path.name
+        for path in directory.glob("*.css")
+        if HASH.search(path.name) and _plain(path.name) in LATER_STYLES
+    ]
+    for name in [*reached(directory, entry), *styles]:
         if name not in first:
             size = (directory / f"{name}.gz").stat().st_size
             files.append(File(_plain(name), size, is_first=False))
@@ -62,7 +76,7 @@ def _size(answer: Response) -> int:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"\.[0-9a-f]{12}(\.\w+)$", r"\1", name)
+    return HASH.sub("", name)
 
 
 def total(files: Iterable[File]) -> int:
@@ -78,10 +92,12 @@ def main() -> None:
         with deployment.running():
             files = weigh(browser, deployment)
         browser.close()
+    print("   sent    plain")
     for file in sorted(files, key=lambda file: (not file.is_first, -file.size)):
-        print(f"{file.size:7,}  {file.name}{'' if file.is_first else '  (later)'}")
-    print(f"{total(file for file in files if file.is_first):7,}  every page")
-    print(f"{total(files):7,}  in all")
+        late = "" if file.is_first else "  (later)"
+        print(f"{file.size:7,}  {file.plain_size:7,}  {file.name}{late}")
+    for name, some in (("every page", [f for f in files if f.is_first]), ("in all", files)):
+        print(f"{total(some):7,}  {sum(file.plain_size for file in some):7,}  {name}")
 
 
 if __name__ == "__main__":

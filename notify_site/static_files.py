@@ -1,24 +1,43 @@
 """
 Static files in production, from the server that has the pages: WhiteNoise.
 
-`manage.py collectstatic` names each file by its contents, also where modules
-import each other, and compresses it; browsers keep it for ever.
+`manage.py collectstatic` makes the notifications' files short, names each file
+by its contents, also where modules import each other, and compresses it;
+browsers keep it for ever.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import PurePath
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.core.files.base import ContentFile, File
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+try:
+    import minify
+except ImportError:  # where it can't be installed easily, the files stay as they are
+    minify = None
+
+
+MIME_TYPES = {".js": "text/javascript", ".css": "text/css"}
+
 
 class Storage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        mime_type = MIME_TYPES.get(PurePath(name).suffix)
+        if minify and mime_type and name.startswith("notifications/"):
+            source = b"".join(content.chunks()).decode()
+            content = ContentFile(minify.string(mime_type, source).encode())
+        saved: str = super()._save(name, content)
+        return saved
 
 
 class Middleware(WhiteNoiseMiddleware):

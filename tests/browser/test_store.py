@@ -46,8 +46,8 @@ const page = (items, more = {}) => ({
 const after = (state, ...frames) => frames.reduce(applyFrame, state)
 const list = (state, view = "inbox") => itemsIn(state, view).map(({ id }) => id)
 const states = (state) => Object.fromEntries([...state.items].map(([id, { state }]) => [id, state]))
-const counts = ({ unread, unreadBroadcasts }) => [unread, unreadBroadcasts]
-const cursor = ({ seq, broadcastSeq }) => [seq, broadcastSeq]
+const counts = ({ unread, unread_broadcasts }) => [unread, unread_broadcasts]
+const cursor = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 """
 
 

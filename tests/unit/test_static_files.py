@@ -86,6 +86,23 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
             assert name not in reached(SOURCE, imported), f"{name} and {imported}"
 
 
+def test_names_by_contents_settle_in_the_passes_that_django_makes() -> None:
+    """In whatever order the files lie on the disk: of them only deeper folders come first."""
+
+    def settled_in(name: str) -> int:
+        """The pass in which all that this one imports has its name, at the latest."""
+        return max(
+            (
+                settled_in(imported) + (imported.count("/") <= name.count("/"))
+                for imported in imports(SOURCE, name)
+            ),
+            default=0,
+        )
+
+    # The last pass has to find nothing to change.
+    assert max(map(settled_in, MODULES)) < stock.HashedFilesMixin.max_post_process_passes
+
+
 def test_every_module_is_reached_from_the_entry() -> None:
     assert sorted(reached(SOURCE, ENTRY)) == MODULES
 
@@ -115,6 +132,15 @@ def test_what_is_loaded_is_named_by_its_contents(
     for name in MODULES:
         url: str = staticfiles_storage.url(f"notifications/{name}")
         assert url.removeprefix("/static/notifications/") in loaded
+
+
+def test_the_demo_leaves_out_what_only_people_read(settings: Any, tmp_path: Path) -> None:
+    directory = collect(settings, tmp_path, WHITENOISE)
+
+    for name in [*reached(directory, entry()), "notifications.css"]:
+        collected = (directory / name).read_text()
+        assert 0 < len(collected) < len((SOURCE / without_hash(name)).read_text())
+        assert COMMENT.findall(collected) == []
 
 
 def test_a_change_deep_down_gives_the_entry_another_name(settings: Any, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
-import { recallVisit, rememberVisit } from "./visits.js";
-
-const ANNOUNCED_FOR = 30_000 // ms; what nobody reported as off show does not count for longer
+const KEY = "notifications"
+const RECENTLY = 30_000 // ms
 const REMEMBERED = 1000
 
 // Decides what is announced, and where: in each tab that can be seen, and while there is
@@ -13,10 +12,10 @@ export class Announcer {
   #elsewhere = new Set()
   #sound
 
-  // tell: lets the other tabs know of what was announced here.
-  constructor({ config, isUnread, isLeader, announce, tell }) {
-    Object.assign(this, { config, isUnread, isLeader, announce, tell })
-    const { account, cursor, sound } = config
+  // callbacks: isUnread(id), isLeader(), announce(announced), and tell(keys), which
+  // lets the other tabs know of what was announced here.
+  constructor({ account, cursor, sound }, callbacks) {
+    Object.assign(this, callbacks, { account })
     this.#visit = recallVisit(account)
     const { epoch, scope } = this.#visit?.seen ?? {}
     if (epoch !== cursor?.epoch || scope !== cursor?.scope) this.#visit = null
@@ -57,25 +56,27 @@ export class Announcer {
     this.#announced.delete(id)
   }
 
+  // What nobody reported as off show does not count for long.
   remember(cursor) {
     const now = Date.now()
-    const shown = [...this.#announced.values(), ...this.#waiting].filter(
-      ({ notification: { id }, since = now }) => id && this.isUnread(id) && now - since < ANNOUNCED_FOR
-    )
-    const before = (name) =>
-      Math.min(cursor[name], ...shown.map(({ notification }) => notification[name] - 1).filter(Number.isFinite))
-    rememberVisit(this.config.account, {
-      resumeFrom: { ...cursor, seq: before("seq"), broadcast_seq: before("broadcast_seq") },
-      seen: cursor,
-      shown: Object.fromEntries(shown.map(({ notification, since = now }) => [notification.id, since]))
-    })
+    const resumeFrom = { ...cursor }
+    const shown = {}
+    for (const { notification, since = now } of [...this.#announced.values(), ...this.#waiting]) {
+      const { id } = notification
+      if (!id || !this.isUnread(id) || now - since > RECENTLY) continue
+      shown[id] = since
+      for (const name of ["seq", "broadcast_seq"]) {
+        if (notification[name] <= resumeFrom[name]) resumeFrom[name] = notification[name] - 1
+      }
+    }
+    rememberVisit({ account: this.account, at: now, resumeFrom, seen: cursor, shown })
   }
 
   // Private
 
   #tell(news) {
     const pending = this.#pending(news)
-    if (document.visibilityState === "hidden") this.#waiting.push(...pending.filter(this.#isAwaited))
+    if (document.hidden) this.#waiting.push(...pending.filter(this.#isAwaited))
     else this.#show(pending)
     if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since)) this.#sound.play().catch(() => {})
   }
@@ -89,7 +90,7 @@ export class Announcer {
   }
 
   #showWaiting = () => {
-    if (document.visibilityState !== "hidden") this.#show(this.#pending(this.#waiting.splice(0)))
+    if (!document.hidden) this.#show(this.#pending(this.#waiting.splice(0)))
   }
 
   #pending(news) {
@@ -100,12 +101,30 @@ export class Announcer {
 
   #remember = (one) => {
     const { id } = one.notification
-    if (id === undefined) return
-    for (const [other, { since }] of this.#announced) {
-      if (Date.now() - since < ANNOUNCED_FOR) break
-      this.#announced.delete(other)
-    }
-    this.#announced.set(id, one)
+    if (id !== undefined) this.#announced.set(id, one)
+  }
+}
+
+// What this tab knew on its previous page, so that the next one can go on from there:
+// the notification of a paid order must not be lost because paying it loads a page.
+// Holds numbers and ids only, is read once, and counts for a short time.
+
+function rememberVisit(visit) {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(visit))
+  } catch {
+    // No storage, or none left: the next page starts from its own cursor.
+  }
+}
+
+function recallVisit(account) {
+  try {
+    const visit = JSON.parse(sessionStorage.getItem(KEY))
+    sessionStorage.removeItem(KEY)
+    const age = Date.now() - visit.at
+    return visit.account === account && age >= 0 && age < RECENTLY ? visit : null
+  } catch {
+    return null
   }
 }
 

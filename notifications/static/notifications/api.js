@@ -10,8 +10,8 @@ export class ApiError extends Error {
 export class Api {
   #skew = 0
 
-  constructor({ account, urls, csrf_token }) {
-    Object.assign(this, { account, urls, csrfToken: csrf_token })
+  constructor(config) {
+    this.config = config
   }
 
   // By the server's clock, in ms: this computer's may be a day off.
@@ -20,13 +20,13 @@ export class Api {
   }
 
   items({ before, view }) {
-    return this.#get(this.urls.items, { before, [view]: view === "inbox" ? undefined : 1 })
+    return this.#get(this.config.urls.items, { before, [view]: view === "inbox" ? undefined : 1 })
   }
 
   // Passes on what happened since the cursor, as the socket would have told it.
   async catchUp(cursor, receive) {
     for (let more = true; more && cursor(); ) {
-      const { frames, unread, unread_broadcasts, ...head } = await this.#get(this.urls.changes, cursor())
+      const { frames, unread, unread_broadcasts, ...head } = await this.#get(this.config.urls.changes, cursor())
       if (head.resync) receive({ ...head, type: "resync" })
       frames.forEach(receive)
       more = head.more
@@ -37,10 +37,10 @@ export class Api {
 
   // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even when the page is left now.
   mark(mark) {
-    return this.#fetch(this.urls.mark, {
+    return this.#fetch(this.config.urls.mark, {
       method: "POST",
       keepalive: true,
-      headers: { "Content-Type": "application/json", "X-CSRFToken": this.csrfToken },
+      headers: { "Content-Type": "application/json", "X-CSRFToken": this.config.csrf_token },
       body: JSON.stringify(mark)
     })
   }
@@ -48,9 +48,7 @@ export class Api {
   // Private
 
   #get(address, params) {
-    const url = new URL(address, location.href)
-    for (const [name, value] of Object.entries(params)) if (value !== undefined) url.searchParams.set(name, value)
-    return this.#fetch(url, { cache: "no-store" })
+    return this.#fetch(withParams(address, params), { cache: "no-store" })
   }
 
   // Whoever stands in between may answer in our place, as the log-in pages of public networks do.
@@ -61,7 +59,7 @@ export class Api {
       response = await fetch(url, {
         credentials: "same-origin",
         redirect: "error",
-        headers: { ...headers, "X-Notifications-Account": this.account },
+        headers: { ...headers, "X-Notifications-Account": this.config.account },
         ...options
       })
       answer = await response.json()
@@ -72,4 +70,10 @@ export class Api {
     if (answer.now) this.#skew = Date.parse(answer.now) - Date.now()
     return answer
   }
+}
+
+export function withParams(address, params) {
+  const url = new URL(address, location.href)
+  for (const name in params) if (params[name] !== undefined) url.searchParams.set(name, params[name])
+  return url
 }

@@ -76,7 +76,7 @@ export interface Config extends Partial<Counts> {
   cursor: { seq: number; broadcast_seq: number; epoch: number; scope: string }
   urls: { changes: string; inbox: string; items: string; mark: string; socket: string }
   /** in seconds */
-  heartbeat?: { interval: number; timeout: number }
+  heartbeat: { interval: number; timeout: number }
   /** address of a sound; "": none */
   sound?: string
 }

@@ -1,6 +1,5 @@
 import { Announcer } from "./announcer.js";
-import { Api } from "./api.js";
-import { applyPage, isOvertaken, itemsIn } from "./pages.js";
+import { Api, ApiError, withParams } from "./api.js";
 import { applyFrame, applyMark, beginMark, countsOf, cursorOf, endMark, initialState, isNew, isOld, isUnread } from "./store.js";
 import { Tabs } from "./tabs.js";
 
@@ -11,13 +10,12 @@ const INSTANCE = Symbol.for("notifications.client")
 // The page's one client, connected; null on a page without the configuration
 // that the template tags render, that is, when nobody is logged in.
 export function connect() {
-  if (!globalThis[INSTANCE]) {
-    const config = document.getElementById("notifications-config")
-    if (!config) return null
+  const config = document.getElementById("notifications-config")
+  if (config && !globalThis[INSTANCE]) {
     globalThis[INSTANCE] = new NotificationsClient(JSON.parse(config.textContent))
     globalThis[INSTANCE].start()
   }
-  return globalThis[INSTANCE]
+  return globalThis[INSTANCE] ?? null
 }
 
 // docs/client.md describes the events and what may be called; client.d.ts has the types.
@@ -27,14 +25,14 @@ export class NotificationsClient extends EventTarget {
   #tabs
   #announcer
   #origin
+  #lists
   #loading = new Map()
 
   constructor(config) {
     super()
     this.config = config
     const cursor = () => cursorOf(this.#state)
-    this.#announcer = new Announcer({
-      config,
+    this.#announcer = new Announcer(config, {
       isUnread: (id) => this.isUnread(id),
       isLeader: () => this.#tabs.isLeader,
       announce: (announced) => this.#emit("announce", announced),
@@ -42,9 +40,8 @@ export class NotificationsClient extends EventTarget {
     })
     this.#state = initialState({ ...config, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new Api(config)
-    this.#tabs = new Tabs({
-      name: `notifications:${config.account}:${config.protocol}`,
-      heartbeat: config.heartbeat,
+    const name = `notifications:${config.account}:${config.protocol}`
+    this.#tabs = new Tabs({ name, ...config.heartbeat }, {
       cursor,
       url: () => this.#socketUrl(),
       catchUp: (receive) => this.#ask(this.#api.catchUp(cursor, receive)),
@@ -79,7 +76,7 @@ export class NotificationsClient extends EventTarget {
   }
 
   items(view = "inbox") {
-    return itemsIn(this.#state, view)
+    return this.isLoaded(view) ? this.#lists.itemsIn(this.#state, view) : []
   }
 
   isUnread(id) {
@@ -125,10 +122,9 @@ export class NotificationsClient extends EventTarget {
   // Private
 
   #socketUrl() {
-    const url = new URL(this.config.urls.socket, location.href)
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
-    const params = { ...cursorOf(this.#state), account: this.config.account }
-    for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
+    const { account, urls } = this.config
+    const url = withParams(urls.socket, { ...cursorOf(this.#state), account })
+    url.protocol = url.protocol.replace("http", "ws")
     return url
   }
 
@@ -166,10 +162,9 @@ export class NotificationsClient extends EventTarget {
   #update(state) {
     const before = this.#state
     if (state === before) return
-    const { unread, unread_broadcasts } = this.unread
+    const counted = JSON.stringify(this.unread)
     this.#state = state
-    const counts = this.unread
-    if (counts.unread !== unread || counts.unread_broadcasts !== unread_broadcasts) this.#emit("unread", counts)
+    if (JSON.stringify(this.unread) !== counted) this.#emit("unread", this.unread)
     if (["items", "views", "marks"].some((part) => state[part] !== before[part])) this.#emit("change")
   }
 
@@ -199,11 +194,12 @@ export class NotificationsClient extends EventTarget {
 
   async #fetchPage(view, before) {
     const { generation } = this.#state
-    const page = await this.#ask(this.#api.items({ before, view }))
+    const [page, lists] = await Promise.all([this.#ask(this.#api.items({ before, view })), importLists()])
+    this.#lists = lists
     // A resync came meanwhile: this page may be of before it.
-    if (generation !== this.#state.generation || isOvertaken(this.#state, page)) return this.#fetchPage(view)
+    if (generation !== this.#state.generation || lists.isOvertaken(this.#state, page)) return this.#fetchPage(view)
     const loaded = Object.keys(this.#state.views)
-    this.#update(applyPage(this.#state, page, view))
+    this.#update(lists.applyPage(this.#state, page, view))
     const { epoch, scope } = this.#origin ?? page
     if (page.epoch !== epoch || page.scope !== scope) this.#tabs.restart()
     await Promise.all(loaded.filter((name) => name !== view).map((name) => this.load(name)))
@@ -241,5 +237,14 @@ export class NotificationsClient extends EventTarget {
 
   #return = ({ persisted }) => {
     if (persisted) this.#tabs.start()
+  }
+}
+
+// Not every page shows a list.
+async function importLists() {
+  try {
+    return await import("./pages.js")
+  } catch {
+    throw new ApiError(0)
   }
 }

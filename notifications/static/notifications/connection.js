@@ -1,22 +1,16 @@
-import { Monitor } from "./monitor.js";
-
 const BACKOFF_BASE = 1000 // ms
 const BACKOFF_CAP = 30_000 // ms
 const POLLING = 15_000 // ms at least between two attempts, once sockets do not get through
 const MOST_FAILURES = 3 // in a row without a word of the server, until it is tried without a socket
 const OPENING_TIMEOUT = 20_000 // ms, until `register`
 const TOO_FAST_DELAY = 30_000 // ms
+const PROBE_TIMEOUT = 5000 // ms
 
-const CLOSE = {
-  normal: 1000,
-  protocolAbuse: 4400,
-  notLoggedIn: 4401,
-  sessionChanged: 4402,
-  deactivated: 4403,
-  evicted: 4409,
-  tooFast: 4429
-}
-const FINAL = [CLOSE.normal, CLOSE.protocolAbuse, CLOSE.notLoggedIn, CLOSE.deactivated]
+// Close codes
+const FINAL = [1000, 4400, 4401, 4403] // normal, protocol abuse, not logged in, deactivated
+const SESSION_CHANGED = 4402
+const EVICTED = 4409
+const TOO_FAST = 4429
 
 // Keeps a WebSocket open: opens it again after a loss, as its close code tells, or lets it be.
 //
@@ -36,10 +30,11 @@ export class Connection {
   #bye
   #sessionHasChanged = false
 
-  // poll: catches up without a socket; rejects where that fails too
-  constructor({ url, heartbeat, poll, onFrame, onStatus }) {
-    Object.assign(this, { url, heartbeat, poll, onFrame, onStatus })
-    this.#monitor = new Monitor({ send: (frame) => this.#send(frame), onStale: () => this.#lose() })
+  // callbacks: url(); poll(), which catches up without a socket, and rejects where that
+  // fails too; onFrame(frame); onStatus(status)
+  constructor(callbacks) {
+    Object.assign(this, callbacks)
+    this.#monitor = new Monitor({ send: this.#beat, onStale: () => this.#lose() })
   }
 
   start() {
@@ -125,11 +120,11 @@ export class Connection {
       case "register":
         clearTimeout(this.#timer)
         this.#failures = 0
-        this.#monitor.start(frame.heartbeat ?? this.heartbeat)
+        this.#monitor.start(frame.heartbeat)
         this.#setStatus("recovering")
         break
       case "ping":
-        this.#monitor.answerPing()
+        this.#beat()
         break
       case "bye":
         this.#bye = frame
@@ -147,26 +142,18 @@ export class Connection {
   }
 
   #closed = ({ code }) => {
-    if (FINAL.includes(code)) return this.stop()
-    if (code === CLOSE.evicted) {
+    if (FINAL.includes(code) || (code === SESSION_CHANGED && this.#sessionHasChanged)) return this.stop()
+    if (code === EVICTED) {
       // Newer connections of the account took this one's place.
       this.#drop()
       return this.#setStatus("paused")
     }
-    if (code === CLOSE.sessionChanged) {
-      if (this.#sessionHasChanged) return this.stop()
-      this.#sessionHasChanged = true
-      return this.#lose((this.#bye?.delay ?? 0) * 1000)
-    }
     if (code > 4000) this.#failures = 0
-    const told = (this.#bye?.delay ?? 0) * 1000
-    if (code === CLOSE.tooFast) {
-      const delay = Math.max(told, TOO_FAST_DELAY) + this.#backoff()
-      this.#lose(delay)
-      this.#notBefore = performance.now() + delay
-    } else {
-      this.#lose(told + this.#backoff())
-    }
+    this.#sessionHasChanged = code === SESSION_CHANGED
+    const least = code === TOO_FAST ? TOO_FAST_DELAY : 0
+    const told = Math.max((this.#bye?.delay ?? 0) * 1000, least)
+    this.#lose(this.#sessionHasChanged ? told : told + this.#backoff())
+    if (code === TOO_FAST) this.#notBefore = this.#dueAt
   }
 
   // Full jitter, so that the clients of a server that restarts do not all come back at once.
@@ -175,8 +162,8 @@ export class Connection {
     return Math.random() * most
   }
 
-  #send(frame) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame))
+  #beat = () => {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send('{"type":"heartbeat"}')
   }
 
   #setStatus(status) {
@@ -192,5 +179,53 @@ function parse(data) {
     return typeof frame?.type === "string" ? frame : null
   } catch {
     return null
+  }
+}
+
+// Judges whether a socket still lives, and shows the server that this end does.
+//
+// Timers of hidden tabs run as rarely as once a minute, message handlers do not wait:
+// silence is therefore measured from the last frame, and a ping is answered where it arrives.
+class Monitor {
+  #timer
+  #probe
+  #heardAt = 0
+
+  constructor({ send, onStale }) {
+    Object.assign(this, { send, onStale })
+  }
+
+  // interval and timeout in seconds, as `register` gives them
+  start({ interval, timeout }) {
+    this.stop()
+    this.timeout = timeout * 1000
+    this.recordFrame()
+    this.#timer = setInterval(this.#beat, interval * 1000)
+  }
+
+  stop() {
+    clearInterval(this.#timer)
+    clearTimeout(this.#probe)
+    this.#timer = this.#probe = undefined
+  }
+
+  recordFrame() {
+    this.#heardAt = performance.now()
+    clearTimeout(this.#probe)
+    this.#probe = undefined
+  }
+
+  // Asks at once, for a tab that comes back: the socket may have died while the computer slept.
+  probe() {
+    if (!this.#timer || this.#probe) return
+    this.send()
+    this.#probe = setTimeout(this.onStale, Math.min(PROBE_TIMEOUT, this.timeout))
+  }
+
+  // Private
+
+  #beat = () => {
+    if (performance.now() - this.#heardAt > this.timeout) this.onStale()
+    else this.send()
   }
 }

@@ -1,14 +1,18 @@
 import { connect, NotificationsClient } from "./client.js";
-import { NotificationsBell } from "./elements/bell.js";
-import { define } from "./elements/template.js";
-import { NotificationsToasts } from "./elements/toasts.js";
+import "./elements/bell.js";
+import "./elements/toasts.js";
 
 export { connect, NotificationsClient }
 
-define("notifications-bell", NotificationsBell)
-define("notifications-toasts", NotificationsToasts)
-connect()
+const client = connect()
 
 // What only some pages show; the panel of the bell brings the list when it is opened.
 if (document.querySelector("notifications-inbox")) import("./elements/inbox.js")
-if (document.querySelector("notifications-banner")) import("./elements/banner.js")
+if (document.querySelector("notifications-banner")) {
+  client?.addEventListener("unread", loadBanner)
+  loadBanner()
+}
+
+function loadBanner() {
+  if (client?.unread.unread_broadcasts) import("./elements/banner.js")
+}

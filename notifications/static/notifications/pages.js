@@ -34,7 +34,7 @@ export function itemsIn(state, view) {
 
 // Whether a page of another audience is older than what has been told: no start can be made with it.
 export function isOvertaken(state, page) {
-  const isBehind = page.seq < state.seq || page.broadcast_seq < state.broadcastSeq
+  const isBehind = page.seq < state.seq || page.broadcast_seq < state.broadcast_seq
   return isBehind && page.epoch === state.epoch && page.scope !== state.scope
 }
 
@@ -43,12 +43,13 @@ export function isOvertaken(state, page) {
 // After a resync, or when it is of another epoch or scope, what was held before goes.
 // Another epoch has other numbers: only then the cursor is the page's.
 export function applyPage(state, page, view) {
+  const { epoch, scope } = page
   let start = state
-  if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch: page.epoch, scope: page.scope })
+  if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch, scope })
   const next = { ...start, items: new Map(start.items), views: { ...start.views } }
   if (start.isOutdated) {
-    for (const id of start.outdated) next.items.delete(id)
-    Object.assign(next, { views: {}, isOutdated: false, outdated: new Set(), epoch: page.epoch, scope: page.scope })
+    for (const [id, { generation }] of next.items) if (generation !== start.generation) next.items.delete(id)
+    Object.assign(next, { views: {}, isOutdated: false, epoch, scope })
   }
   // How far its pages reach: of broadcasts (true), and of all else.
   const from = page.next ? { true: Infinity, false: Infinity, ...next.views[view]?.from } : { true: 0, false: 0 }
@@ -69,21 +70,22 @@ function hasOtherOrigin(state, { epoch, scope }) {
   return (state.epoch !== undefined && state.epoch !== epoch) || (state.scope !== undefined && state.scope !== scope)
 }
 
-function numbersIn({ seq, broadcastSeq, ...state }, { epoch }) {
-  return epoch === state.epoch ? { seq, broadcast_seq: broadcastSeq } : {}
+function numbersIn({ seq, broadcast_seq, ...state }, { epoch }) {
+  return epoch === state.epoch ? { seq, broadcast_seq } : {}
 }
 
 function itemOfPage(state, item, page) {
+  const { generation } = state
   const held = state.items.get(item.id)
-  const isAhead = isBroadcast(item) ? item.broadcast_seq > state.broadcastSeq : item.seq > state.seq
+  const isAhead = isBroadcast(item) ? item.broadcast_seq > state.broadcast_seq : item.seq > state.seq
   // A broadcast's item says nothing of its receipt's number, only that the page is at least so new.
   const changedAt = isBroadcast(item) ? page.seq : item.seq
   if (held && held.changedAt >= changedAt) return held
-  let added = { ...item, changedAt, isAhead: held ? held.isAhead : isAhead, isLive: held?.isLive }
+  let added = { ...item, changedAt, generation, isAhead: held ? held.isAhead : isAhead, isLive: held?.isLive }
   const early = state.early.get(item.id)
   if (early?.seq > changedAt || early?.broadcast_seq > page.broadcast_seq) {
     added = { ...added, state: early.state, changedAt: early.seq ?? changedAt }
   }
-  for (const range of state.ranges) added = inRange(added, range)
+  added = state.ranges.reduce(inRange, added)
   return added.state === "gone" ? null : added
 }

@@ -6,54 +6,55 @@
 
 const REMEMBERED_STATES = 1000
 const REMEMBERED_RANGES = 20
-const UNKNOWN = -1
+const NOWHERE = { seq: -1, broadcast_seq: -1 }
+
+const NOTHING_PENDING = {
+  // States of items that are not here: their broadcast, or a page, may still be on its way.
+  early: new Map(),
+  ranges: [],
+  // What was asked of the server and not told by it yet.
+  marks: []
+}
 
 // The states that a mark changes.
 const MARKED = { read: ["unread"], unread: ["read"], archived: ["unread", "read"], inbox: ["archived"] }
 
 // resumeFrom: an older cursor to connect with, when the counts are of a newer one.
-export function initialState({ cursor, unread = 0, unread_broadcasts = 0, resumeFrom = cursor } = {}) {
+export function initialState({ cursor = NOWHERE, unread = 0, unread_broadcasts = 0, resumeFrom = cursor } = {}) {
   return {
-    seq: resumeFrom?.seq ?? UNKNOWN,
-    broadcastSeq: resumeFrom?.broadcast_seq ?? UNKNOWN,
-    epoch: cursor?.epoch,
-    scope: cursor?.scope,
+    ...cursor,
+    ...resumeFrom,
+    ...NOTHING_PENDING,
     unread,
-    unreadAt: cursor?.seq ?? UNKNOWN,
-    unreadBroadcasts: unread_broadcasts,
-    unreadBroadcastsAt: [cursor?.seq ?? UNKNOWN, cursor?.broadcast_seq ?? UNKNOWN],
+    unreadAt: cursor.seq,
+    unread_broadcasts,
+    unreadBroadcastsAt: cursor,
     items: new Map(),
     // Those that are loaded: {next, from}.
     views: {},
-    // States of items that are not here: their broadcast, or a page, may still be on its way.
-    early: new Map(),
-    ranges: [],
-    // What was asked of the server and not told by it yet.
-    marks: [],
-    // A resync was asked for: `outdated` are the items from before it.
-    isOutdated: false,
-    outdated: new Set(),
-    generation: 0
+    // Items of an older generation are from before a resync: a page will take their place.
+    generation: 0,
+    isOutdated: false
   }
 }
 
 export function cursorOf(state) {
-  if (state.seq === UNKNOWN || state.broadcastSeq === UNKNOWN) return null
-  return { seq: state.seq, broadcast_seq: state.broadcastSeq, epoch: state.epoch, scope: state.scope }
+  const { seq, broadcast_seq, epoch, scope } = state
+  return seq < 0 || broadcast_seq < 0 ? null : { seq, broadcast_seq, epoch, scope }
 }
 
 // The server's, with what the marks on their way will do to them.
 export function countsOf(state) {
-  let { unread, unreadBroadcasts } = state
+  let { unread, unread_broadcasts } = state
   // Only what came after such a mark is left, and all of that is here.
   const isAll = state.marks.some(({ upto }) => upto)
-  if (isAll) unread = unreadBroadcasts = 0
+  if (isAll) unread = unread_broadcasts = 0
   for (const item of state.marks.length ? state.items.values() : []) {
     const change = (asMarked(state, item).state === "unread") - (!isAll && item.state === "unread")
-    if (isBroadcast(item)) unreadBroadcasts += change
+    if (isBroadcast(item)) unread_broadcasts += change
     else unread += change
   }
-  return { total: unread + unreadBroadcasts, unread, unread_broadcasts: unreadBroadcasts }
+  return { total: unread + unread_broadcasts, unread, unread_broadcasts }
 }
 
 export function isUnread(state, id) {
@@ -69,7 +70,7 @@ export function isNew(state, frame) {
 }
 
 export function isOld(state, frame) {
-  return frame.seq <= state.seq || frame.broadcast_seq <= state.broadcastSeq
+  return frame.seq <= state.seq || frame.broadcast_seq <= state.broadcast_seq
 }
 
 export function applyFrame(state, frame) {
@@ -101,14 +102,15 @@ export function endMark(state, mark) {
 export function applyMark(state, { range, ids, ...counts }, mark) {
   const { marks } = endMark(state, mark)
   if (!range) return { ...state, marks }
+  const { as, seq } = range
   const items = new Map(state.items)
   // Out of the archive an item is what it was before, which only the frame tells.
-  for (const id of range.as === "inbox" ? [] : ids) {
+  for (const id of as === "inbox" ? [] : ids) {
     const item = items.get(id)
-    if (item && range.seq > item.changedAt) items.set(id, { ...item, state: range.as, changedAt: range.seq })
+    if (item?.changedAt < seq) items.set(id, { ...item, state: as, changedAt: seq })
   }
-  if (mark && range.seq > state.seq) marks.push({ ...mark, seq: range.seq })
-  return count({ ...state, items, marks }, { seq: range.seq, ...counts })
+  if (mark && seq > state.seq) marks.push({ ...mark, seq })
+  return count({ ...state, items, marks }, { seq, ...counts })
 }
 
 // The item as it will be when the marks on their way have arrived.
@@ -124,43 +126,41 @@ export function isBroadcast(item) {
   return item.broadcast_seq !== undefined
 }
 
-export function moveCursor(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN }) {
-  if (seq <= state.seq && broadcast_seq <= state.broadcastSeq) return state
+export function moveCursor(state, { seq = state.seq, broadcast_seq = state.broadcast_seq }) {
+  if (seq <= state.seq && broadcast_seq <= state.broadcast_seq) return state
   const marks = state.marks.filter((mark) => !(mark.seq <= seq))
-  return { ...state, marks, seq: Math.max(state.seq, seq), broadcastSeq: Math.max(state.broadcastSeq, broadcast_seq) }
+  return { ...state, marks, seq: Math.max(state.seq, seq), broadcast_seq: Math.max(state.broadcast_seq, broadcast_seq) }
 }
 
 // The server owns the counts; an answer over HTTP may be overtaken by an older frame.
-export function count(state, { seq = state.seq, broadcast_seq = state.broadcastSeq, unread, unread_broadcasts }) {
+export function count(state, { seq = state.seq, broadcast_seq = state.broadcast_seq, unread, unread_broadcasts }) {
   const next = { ...state }
   if (unread !== undefined && seq >= state.unreadAt) {
     next.unread = unread
     next.unreadAt = seq
   }
-  const [countedSeq, countedBroadcastSeq] = state.unreadBroadcastsAt
-  if (unread_broadcasts !== undefined && seq >= countedSeq && broadcast_seq >= countedBroadcastSeq) {
-    next.unreadBroadcasts = unread_broadcasts
-    next.unreadBroadcastsAt = [seq, broadcast_seq]
+  const counted = state.unreadBroadcastsAt
+  if (unread_broadcasts !== undefined && seq >= counted.seq && broadcast_seq >= counted.broadcast_seq) {
+    next.unread_broadcasts = unread_broadcasts
+    next.unreadBroadcastsAt = { seq, broadcast_seq }
   }
   return next
 }
 
 // Forgets the old numbers but keeps the items on show until a page takes their place.
-export function outdate(state, { seq = UNKNOWN, broadcast_seq = UNKNOWN, epoch, scope }) {
+export function outdate(state, frame) {
+  const { seq, broadcast_seq, epoch, scope } = { ...NOWHERE, ...frame }
   return {
     ...state,
+    ...NOTHING_PENDING,
     seq,
-    broadcastSeq: broadcast_seq,
+    broadcast_seq,
     epoch,
     scope,
-    unreadAt: UNKNOWN,
-    unreadBroadcastsAt: [UNKNOWN, UNKNOWN],
-    early: new Map(),
-    ranges: [],
-    marks: [],
-    isOutdated: true,
-    outdated: new Set(state.items.keys()),
-    generation: state.generation + 1
+    unreadAt: NOWHERE.seq,
+    unreadBroadcastsAt: NOWHERE,
+    generation: state.generation + 1,
+    isOutdated: true
   }
 }
 
@@ -189,24 +189,21 @@ function register(state, frame) {
 }
 
 function addItem(state, frame) {
-  const held = state.outdated.has(frame.id) ? undefined : state.items.get(frame.id)
+  const { generation } = state
+  const held = state.items.get(frame.id)
+  const isKnown = held?.generation === generation && !isAbove(frame, held)
+  const item = { ...(isKnown ? held : withEarlyState(state, frame)), generation, isAhead: false, isLive: true }
   const items = new Map(state.items)
-  const isKnown = held && !isAbove(frame, held)
-  const item = { ...(isKnown ? held : withEarlyState(state, frame)), isAhead: false, isLive: true }
   const early = new Map(state.early)
+  let { unread_broadcasts } = state
   if (frame.replaces) {
     items.delete(frame.replaces)
     remember(early, frame.replaces, { state: "gone", seq: frame.seq })
   }
   if (item.state === "gone") items.delete(item.id)
   else items.set(item.id, item)
-  const outdated = new Set(state.outdated)
-  outdated.delete(frame.id)
-  const counts =
-    isBroadcast(frame) && item.state === "unread" && frame.broadcast_seq > state.unreadBroadcastsAt[1]
-      ? { unreadBroadcasts: state.unreadBroadcasts + 1 }
-      : {}
-  return { ...state, items, early, outdated, ...counts }
+  if (item.state === "unread" && frame.broadcast_seq > state.unreadBroadcastsAt.broadcast_seq) unread_broadcasts++
+  return { ...state, items, early, unread_broadcasts }
 }
 
 function isAbove(frame, held) {
@@ -219,32 +216,32 @@ function changeOf(frame) {
 }
 
 function withEarlyState(state, frame) {
-  let item = { ...frame, changedAt: isBroadcast(frame) ? 0 : changeOf(frame) }
+  const item = { ...frame, changedAt: isBroadcast(frame) ? 0 : changeOf(frame) }
   const early = state.early.get(frame.id)
   if (early?.broadcast_seq > frame.broadcast_seq) return { ...item, state: early.state }
-  if (early?.seq > item.changedAt) item = { ...item, state: early.state, changedAt: early.seq }
-  for (const range of state.ranges) item = inRange(item, range)
-  return item
+  const told = early?.seq > item.changedAt ? { ...item, state: early.state, changedAt: early.seq } : item
+  return state.ranges.reduce(inRange, told)
 }
 
 function changeStates(state, frame) {
   if (frame.range) return changeRange(state, frame)
+  const { ids = [], seq, broadcast_seq } = frame
   const as = stateAfter(frame.as)
   const items = new Map(state.items)
   const early = new Map(state.early)
-  let { unreadBroadcasts } = state
-  for (const id of frame.ids ?? []) {
+  let { unread_broadcasts } = state
+  for (const id of ids) {
     const item = items.get(id)
-    if (!item || as === "gone") remember(early, id, { state: as, seq: frame.seq, broadcast_seq: frame.broadcast_seq })
+    if (!item || as === "gone") remember(early, id, { state: as, seq, broadcast_seq })
     if (!item) continue
     if (as === "gone") {
       items.delete(id)
-      if (frame.broadcast_seq !== undefined && item.state === "unread") unreadBroadcasts = Math.max(0, unreadBroadcasts - 1)
-    } else if (frame.broadcast_seq !== undefined || frame.seq > item.changedAt) {
-      items.set(id, { ...item, state: as, changedAt: frame.seq ?? item.changedAt })
+      if (isBroadcast(frame) && item.state === "unread") unread_broadcasts = Math.max(0, unread_broadcasts - 1)
+    } else if (!(seq <= item.changedAt)) {
+      items.set(id, { ...item, state: as, changedAt: seq ?? item.changedAt })
     }
   }
-  return { ...state, items, early, unreadBroadcasts }
+  return { ...state, items, early, unread_broadcasts }
 }
 
 function remember(early, id, told) {

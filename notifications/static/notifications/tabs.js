@@ -2,7 +2,6 @@ import { Connection } from "./connection.js";
 
 const WATCH = 2000 // ms between two looks at the leader
 const PATIENCE = 2000 // ms at most
-const HEARTBEAT = { interval: 9, timeout: 20 } // seconds, when neither page nor server says
 
 // One connection for all tabs of an account in this browser. A lock elects the leader, who
 // has the socket; it passes on every frame, with the cursor that it had before. Each tab
@@ -21,36 +20,35 @@ export class Tabs {
   #heardAt = 0
   #told = []
   #isHearing = false
-  #isFrozen = false
+  #listening
   #using
 
-  // catchUp: passes on to a function what happened since this tab's cursor, as frames.
-  // onTold: what another tab has `tell`ed.
-  constructor({ name, heartbeat = HEARTBEAT, cursor, url, catchUp, onFrame, onStatus, onTold }) {
-    Object.assign(this, { name, timeout: heartbeat.timeout * 1000, cursor, catchUp, onFrame, onStatus, onTold })
+  // timeout: seconds. Callbacks: cursor(); url(); catchUp(receive), which passes on what
+  // happened since the cursor, as frames; onFrame(frame); onStatus(status); and onTold(told),
+  // what another tab has `tell`ed.
+  constructor({ name, timeout }, callbacks) {
+    Object.assign(this, callbacks, { name, timeout: timeout * 1000 })
     this.#connection = new Connection({
-      url,
-      heartbeat,
-      poll: () => catchUp(this.#lead),
+      url: this.url,
+      poll: () => this.catchUp(this.#lead),
       onFrame: this.#lead,
       onStatus: this.#leadStatus
     })
   }
 
   start() {
-    addEventListener("online", this.#wake)
-    document.addEventListener("visibilitychange", this.#wake)
-    document.addEventListener("freeze", this.#freeze)
-    document.addEventListener("resume", this.#resume)
+    this.#listening = new AbortController()
+    const { signal } = this.#listening
+    addEventListener("online", this.#wake, { signal })
+    document.addEventListener("visibilitychange", this.#wake, { signal })
+    document.addEventListener("freeze", this.#freeze, { signal })
+    document.addEventListener("resume", this.#resume, { signal })
     this.#enter()
   }
 
   // Leaves the others to themselves; `start` comes back.
   stop() {
-    removeEventListener("online", this.#wake)
-    document.removeEventListener("visibilitychange", this.#wake)
-    document.removeEventListener("freeze", this.#freeze)
-    document.removeEventListener("resume", this.#resume)
+    this.#listening?.abort()
     this.#leave()
     this.#setStatus("closed")
   }
@@ -199,12 +197,12 @@ export class Tabs {
   // A leader that is silent though it was asked, and still after a pause, is robbed of the lock.
   #look = () => {
     if (this.isLeader) return this.#connection.check()
-    const isSilent = () => performance.now() - this.#heardAt > this.timeout
-    if (this.status !== "online" || performance.now() - this.#heardAt > this.timeout / 2) this.#post({ ask: "check" })
-    if (!isSilent() || this.#robbery) return
+    const isSilent = (time) => performance.now() - this.#heardAt > time
+    if (this.status !== "online" || isSilent(this.timeout / 2)) this.#post({ ask: "check" })
+    if (!isSilent(this.timeout) || this.#robbery) return
     this.#robbery = setTimeout(() => {
       this.#robbery = undefined
-      if (this.isLeader || !isSilent()) return
+      if (this.isLeader || !isSilent(this.timeout)) return
       this.#request.abort()
       this.#apply(true)
     }, Math.random() * PATIENCE)
@@ -213,20 +211,15 @@ export class Tabs {
   // What the page does
 
   #wake = () => {
-    if (document.visibilityState === "hidden") return
+    if (document.hidden) return
     if (this.isLeader) this.#connection.wake()
     else this.#post({ ask: "wake" })
   }
 
   // Others must not wait for what does not run.
-  #freeze = () => {
-    this.#isFrozen = Boolean(this.#watch)
-    this.#leave()
-  }
+  #freeze = () => this.#leave()
 
-  #resume = () => {
-    if (this.#isFrozen) this.#enter()
-  }
+  #resume = () => this.#enter()
 
   #setStatus(status) {
     if (status === this.status) return

@@ -18,13 +18,14 @@ export class NotificationsBanner extends HTMLElement {
     if (!this.#client) return
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
-    const list = slot(this, "banners")
-    this.#rows ??= new Rows(list, { create: () => clone("banner"), fill })
+    const styles = this.querySelector('link[rel="stylesheet"]')
+    if (styles) styles.disabled = false
+    this.#rows ??= new Rows(slot(this, "banners"), { create: () => clone("banner"), fill })
     this.#client.addEventListener("change", this.#render, { signal })
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
     this.addEventListener("submit", this.#submit, { signal })
-    if (list.firstElementChild) this.#load()
+    this.#load()
   }
 
   disconnectedCallback() {
@@ -44,7 +45,8 @@ export class NotificationsBanner extends HTMLElement {
   }
 
   #render = eachFrame(() => {
-    if (this.#client.isLoaded(VIEW)) this.querySelectorAll("[data-fallback]").forEach((element) => element.remove())
+    if (!this.#client.isLoaded(VIEW)) return this.#load()
+    this.querySelectorAll("[data-fallback]").forEach((element) => element.remove())
     this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
   })
 

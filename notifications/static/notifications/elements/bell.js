@@ -1,6 +1,5 @@
 import { connect } from "../client.js";
-import { showStatus } from "./status.js";
-import { clone, setText } from "./template.js";
+import { clone, define, setText, showStatus } from "./template.js";
 
 const MOST_SHOWN = 99
 
@@ -72,9 +71,9 @@ export class NotificationsBell extends HTMLElement {
   }
 
   async #load() {
-    this.#loading ??= import("./panel.js")
+    this.#loading ??= Promise.all([import("./panel.js"), import("./inbox.js")])
     try {
-      const { Panel } = await this.#loading
+      const [{ Panel }] = await this.#loading
       this.#panel ??= new Panel({ bell: this, button: this.#button, element: this.#element })
     } catch (error) {
       this.#loading = undefined
@@ -93,3 +92,5 @@ export class NotificationsBell extends HTMLElement {
     document.title = total ? `(${count}) ${title}` : title
   }
 }
+
+define("notifications-bell", NotificationsBell)

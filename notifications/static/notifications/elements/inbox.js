@@ -1,7 +1,6 @@
 import { connect } from "../client.js";
 import { Rows } from "./rows.js";
-import { showStatus } from "./status.js";
-import { clone, define, eachFrame, fill, slot } from "./template.js";
+import { clone, define, eachFrame, fill, showStatus, slot } from "./template.js";
 import { fillTime, refreshTime } from "./time.js";
 
 const REFRESH_TIMES = 30_000 // ms

@@ -1,4 +1,3 @@
-import "./inbox.js";
 import { slot } from "./template.js";
 
 const MARGIN = 8 // pixels between the panel and the sides of the window

@@ -1,5 +1,7 @@
-// Cloning the page's templates, and filling their slots with text.
+// What the elements share: cloning the page's templates, filling their slots with text, and
+// showing how the connection is.
 
+const PATIENCE = 2000 // ms without a connection, before it shows
 const LEVELS = ["info", "success", "warning", "error"]
 
 export function define(name, element) {
@@ -56,4 +58,23 @@ export function eachFrame(render) {
     isWaiting = true
     document.hidden ? setTimeout(run) : requestAnimationFrame(run)
   }
+}
+
+// Keeps data-status of an element: only a loss that lasts is worth a word.
+export function showStatus(element, client, signal) {
+  let losing
+
+  const render = () => {
+    const isLosing = ["connecting", "recovering", "offline"].includes(client.status)
+    if (isLosing) {
+      losing ??= setTimeout(() => (element.dataset.status = "offline"), PATIENCE)
+    } else {
+      losing = clearTimeout(losing)
+      element.dataset.status = client.status
+    }
+  }
+
+  client.addEventListener("status", render, { signal })
+  signal.addEventListener("abort", () => clearTimeout(losing))
+  render()
 }

@@ -1,5 +1,5 @@
 import { connect } from "../client.js";
-import { clone, eachFrame, fill, setText } from "./template.js";
+import { clone, define, eachFrame, fill, setText } from "./template.js";
 
 const MOST_SHOWN = 3
 const SHOWN_FOR = { info: 7000, success: 7000, warning: 14_000, error: 14_000 } // ms
@@ -206,3 +206,5 @@ export class NotificationsToasts extends HTMLElement {
     if (notification?.id) this.#client.mark([notification.id], "read").catch(() => {})
   }
 }
+
+define("notifications-toasts", NotificationsToasts)
