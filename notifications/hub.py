@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from datetime import datetime
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import takewhile
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -29,6 +28,7 @@ from .conf import conf
 from .database_thread import Batched, DatabaseThread
 from .draining import Draining
 from .enrolment import Enrolment
+from .fan_out import FanOut, by_turns
 from .healing import Healing
 from .models import BroadcastHead, Notification
 from .protocol import CloseCode
@@ -41,7 +41,6 @@ from .tuning import tune_process
 logger = logging.getLogger(__name__)
 
 ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the database tells
-SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
 REMEMBERED: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 2000
@@ -81,8 +80,7 @@ class Hub:
         self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
         self.draining = Draining(self._sockets, self.close)
         self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
-        self._broadcasts: deque[_Broadcast] = deque()  # not yet written to all sockets
-        self._fanning_out: asyncio.Task[None] | None = None
+        self._fan_out = FanOut(self._sockets, self._fall_behind)
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
         self._healing = Healing(self.database)
         self._session_check = SessionCheck(self.database, self.close, self._fall_behind)
@@ -170,11 +168,10 @@ class Hub:
         """Close all sockets with the restart code and take this worker out of the registry."""
         self.draining.at_once(0)
         tasks = [*self._tasks, self._opened]
-        if self._fanning_out:
-            tasks.append(self._fanning_out)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._fan_out.stop()
         await self._subscriptions.close()
         await self._enrolment.end()
         await self.database.close()
@@ -200,7 +197,7 @@ class Hub:
                     if sockets := self._accounts.get(entry["account"]):
                         self._push(sockets, entry)
             case {"type": "notifications.broadcast"}:
-                self._push_broadcast(_Broadcast(message))
+                self._fan_out.push(message)
             case {"type": "notifications.frames", "entries": entries}:
                 for entry in entries:
                     if sockets := self._accounts.get(entry["account"]):
@@ -234,43 +231,6 @@ class Hub:
                 else:
                     self._fall_behind(socket)
 
-    def _push_broadcast(self, broadcast: _Broadcast) -> None:
-        if self._fanning_out is None and len(self._sockets) <= SOCKETS_AT_A_TIME:
-            self._fan_out(self._sockets.values(), broadcast)
-            return
-        self._broadcasts.append(broadcast)
-        if self._fanning_out is None:
-            self._fanning_out = asyncio.create_task(self._fan_out_waiting())
-
-    async def _fan_out_waiting(self) -> None:
-        """Write the waiting broadcasts, one after the other."""
-        try:
-            while self._broadcasts:
-                broadcast = self._broadcasts.popleft()
-                async for sockets in _by_turns(list(self._sockets.values())):
-                    self._fan_out(sockets, broadcast)
-        finally:
-            self._fanning_out = None
-
-    def _fan_out(self, sockets: Iterable[Socket], broadcast: _Broadcast) -> None:
-        seq, audience, created_at = broadcast.seq, broadcast.audience, broadcast.created_at
-        message = broadcast.message
-        for socket in sockets:
-            if socket.behind:
-                socket.missed(broadcast_seq=seq)
-            elif seq > socket.broadcast_seq:
-                addressed = socket.reader.gets(audience, created_at)
-                if seq != socket.broadcast_seq + 1:
-                    self._fall_behind(socket)
-                elif not addressed:
-                    socket.broadcast_seq = seq
-                # Only the database knows whether one that goes was unread here.
-                elif broadcast.gone or not socket.write(message):
-                    self._fall_behind(socket)
-                else:
-                    socket.broadcast_seq = seq
-                    socket.unread_broadcasts += 1
-
     def _write_unnumbered(self, sockets: Iterable[Socket], text: str) -> None:
         message = Message(text)
         for socket in sockets:
@@ -299,7 +259,7 @@ class Hub:
             lambda socket: now - socket.heard_at >= conf.HEARTBEAT_INTERVAL, self._by_silence
         )
         due = [socket for socket in silent if socket.registered and not socket.pinged]
-        async for some in _by_turns(due):
+        async for some in by_turns(due):
             for socket in some:
                 socket.pinged = True
                 socket.write(ping)
@@ -318,7 +278,7 @@ class Hub:
                     self._fall_behind(socket)
         if broadcasts:
             for socket in self._sockets.values():
-                is_late = broadcasts.seq > socket.broadcast_seq and not self._fanning_out
+                is_late = broadcasts.seq > socket.broadcast_seq and not self._fan_out.is_under_way
                 # Of another epoch, its cursor means nothing: reading from it gives `resync`.
                 if is_late or broadcasts.epoch != socket.epoch:
                     self._fall_behind(socket)
@@ -334,26 +294,6 @@ class Hub:
             keys[start : start + ACCOUNTS_PER_QUERY]
             for start in range(0, len(keys), ACCOUNTS_PER_QUERY)
         ]
-
-
-class _Broadcast:
-    """A broadcast as the channel layer brought it, made ready to be written to many sockets."""
-
-    __slots__ = ("audience", "created_at", "gone", "message", "seq")
-
-    def __init__(self, message: messages.Message) -> None:
-        self.seq: int = message["seq"]
-        self.audience: str = message["audience"]
-        self.created_at = datetime.fromisoformat(message["created_at"])
-        self.gone: bool = message["gone"]
-        self.message = Message(message["text"])
-
-
-async def _by_turns(sockets: list[Socket]) -> AsyncIterator[list[Socket]]:
-    """Yield SOCKETS_AT_A_TIME of them, letting others have the event loop in between."""
-    for start in range(0, len(sockets), SOCKETS_AT_A_TIME):
-        yield sockets[start : start + SOCKETS_AT_A_TIME]
-        await asyncio.sleep(0)
 
 
 async def _repeat(step: Callable[[], Awaitable[None]]) -> None:

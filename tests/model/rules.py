@@ -67,7 +67,7 @@ RULES = [
     ),
     Rule(
         "a broadcast that is not the next leaves the socket behind",
-        "hub.Hub._fan_out",
+        "fan_out.FanOut._write",
         "if seq != socket.broadcast_seq + 1:",
         "if False:",
         {"lose": 12, "broadcast": 30},
