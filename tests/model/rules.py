@@ -5,8 +5,11 @@ import __future__
 
 import importlib
 import inspect
+import sys
 import textwrap
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -23,31 +26,60 @@ RESTORES = {"back_up": 10, "restore": 10, "connect": 30, "cut": 15}
 
 
 @dataclass(frozen=True)
-class Rule:
-    name: str
-    place: str  # a script, or a function of a module of notifications
+class Edit:
+    """What takes a rule out of a script, or of a function of a module of notifications."""
+
+    place: str
     line: str
     instead: str
-    weights: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def is_of_client(self) -> bool:
-        return self.place.endswith(".js")
+
+class Rule:
+    """
+    A rule's name and what breaks it: `place, line, instead` of an Edit, and the edits in `also`.
+
+    weights: of the steps that make its failure likely, where they differ from the usual ones.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: str,
+        line: str,
+        instead: str,
+        weights: Mapping[str, int],
+        also: Sequence[Edit] = (),
+    ) -> None:
+        self.name = name
+        self.weights = weights
+        edits = [Edit(place, line, instead), *also]
+        self.scripts = {
+            edit.place: (edit.line, edit.instead) for edit in edits if edit.place.endswith(".js")
+        }
+        self._functions = defaultdict[str, list[Edit]](list)
+        for edit in edits:
+            if edit.place not in self.scripts:
+                self._functions[edit.place].append(edit)
 
     def break_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put the function in place again, from its own source without the rule's line."""
-        module_name, *path, name = self.place.split(".")
-        module = importlib.import_module(f"notifications.{module_name}")
-        owner = module
-        for part in path:
-            owner = getattr(owner, part)
-        source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
-        assert source.count(self.line) == 1, f"{self.place} no longer has: {self.line}"
-        changed = source.replace(self.line, self.instead)
-        flags = __future__.annotations.compiler_flag
-        made: dict[str, object] = {}
-        exec(compile(changed, self.place, "exec", flags, dont_inherit=True), vars(module), made)
-        monkeypatch.setattr(owner, name, made[name])
+        """Put the functions in place again, each from its own source without the rule."""
+        for place, edits in self._functions.items():
+            module_name, *path, name = place.split(".")
+            module = importlib.import_module(f"notifications.{module_name}")
+            owner = module
+            for part in path:
+                owner = getattr(owner, part)
+            whole = getattr(owner, name)
+            source = textwrap.dedent(inspect.getsource(whole))
+            for edit in edits:
+                assert source.count(edit.line) == 1, f"{place} no longer has: {edit.line}"
+                source = source.replace(edit.line, edit.instead)
+            flags = __future__.annotations.compiler_flag
+            made: dict[str, object] = {}
+            exec(compile(source, place, "exec", flags, dont_inherit=True), vars(module), made)
+            importers = [m for m in sys.modules.values() if vars(m).get(name) is whole]
+            for holder in {owner, *importers}:
+                monkeypatch.setattr(holder, name, made[name])
 
 
 RULES = [
@@ -176,5 +208,55 @@ RULES = [
         "generation !== this.#state.generation || ",
         "",
         {**AUDIENCES, "serve": 20},
+    ),
+    Rule(
+        "a cursor below the floor is told to reload",
+        "changes._can_follow",
+        "head.floor <= cursor.seq <=",
+        "cursor.seq <=",
+        {**AWAY, "retain": 20, "mark_elsewhere": 30, "load": 20, "answer": 20},
+        also=[
+            Edit(
+                "changes.read_changes_of_many",
+                "cursor.seq < floors.get(reader.account_id, 0) or ",
+                "",
+            )
+        ],
+    ),
+    Rule(
+        "a count of broadcasts is of the number that the socket has reached",
+        "hub.Hub._push",
+        " and counted_at in {None, socket.broadcast_seq}",
+        "",
+        {
+            **CALM,
+            **BROADCASTS,
+            "mark_elsewhere": 40,
+            "connect": 30,
+            "deliver": 40,
+            "deliver_all": 2,
+        },
+    ),
+    Rule(
+        "the head of a page is read before its rows",
+        "inbox.read_page",
+        "head = read_head(reader)",
+        "pass",
+        PAGES,
+        # Twice, as what is written in between comes after a reading.
+        also=[
+            Edit(
+                "inbox.read_page",
+                "        head,\n    )",
+                "        [read_head(reader), read_head(reader)][1],\n    )",
+            )
+        ],
+    ),
+    Rule(
+        "a receipt of a broadcast that is not seen yet is remembered",
+        "store.js",
+        'if (!item || as === "gone") remember',
+        'if (as === "gone") remember',
+        BROADCASTS,
     ),
 ]

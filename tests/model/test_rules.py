@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -25,12 +26,8 @@ def first_failure(stage: Stage, weights: Mapping[str, int]) -> str | None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_each_rule_is_needed(rule: Rule, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    if rule.is_of_client:
-        stage.browser = Browser({rule.place: (rule.line, rule.instead)})
-    else:
-        rule.break_in(monkeypatch)
-    try:
+    rule.break_in(monkeypatch)
+    with ExitStack() as stack:
+        if rule.scripts:
+            stage.browser = stack.enter_context(closing(Browser(rule.scripts)))
         assert first_failure(stage, rule.weights)
-    finally:
-        if rule.is_of_client:
-            stage.browser.close()

@@ -266,8 +266,11 @@ class World:
             for view in ("inbox", "unread"):
                 load_all(tab, view)
                 expected = truth.inbox if view == "inbox" else truth.unread
-                # What retention has deleted stays in open tabs.
+                # What retention has deleted stays in open tabs, and was read or gone before.
                 shown = [(key, state) for key, state in tab.shown[view] if key in truth.rows]
+                deleted = [item for item in tab.shown[view] if item[0] not in truth.rows]
+                if unread := [key for key, state in deleted if state == "unread"]:
+                    raise Failure(f"{tab} shows in {view} {unread} as unread, which are deleted")
                 for kind in "nb":
                     ours = [item for item in expected if item[0][0] == kind]
                     theirs = [item for item in shown if item[0][0] == kind]
