@@ -21,12 +21,12 @@ run: .venv/run
 test: .venv/dev
 	@$(PY) -m tests.ensure_browser
 	@echo "Unit and socket tests on SQLite"
-	@$(PLAIN) $(PYTEST) tests/unit tests/sockets
+	@$(PLAIN) $(PYTEST) -n 2 tests/unit tests/sockets
 	@echo "The model of the protocol"
 	@$(PLAIN) $(PYTEST) -n 2 tests/model
 	@echo "Unit and socket tests on PostgreSQL"
 # The database need not be dropped, as the server goes; threads may still be connected.
-	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) --reuse-db tests/unit tests/sockets
+	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db tests/unit tests/sockets
 	@echo "Cluster tests"
 	@$(PLAIN) $(PYTEST) -m "not slow" tests/cluster
 	@echo "Traps, shown on plain Channels and the seed"
@@ -34,7 +34,7 @@ test: .venv/dev
 	@echo "Slow cluster tests, in parallel"
 	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
 	@echo "Browser tests"
-	@$(PLAIN) $(PYTEST) tests/browser
+	@$(PLAIN) $(PYTEST) -n 3 tests/browser
 
 # For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
 chaos: .venv/dev
