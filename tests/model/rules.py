@@ -22,6 +22,11 @@ AUDIENCES = {"change_audience": 15, "broadcast": 30, "connect": 30, "cut": 15, "
 SLOW = {"slow_database": 12, "read_database": 12, "answer_of_database": 12, "notify": 30}
 BROADCASTS = {"broadcast": 30, "mark_elsewhere": 20, "read": 30}
 PAGES = {"write_in_between": 20, "load": 30, "answer": 30, "open_page": 10}
+STEADY = {
+    **CALM,
+    **dict.fromkeys(["cut", "lose_database", "slow_database", "slow_layer", "deliver_all"], 0),
+    **{"broadcast": 20, "mark_elsewhere": 20, "deliver": 40, "connect": 20},
+}
 RESTORES = {"back_up": 10, "restore": 10, "connect": 30, "cut": 15}
 
 
@@ -228,14 +233,7 @@ RULES = [
         "hub.Hub._push",
         " and counted_at in {None, socket.broadcast_seq}",
         "",
-        {
-            **CALM,
-            **BROADCASTS,
-            "mark_elsewhere": 40,
-            "connect": 30,
-            "deliver": 40,
-            "deliver_all": 2,
-        },
+        STEADY,
     ),
     Rule(
         "the head of a page is read before its rows",
