@@ -149,7 +149,7 @@ export class NotificationsClient extends EventTarget {
   ): void
   removeEventListener(
     type: string,
-    listener: (event: CustomEvent<any>) => void,
+    listener: ((event: CustomEvent<any>) => void) | EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions
   ): void
 }
