@@ -1,0 +1,125 @@
+"""A network between browser and server, as bad as a test wants it to be."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+Condition = Literal["good", "dark", "portal page", "portal redirect", "no websockets"]
+
+ANSWERS: dict[Condition, bytes] = {
+    "portal page": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 14\r\n"
+    b"Connection: close\r\n\r\n<h1>Log in</h1>",
+    "portal redirect": b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+    "no websockets": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+}
+
+
+class Network:
+    def __init__(self, port: int, server: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._port = port
+        self._server = server
+        self._condition: Condition = "good"
+        self._links: set[Link] = set()
+        self._loop = asyncio.new_event_loop()
+
+    def become(self, condition: Condition) -> None:
+        """Be like that from now on; what is connected is cut off."""
+        self._condition = condition
+        self.cut()
+
+    def cut(self) -> None:
+        for link in list(self._links):
+            self._loop.call_soon_threadsafe(link.close)
+
+    def forget(self) -> None:
+        """Lose what is sent over the present connections, and tell neither end."""
+        for link in list(self._links):
+            link.is_lost = True
+
+    async def serve(self, started: threading.Event) -> None:
+        self._stopping = asyncio.Event()
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
+        started.set()
+        await self._stopping.wait()
+        server.close()
+        self.cut()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._condition == "dark":
+            writer.close()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self._server)
+        link = Link(writer, back)
+        self._links.add(link)
+        await asyncio.gather(self._ask(link, reader), self._answer(link, there))
+        self._links.discard(link)
+        await link.wait_closed()
+
+    async def _ask(self, link: Link, reader: asyncio.StreamReader) -> None:
+        async for data in link.pump(reader):
+            if answer := self._answer_instead(data):
+                link.browser.write(answer)
+                link.close()
+            else:
+                link.server.write(data)
+
+    async def _answer(self, link: Link, reader: asyncio.StreamReader) -> None:
+        async for data in link.pump(reader):
+            link.browser.write(data)
+
+    def _answer_instead(self, data: bytes) -> bytes | None:
+        if self._condition == "no websockets" and b"Upgrade: websocket" not in data:
+            return None
+        return ANSWERS.get(self._condition)
+
+
+class Link:
+    def __init__(self, browser: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.browser = browser
+        self.server = server
+        self.is_lost = False
+
+    async def pump(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        with suppress(OSError):
+            while data := await reader.read(64 * 1024):
+                if not self.is_lost:
+                    yield data
+        self.close()
+
+    def close(self) -> None:
+        self.browser.close()
+        self.server.close()
+
+    async def wait_closed(self) -> None:
+        for writer in (self.browser, self.server):
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+@contextmanager
+def network(port: int, server: int) -> Iterator[Network]:
+    """Run a network on the port, with the server's port behind it."""
+    started, network = threading.Event(), Network(port, server)
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: network._loop) as runner:
+            runner.run(network.serve(started))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert started.wait(10), "the network did not start"
+    try:
+        yield network
+    finally:
+        network.stop()
+        thread.join(10)
