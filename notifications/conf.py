@@ -89,7 +89,7 @@ class Conf:
     @property
     def STALL_TIMEOUT(self) -> float:
         """Seconds without progress after which a peer that does not read is cut off."""
-        return cast(float, getattr(settings, "NOTIFICATIONS_STALL_TIMEOUT", 60))
+        return cast(float, getattr(settings, "NOTIFICATIONS_STALL_TIMEOUT", 50))
 
     @property
     def SOUND(self) -> str:

@@ -7,6 +7,7 @@ NOTIFICATIONS_HEARTBEAT_INTERVAL = float(os.environ.get("NOTIFICATIONS_HEARTBEAT
 # A command beside the servers takes a second to start, and clients here say nothing meanwhile.
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = int(os.environ.get("NOTIFICATIONS_HEARTBEAT_TIMEOUT", "6"))
 NOTIFICATIONS_DRAIN_SECONDS = float(os.environ.get("NOTIFICATIONS_DRAIN_SECONDS", "0.5"))
+NOTIFICATIONS_STALL_TIMEOUT = float(os.environ.get("NOTIFICATIONS_STALL_TIMEOUT", "50"))
 NOTIFICATIONS_MAINTENANCE = os.environ.get("NOTIFICATIONS_MAINTENANCE", "external")
 NOTIFICATIONS_DIRECT_WRITES = os.environ.get("NOTIFICATIONS_DIRECT_WRITES", "1") == "1"
 
