@@ -1,0 +1,91 @@
+"""A laptop whose network is cut, so that no FIN comes: it is gone soon, and nobody else is."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cluster.conftest import FAST, Site, wait_until
+from tests.network import machine
+from tests.raw_client import HEARTBEAT, RawClient, frame
+from tests.services import free_port, manage, site_server
+
+WITHIN = 29  # seconds: the default timeout of 20, and a check after 9
+
+
+@pytest.fixture
+def site(cluster_env, shared_redis):
+    """At the default numbers, where clients on other machines reach it."""
+    numbers = {"NOTIFICATIONS_HEARTBEAT_INTERVAL": "9", "NOTIFICATIONS_HEARTBEAT_TIMEOUT": "20"}
+    env = {**cluster_env(shared_redis), **FAST, **numbers}
+    manage("migrate", "-v", "0", env=env)
+    manage("demo_data", env=env)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                site_server(free_port(), env, kind, application="soak.site", host="0.0.0.0")
+            )
+            for kind in ("daphne", "uvicorn")
+        ]
+        yield Site(env, servers)
+
+
+@pytest.mark.slow
+def test_who_is_cut_off_the_network_is_gone_everywhere_and_who_is_not_stays(site, new_visitor):
+    bob = new_visitor(site.servers[0].url, "bob")
+    alice = new_visitor(site.servers[0].url, "alice")
+    bobs = [bob.open_tab(server.url) for server in site.servers]
+    with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as database:
+
+        def registered():
+            query = "SELECT username FROM notifications_connection JOIN auth_user"
+            return sorted(
+                row[0] for row in database.execute(f"{query} ON account_id = auth_user.id")
+            )
+
+        def held():
+            for tab in bobs:
+                tab.say('{"type": "heartbeat"}')
+                tab.receive("heartbeat")
+            return [
+                (
+                    len(list(Path(f"/proc/{server.pid}/fd").iterdir())),
+                    server.get_json("/soak")["sockets"],
+                )
+                for server in site.servers
+            ]
+
+        wait_until(lambda: registered() == ["bob", "bob"])
+        before = held()
+        with machine() as laptop:
+            clients = [
+                laptop.run(
+                    lambda server=server: RawClient(server.port, host=str(laptop.host)).open_tab(
+                        alice
+                    )
+                )
+                for server in site.servers
+            ]
+            for client in clients:
+                client.told("heartbeat")
+            wait_until(lambda: registered() == ["alice", "alice", "bob", "bob"])
+            for client in clients:
+                client.send(frame(HEARTBEAT))
+                assert client.told("heartbeat")
+
+            laptop.cut()
+            cut_at = time.monotonic()
+
+            wait_until(lambda: held() == before and registered() == ["bob", "bob"], WITHIN)
+            assert time.monotonic() - cut_at > 15  # not by what a FIN would do
+            names = "print(*[u.username for u in User.objects.all() if online([u])])"
+            assert site.shell(names) == "bob"
+            assert time.monotonic() - cut_at < WITHIN
+            for client in clients:
+                client.close()
+    for server in site.servers:
+        assert "Traceback" not in server.output()
