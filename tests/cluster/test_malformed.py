@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
 import random
+import socket
 import struct
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.raw_client import (
     BINARY,
@@ -20,6 +27,7 @@ from tests.raw_client import (
 )
 from tests.services import free_port, manage, site_server
 
+EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
 GARBAGE = random.Random(5).randbytes(4000)
 
 # What is sent, and the code that an `error` or the close tells.
@@ -125,6 +133,90 @@ def test_every_frame_is_answered_or_closes_the_socket_with_its_code(server, alic
         # Autobahn drops the connection instead, which is its default.
         wanted = {name: None if type(code) is int else code for name, code in wanted.items()}
     assert told == wanted
+
+
+WORDS = st.sampled_from(["type", "heartbeat", "content"])
+HEARTBEATS = st.sampled_from([HEARTBEAT, b' {"x":[{}],"type":"heartbeat"}\n', b"{}", b"[]", b""])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(), inner),
+).map(lambda value: json.dumps(value).encode())
+TEXTS = HEARTBEATS | JSON | st.text(max_size=200).map(lambda text: text.encode())
+MESSAGES = st.tuples(TEXTS, st.just(TEXT)) | st.tuples(st.binary(max_size=50), st.just(BINARY))
+# A message in fragments of any size, with a ping or a pong between two of them.
+FRAGMENTED = st.tuples(MESSAGES, st.lists(st.integers(0, 300), max_size=3), st.booleans())
+ANY_FRAMES = st.lists(
+    st.builds(
+        frame,
+        st.binary(max_size=300) | TEXTS,
+        opcode=st.integers(0, 15).filter(lambda opcode: opcode != CLOSE),
+        fin=st.booleans(),
+        rsv=st.sampled_from([0, 0, 0, 1, 2, 4, 7]),
+    ),
+    min_size=1,
+    max_size=10,
+)
+CLOSES = {None, 1000, 1002, 1005, 1007, 1009}
+
+
+def fragments(message, cuts, with_ping):
+    (payload, opcode) = message
+    bounds = [0, *sorted(min(cut, len(payload)) for cut in cuts), len(payload)]
+    parts = [payload[begin:end] for begin, end in itertools.pairwise(bounds)]
+    sent = [
+        frame(part, 0 if n else opcode, fin=n == len(parts) - 1) for n, part in enumerate(parts)
+    ]
+    return (frame(b"?", PING) if with_ping else b"").join(sent)
+
+
+def is_heartbeat(payload, opcode):
+    if opcode == BINARY:
+        return False
+    try:
+        told = json.loads(payload)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("type") == "heartbeat"
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
+)
+@given(st.lists(FRAGMENTED, min_size=1, max_size=10))
+def test_every_message_of_any_sequence_is_answered_in_order(server, alice, sequence):
+    client = RawClient(server.port).open_tab(alice)
+    client.told("heartbeat")
+    try:
+        client.send(b"".join(fragments(*one) for one in sequence))
+
+        answers = []
+        while len(answers) < len(sequence):
+            opcode, payload = client.receive()
+            if opcode == TEXT:
+                answers.append(json.loads(payload)["type"])
+        wanted = ["heartbeat" if is_heartbeat(*one[0]) else "error" for one in sequence]
+        assert answers == wanted
+    finally:
+        client.close()
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
+)
+@given(ANY_FRAMES)
+def test_frames_of_any_kind_in_any_sequence_are_answered_or_end_the_socket(server, alice, frames):
+    client = RawClient(server.port).open_tab(alice)
+    client.told("heartbeat")
+    try:
+        client.send(b"".join(frames))
+        with suppress(OSError):  # ended already
+            client.socket.shutdown(socket.SHUT_WR)
+
+        told, code = client.told()
+        assert code in CLOSES
+        assert {each["type"] for each in told} <= {"heartbeat", "error", "ping"}
+    finally:
+        client.close()
 
 
 def test_a_frame_in_as_many_fragments_as_it_has_bytes_is_understood(server, alice):
