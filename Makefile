@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test chaos soak bench lint types messages lock screenshots clean
+.PHONY: run test chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -43,6 +43,10 @@ chaos: .venv/dev
 # For example: make soak SOAK="--minutes 60"; --help names the rest.
 soak: .venv/dev
 	@$(PLAIN) $(PY) -m soak $(SOAK)
+
+# For example: make fuzz FUZZ="--seconds 60 frames"; --help names the rest.
+fuzz: .venv/fuzz
+	@$(PLAIN) $(PY) -m fuzz $(FUZZ)
 
 # All of it; some of it with `.venv/bin/python -m benchmarks --help`.
 bench: .venv/bench
@@ -90,6 +94,11 @@ clean:
 .venv/bench: requirements-bench.txt | $(PY)
 	@echo "Installing requirements-bench.txt"
 	@$(PIP) install -r requirements-bench.txt
+	@touch $@
+
+.venv/fuzz: requirements-fuzz.txt | .venv/dev
+	@echo "Installing requirements-fuzz.txt"
+	@$(PIP) install -r requirements-fuzz.txt
 	@touch $@
 
 $(PY):

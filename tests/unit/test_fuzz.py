@@ -1,0 +1,37 @@
+"""The fuzzer's targets take what they start from, and its report says what was found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from fuzz.__main__ import Outcome
+
+SAID = """\
+INFO: seed corpus: files: 5 min: 2b max: 75b total: 181b rss: 65Mb
+#6	INITED cov: 1882 ft: 1890 corp: 4/170b exec/s: 0 rss: 66Mb
+#64	NEW    cov: 1901 ft: 1950 corp: 5/190b lim: 75 exec/s: 32 rss: 66Mb L: 20/75 MS: 1 EraseBytes-
+#2048	pulse  cov: 1910 ft: 2010 corp: 9/400b lim: 75 exec/s: 200 rss: 66Mb
+"""
+
+
+def test_the_report_says_how_much_was_tried_and_reached():
+    ended = f"{SAID}Done 2100 runs in 11 second(s)\n"
+
+    assert str(Outcome.of(ended, 0)) == (
+        "2,100 executions in 11 s, 1,910 edges (1,882 with the seeds), 9 inputs kept: no finding"
+    )
+
+
+def test_a_target_that_ended_before_its_time_has_found_something():
+    assert "FOUND SOMETHING" in str(Outcome.of(SAID, 77))
+    assert Outcome.of("Traceback", 1) == Outcome(0, 0, 0, 0, 0, True)
+
+
+def test_nothing_is_found_in_what_the_fuzzer_starts_from():
+    replayed = subprocess.run(
+        [sys.executable, "-m", "fuzz.replay"], capture_output=True, text=True, timeout=120
+    )
+
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    assert replayed.stdout.split("\n")[:3] == ["frames: 5", "handshakes: 8", "requests: 12"]
