@@ -36,15 +36,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
+    # Outermost, so that answers of the others, to a wrong host too, have their headers.
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "notify_site.urls"
@@ -129,7 +130,7 @@ if not DEBUG:
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "notify_site.static_files.Storage"},
     }
-    MIDDLEWARE.insert(1, "notify_site.static_files.Middleware")
+    MIDDLEWARE.insert(3, "notify_site.static_files.Middleware")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CONTENT_SECURITY_POLICY = {
@@ -155,6 +156,7 @@ if not DEBUG:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    LANGUAGE_COOKIE_SECURE = True
 
 LOGGING = {
     "version": 1,
@@ -167,3 +169,6 @@ LOGGING = {
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
     },
 }
+if not DEBUG:
+    # Django's own handler is for debugging only; not every server has one of its own.
+    LOGGING["root"] = {"handlers": ["console"], "level": "INFO"}
