@@ -154,6 +154,9 @@ class RedisServer(Service):
         """Forget every key, as a Redis that was restarted or evicted does."""
         assert self._reply_to("FLUSHALL") == "+OK"
 
+    def set_password(self, password: str) -> None:
+        assert self._reply_to(f"CONFIG SET requirepass {password}") == "+OK"
+
     def _reply_to(self, command: str) -> str:
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             connection.sendall(f"{command}\r\n".encode())

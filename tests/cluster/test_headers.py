@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from tests.services import SiteServer, free_port, manage, site_server
+from tests.cluster.deployed import Answer, Browser, deploy
+from tests.services import SiteServer, free_port, site_server
 
 POLICY = [
     "base-uri 'none'",
@@ -38,60 +35,10 @@ HEADERS = {
 SECRET_KEY = secrets.token_urlsafe(64)
 
 
-class Browser:
-    """Somebody behind the proxy where TLS ends: keeps cookies, follows nothing."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.cookies: dict[str, Morsel[str]] = {}
-
-    def ask(
-        self,
-        path: str,
-        form: dict[str, str] | None = None,
-        host: str = "127.0.0.1",
-        scheme: str = "https",
-    ) -> Answer:
-        headers = {
-            "Host": host,
-            "X-Forwarded-Proto": scheme,
-            "Referer": f"https://{host}/",
-            "Cookie": "; ".join(f"{name}={each.value}" for name, each in self.cookies.items()),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
-        answer = Answer(connection.getresponse())
-        connection.close()
-        for header in answer.headers.get_all("Set-Cookie") or []:
-            self.cookies.update(SimpleCookie(header))
-        return answer
-
-    def send(self, page: str, action: str, **fields: str) -> Answer:
-        """Send a form that stands on a page."""
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.ask(page).text)
-        assert token
-        return self.ask(action, {**fields, "csrfmiddlewaretoken": token[1]})
-
-    def log_in(self, name: str) -> Browser:
-        assert self.send("/login/", "/login/", username=name, password="demo").status == 302
-        return self
-
-
-class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.text = response.read().decode()
-
-    def __str__(self) -> str:
-        return f"{self.headers}\n{self.text}"
-
-    @property
-    def protection(self) -> dict[str, Any]:
-        told = {name: self.headers[name] for name in HEADERS}
-        policy = self.headers["Content-Security-Policy"] or ""
-        return {**told, "Content-Security-Policy": sorted(policy.split("; "))}
+def protection(answer: Answer) -> dict[str, Any]:
+    told = {name: answer.headers[name] for name in HEADERS}
+    policy = answer.headers["Content-Security-Policy"] or ""
+    return {**told, "Content-Security-Policy": sorted(policy.split("; "))}
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +48,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(database: Path) -> Iterator[SiteServer]:
-    """The settings of a deployment, and what the demo makes only while debugging."""
-    env = {"DATABASE_URL": f"sqlite:///{database}"}
-    manage("migrate", "-v", "0", env=env)
-    manage("demo_data", env=env)
-    env |= {
-        "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
-        "DJANGO_DEBUG": "0",
-        "DJANGO_SECRET_KEY": SECRET_KEY,
-        "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-        "STATIC_ROOT": str(database.with_name("static")),
-    }
-    manage("collectstatic", "--noinput", "-v", "0", "--ignore", "admin", env=env)
+    env = deploy(
+        database.parent,
+        {"DATABASE_URL": f"sqlite:///{database}", "DJANGO_SECRET_KEY": SECRET_KEY},
+    )
     with site_server(free_port(), env) as server:
         yield server
 
@@ -133,7 +72,7 @@ def test_every_page_protects_whoever_reads_it(browser: Browser, name: str | None
     for page in PAGES:
         answer = browser.ask(page)
         assert answer.status in ((200, 302) if name else (200, 302, 401)), page
-        assert answer.protection == HEADERS, page
+        assert protection(answer) == HEADERS, page
 
 
 def test_a_page_over_plain_http_leads_to_https_only(browser: Browser) -> None:
@@ -141,7 +80,7 @@ def test_a_page_over_plain_http_leads_to_https_only(browser: Browser) -> None:
 
     assert (answer.status, answer.text) == (301, "")
     assert answer.headers["Location"] == "https://127.0.0.1/notifications/?unread=1"
-    assert answer.protection["Content-Security-Policy"] == POLICY
+    assert protection(answer)["Content-Security-Policy"] == POLICY
 
 
 def test_cookies_go_over_https_and_stay_on_the_site(browser: Browser) -> None:
@@ -189,7 +128,7 @@ def test_an_error_is_a_page_of_the_sites_own_that_tells_nothing(
     for status, title, answer in errors:
         assert answer.status == status
         assert f"<h1>{title}</h1>" in answer.text
-        assert answer.protection == HEADERS, title
+        assert protection(answer) == HEADERS, title
         assert [text for text in told if text in str(answer)] == [], title
     assert browser.ask("/").status == 200
     assert "Traceback" in server.output()  # for who runs the site

@@ -1,0 +1,104 @@
+"""The demo site with the settings of a deployment, and who looks at it behind its proxy."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
+from urllib.parse import urlencode
+
+from websockets.sync.client import connect
+
+from tests.services import manage
+from tests.visitor import OpenTab
+
+
+def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
+    """Prepare the site as an operator does, with the demo's accounts; return its environment."""
+    manage("migrate", "-v", "0", env=env)
+    manage("demo_data", env=env)  # which is only for debugging
+    env = {
+        "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
+        "DJANGO_DEBUG": "0",
+        "DJANGO_SECRET_KEY": secrets.token_urlsafe(64),
+        "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+        "STATIC_ROOT": str(directory / "static"),
+        **env,
+    }
+    manage("collectstatic", "--noinput", "-v", "0", "--ignore", "admin", env=env)
+    return env
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    def __str__(self) -> str:
+        return f"{self.headers}\n{self.text}"
+
+
+class Browser:
+    """Somebody behind the proxy where TLS ends: keeps cookies, follows nothing."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookies: dict[str, Morsel[str]] = {}
+
+    def ask(
+        self,
+        path: str,
+        form: dict[str, str] | None = None,
+        host: str = "127.0.0.1",
+        scheme: str = "https",
+    ) -> Answer:
+        headers = self._headers(host, scheme)
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
+        answer = Answer(connection.getresponse())
+        connection.close()
+        for header in answer.headers.get_all("Set-Cookie") or []:
+            self.cookies.update(SimpleCookie(header))
+        return answer
+
+    def token(self, page: str) -> str:
+        """The token in a form that stands on a page."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.ask(page).text)
+        assert token
+        return token[1]
+
+    def send(self, page: str, action: str, **fields: str) -> Answer:
+        """Send a form that stands on a page."""
+        return self.ask(action, {**fields, "csrfmiddlewaretoken": self.token(page)})
+
+    def log_in(self, name: str, password: str = "demo") -> Browser:
+        assert self.send("/login/", "/login/", username=name, password=password).status == 302
+        return self
+
+    @contextmanager
+    def open_tab(self) -> Iterator[OpenTab]:
+        host = f"127.0.0.1:{self.port}"
+        headers = self._headers(host, "https")
+        origin = f"https://{headers.pop('Host')}"
+        with connect(
+            f"ws://{host}/ws/notifications/",
+            origin=origin,
+            additional_headers=headers,
+            compression=None,
+        ) as connection:
+            yield OpenTab(connection)
+
+    def _headers(self, host: str, scheme: str) -> dict[str, str]:
+        return {
+            "Host": host,
+            "X-Forwarded-Proto": scheme,
+            "Referer": f"https://{host}/",
+            "Cookie": "; ".join(f"{name}={each.value}" for name, each in self.cookies.items()),
+        }

@@ -1,0 +1,275 @@
+"""
+Where no secret may turn up, after all that a visitor does and a good deal that fails.
+
+Two servers with real PostgreSQL and Redis, each with a password, log as much as
+they can; what Redis is told is recorded.
+"""
+
+from __future__ import annotations
+
+import email
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+import redis
+
+from tests.cluster.conftest import wait_until
+from tests.cluster.deployed import Answer, Browser, deploy
+from tests.services import (
+    PostgresServer,
+    RedisServer,
+    ServerName,
+    SiteServer,
+    free_port,
+    manage,
+    postgres_server,
+    redis_server,
+    site_server,
+)
+
+ORDER, NEWS, NONSENSE = (f"{name}-{secrets.token_hex(8)}" for name in ("order", "news", "nonsense"))
+
+
+SERVERS: tuple[ServerName, ...] = ("daphne", "uvicorn")
+ACCOUNTS = "__import__('django').contrib.auth.get_user_model().objects.all()"
+BROADCAST = {"audience": "everyone", "level": "info", "type": "news", "_send": "1"}
+
+
+@dataclass
+class Trial:
+    """What must not be told, and all that was told where."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+    mails: str = ""
+    redis: str = ""
+    tables: str = ""
+    error_pages: str = ""
+
+    def keep(self, name: str, secret: str) -> str:
+        """Remember a secret, to look for it wherever it must not be."""
+        self.secrets[secret] = name
+        return secret
+
+    def told_in(self, text: str) -> set[str]:
+        return {name for secret, name in self.secrets.items() if secret in text}
+
+
+class Deployment:
+    def __init__(
+        self, trial: Trial, directory: Path, postgres: PostgresServer, redis: RedisServer
+    ) -> None:
+        self.password = trial.keep("password of the services", secrets.token_urlsafe(16))
+        self.account_password = trial.keep("password of the accounts", secrets.token_urlsafe(16))
+        self.mails = directory / "mails"
+        self.database = postgres.create_database("site")
+        redis.set_password(self.password)
+        env = {
+            "DATABASE_URL": self.database.replace("@", f":{self.password}@", 1),
+            "REDIS_URL": f"redis://:{self.password}@127.0.0.1:{redis.port}/0",
+            "DJANGO_SECRET_KEY": trial.keep("secret key", secrets.token_urlsafe(64)),
+            "MAILS": str(self.mails),
+            "UVICORN_LOG_LEVEL": "trace",
+        }
+        self.env = deploy(directory, env)
+        self.env["DJANGO_SETTINGS_MODULE"] = "tests.cluster.talkative_settings"
+        change = f"user.set_password({self.account_password!r}); user.save()"
+        manage("shell", "-c", f"for user in {ACCOUNTS}: {change}", env=self.env)
+        self.execute("UPDATE shop_order SET item = %s", ORDER)
+        for (hash,) in self.execute("SELECT password FROM auth_user"):
+            trial.keep("hash of a password", str(hash))
+
+    def execute(self, statement: LiteralString, *values: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def order_of(self, name: str) -> int:
+        """An order that is still to be paid."""
+        rows = self.execute(
+            "SELECT min(o.id) FROM shop_order o JOIN auth_user u ON u.id = account_id "
+            "WHERE username = %s AND paid_at IS NULL",
+            name,
+        )
+        return int(rows[0][0])
+
+    def tables(self) -> str:
+        """All that is in the database, but for the sessions and the accounts."""
+        names = self.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+            "AND tablename NOT IN ('django_session', 'auth_user')"
+        )
+        with psycopg.connect(self.database) as connection:
+            return "\n".join(
+                repr(connection.execute(f"SELECT * FROM {name}").fetchall()) for (name,) in names
+            )
+
+    @contextmanager
+    def without(self, table: str) -> Iterator[None]:
+        self.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+        try:
+            yield
+        finally:
+            self.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+
+
+@contextmanager
+def listening(server: RedisServer, password: str) -> Iterator[list[str]]:
+    """Record every command that Redis is told."""
+    told: list[str] = []
+    options = {"port": server.port, "password": password, "socket_timeout": None}
+    with redis.Redis(**options) as client, client.monitor() as monitor:
+
+        def listen() -> None:
+            for command in monitor.listen():
+                told.append(command["command"])
+                if told[-1] == "ECHO end":
+                    return
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield told
+        finally:
+            client.echo("end")
+            thread.join(10)
+
+
+def mails_in(directory: Path) -> str:
+    parts: list[str] = []
+    for path in directory.iterdir():
+        for text in path.read_text().split("-" * 79):
+            message = email.message_from_string(text.lstrip("\n"))
+            parts += [
+                (part.get_payload(decode=True) or b"").decode()  # type: ignore[union-attr]
+                for part in message.walk()
+                if not part.is_multipart()
+            ]
+    return "\n".join(parts)
+
+
+class Visit:
+    """What one visitor does on one server; remembers what nobody else may learn."""
+
+    def __init__(self, trial: Trial, site: Deployment, server: SiteServer, name: str) -> None:
+        self.trial, self.server, self.name = trial, server, name
+        self.browser = Browser(server.port)
+        wrong = trial.keep(f"password that {name} mistyped", secrets.token_urlsafe(8))
+        self.told(self.browser.send("/login/", "/login/", username=name, password=wrong), 200)
+        self.browser.log_in(name, site.account_password)
+        self.told(self.browser.ask("/"), 200)
+
+    def get(self, path: str, status: int = 200) -> None:
+        self.told(self.browser.ask(path), status)
+
+    def post(self, path: str, status: int, **fields: str) -> None:
+        token = self.trial.keep(f"token of {self.name}", self.browser.token("/"))
+        self.told(self.browser.ask(path, {**fields, "csrfmiddlewaretoken": token}), status)
+
+    def told(self, answer: Answer, status: int) -> None:
+        assert answer.status == status, answer
+        if status >= 400:
+            self.trial.error_pages += answer.text
+        for name in ("sessionid", "csrftoken"):
+            cookie = self.browser.cookies.get(name)
+            if cookie and cookie.value:
+                self.trial.keep(f"{name} of {self.name}", cookie.value)
+
+
+def work(trial: Trial, site: Deployment, server: SiteServer) -> None:
+    alice, operator = (Visit(trial, site, server, name) for name in ("alice", "operator"))
+    with alice.browser.open_tab() as tab:
+        tab.receive("heartbeat")
+        alice.post(f"/orders/{site.order_of('alice')}/pay/", 302)
+        assert ORDER in tab.receive("order_paid")["content"]["body"]
+        news = f"{NEWS} {server.port}"  # the same again so soon would not be sent
+        operator.post("/admin/notifications/broadcast/add/", 302, body=news, **BROADCAST)
+        assert tab.receive("news")["content"]["body"] == news
+        trial.tables += site.tables()
+
+        for nonsense in (NONSENSE, f'{{"type": "{NONSENSE}"}}', f'["{NONSENSE}"]'):
+            tab.say(nonsense)
+            assert tab.receive("error")
+        fail(site, server, alice)
+        alice.post("/logout/", 302)
+        assert tab.receive("bye")["code"] == 4401
+
+
+def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
+    """What goes wrong in pages, handshakes and the hub."""
+    alice.get("/nowhere/", 404)
+    alice.told(alice.browser.ask("/notifications/mark/", {"as": NONSENSE}), 403)
+    for table in ("shop_order", "django_session", "auth_user"):
+        with site.without(table):
+            alice.get("/", 500)
+    pay, token = f"/orders/{site.order_of('alice')}/pay/", alice.browser.token("/")
+    form = {"csrfmiddlewaretoken": alice.trial.keep("token of alice", token)}
+    before = server.output().count("The database is away")
+    with site.without("notifications_notification"):
+        alice.told(alice.browser.ask(pay, form), 500)
+        alice.told(
+            alice.browser.ask("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500
+        )
+        alice.get("/notifications/items/", 500)
+        wait_until(lambda: server.output().count("The database is away") > before)
+    with site.without("django_session"), alice.browser.open_tab() as tab:
+        assert tab.receive("bye")["code"] == 4503
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    trial = Trial()
+    directory = tmp_path_factory.mktemp("deployed")
+    with postgres_server() as postgres, redis_server() as redis, ExitStack() as stack:
+        site = Deployment(trial, directory, postgres, redis)
+        servers = [
+            stack.enter_context(site_server(free_port(), site.env, name)) for name in SERVERS
+        ]
+        with listening(redis, site.password) as told:
+            for server in servers:
+                work(trial, site, server)
+            postgres.stop()
+            for server in servers:
+                trial.error_pages += Browser(server.port).ask("/login/").text
+                trial.error_pages += Browser(server.port).ask("/readyz").text
+            for server in servers:
+                server.stop()
+        trial.redis = "\n".join(told)
+        trial.logs = {name: server.output() for name, server in zip(SERVERS, servers, strict=True)}
+    trial.mails = mails_in(site.mails)
+    return trial
+
+
+def test_no_log_tells_a_secret_or_a_message(trial: Trial) -> None:
+    for log in trial.logs.values():
+        assert "Traceback" in log and "The database is away" in log and "DEBUG" in log
+        assert trial.told_in(log) == set()
+        assert [text for text in (ORDER, NEWS, NONSENSE) if text in log] == []
+
+
+def test_no_error_page_tells_one(trial: Trial) -> None:
+    assert "Something went wrong" in trial.error_pages
+    assert trial.told_in(trial.error_pages) == set()
+    assert ORDER not in trial.error_pages
+
+
+def test_redis_is_told_messages_and_no_secret(trial: Trial) -> None:
+    assert ORDER in trial.redis and NEWS in trial.redis
+    assert trial.told_in(trial.redis) == set()
+
+
+def test_no_table_but_its_own_holds_one(trial: Trial) -> None:
+    assert ORDER in trial.tables
+    assert trial.told_in(trial.tables) == set()
+
+
+def test_no_report_of_an_error_tells_one(trial: Trial) -> None:
+    assert "Request Method" in trial.mails
+    assert trial.told_in(trial.mails) == set()
