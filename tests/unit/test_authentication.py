@@ -235,14 +235,20 @@ def test_a_password_change_ends_older_sessions(alice: User) -> None:
     assert visitor(log_in(alice)).reader
 
 
-def test_a_rotated_secret_key_ends_no_session(alice: User, settings: Any) -> None:
+def test_a_rotated_secret_key_ends_no_session(
+    alice: User, engine: str, traces: Traces, settings: Any
+) -> None:
     session = log_in(alice)
+    before = traces()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another" * 10
     assert visitor(session).reader
+    [found] = look_again([Session(session)])
+    assert found.reader
 
     settings.SECRET_KEY_FALLBACKS = []
     assert visitor(session) == REFUSED
+    assert traces() == before
 
 
 @pytest.mark.parametrize(
