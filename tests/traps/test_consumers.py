@@ -15,6 +15,7 @@ from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings as django_settings
+from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 
@@ -144,3 +145,21 @@ async def test_a_rotated_key_costs_a_visitor_the_session(connect, alice, setting
     tab = await connect(session=other)
     assert await tab.receive("register")
     assert await Session.objects.filter(session_key=other).aexists()
+
+
+def test_a_logout_is_told_while_the_session_is_still_there(client, alice) -> None:
+    """So a hub that is told of one remembers it, instead of looking."""
+    found = []
+
+    def look(request: Any, **kwargs: Any) -> None:
+        found.append(Session.objects.filter(session_key=request.session.session_key).exists())
+
+    user_logged_out.connect(look)
+    try:
+        client.force_login(alice)
+        client.post("/logout/")
+    finally:
+        user_logged_out.disconnect(look)
+
+    assert found == [True]
+    assert not Session.objects.exists()

@@ -117,6 +117,41 @@ def test_a_checked_reference_fails_the_callers_commit(connect: Connect) -> None:
         caller.commit()
 
 
+def test_a_checked_reference_waits_for_who_locks_the_account(connect: Connect) -> None:
+    caller, other = connect(), connect()
+    caller.execute("ALTER TABLE note ADD account int REFERENCES account")
+    caller.commit()
+    other.execute("SELECT * FROM account WHERE id = 1 FOR UPDATE")
+
+    caller.execute("SET lock_timeout = 100")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        caller.execute("INSERT INTO note (account) VALUES (1)")
+
+
+def test_numbers_taken_under_repeatable_read_fail(connect: Connect) -> None:
+    """So ours are taken in a transaction of their own, and again when that fails."""
+    first, second = connect(), connect()
+    second.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    second.execute("SELECT * FROM inbox")
+    first.execute("UPDATE inbox SET seq = seq + 1")
+    first.commit()
+
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        second.execute("UPDATE inbox SET seq = seq + 1")
+
+
+def test_who_looks_before_replacing_replaces_too_little(connect: Connect) -> None:
+    """So ours are replaced when they are numbered, under the inbox's lock."""
+    callers = [connect(), connect()]
+    for caller in callers:
+        assert caller.execute("SELECT id FROM note").fetchall() == []
+    for caller in callers:
+        caller.execute("INSERT INTO note (seq) VALUES (1)")
+        caller.commit()
+
+    assert callers[0].execute("SELECT count(*) FROM note").fetchone() == (2,)
+
+
 def test_unique_keys_inserted_in_another_order_deadlock(connect: Connect) -> None:
     """So ours are inserted in the order of the accounts."""
     callers = [connect(), connect()]

@@ -16,9 +16,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from notifications import protocol
 from tests.services import RedisServer, redis_server
-
-Layer = Any
-MESSAGE = {"type": "notify"}
+from tests.traps.layers import MESSAGE, Layer, all_of
+from tests.traps.peers import Ours, Plain, close_code, receive
 
 
 @pytest.fixture
@@ -44,17 +43,6 @@ async def layer_of(redis: RedisServer) -> AsyncIterator[Callable[..., Layer]]:
 def own_redis():
     with redis_server() as server:
         yield server
-
-
-async def all_of(layer: Layer, channel: str, timeout: float = 1) -> list[dict[str, Any]]:
-    """Return what is received until nothing comes for so long."""
-    found = []
-    try:
-        while True:
-            async with asyncio.timeout(timeout):
-                found.append(await layer.receive(channel))
-    except TimeoutError:
-        return found
 
 
 # --- The core layer
@@ -130,6 +118,40 @@ async def test_core_many_calls_at_once_are_too_many_connections(layer_of) -> Non
         await asyncio.gather(*(layer.group_add(f"account_{n}", channel) for n in range(1000)))
 
 
+def test_core_an_outage_of_redis_ends_all_sockets(start, env, own_redis) -> None:
+    backend = f"{RedisChannelLayer.__module__}.RedisChannelLayer"
+    env = {**env, "REDIS_URL": own_redis.url, "TRAPS_LAYER": backend}
+    plain, ours = (
+        start(lambda directory, kind=kind: kind(directory, env)) for kind in (Plain, Ours)
+    )
+    with (
+        plain.open_level(plain.visitor("alice")) as plain_tab,
+        ours.open_level(ours.visitor("alice")) as our_tab,
+    ):
+        own_redis.stop()
+
+        assert close_code(plain_tab) == 1011
+        our_tab.send('{"type":"heartbeat"}')
+        assert receive(our_tab, "heartbeat")
+        own_redis.start()
+        ours.tell("alice", "all is well")
+        assert receive(our_tab, "bench")["content"]["body"] == "all is well"
+
+
+async def test_core_what_a_process_may_keep_is_not_what_a_channel_may(redis) -> None:
+    """It drops what is above `capacity`, whatever `channel_capacity` allows."""
+    host = {"address": redis.url, "socket_timeout": None}
+    layer = RedisChannelLayer(hosts=[host], channel_capacity={"*": 5000})
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    for n in range(1000):
+        await layer.send(channel, {**MESSAGE, "n": n})
+
+    # Who waits for its own takes the others' out of Redis, and keeps them.
+    assert await all_of(layer, other) == []
+    assert len(await all_of(layer, channel)) == 100
+    await layer.close_pools()
+
+
 # --- The pub/sub layer
 
 
@@ -193,37 +215,15 @@ async def test_pubsub_says_nothing_of_a_connection_lost_or_found(own_redis) -> N
         await shard.flush()
 
 
-# --- The in-memory layer
-
-
-async def test_in_memory_of_a_burst_a_hundred_arrive() -> None:
-    """So a check asks for more room."""
-    for layer, arrived in (
-        (InMemoryChannelLayer(), 100),
-        (InMemoryChannelLayer(capacity=100_000), 1000),
-    ):
-        channel = await layer.new_channel()
-        await layer.group_add("account_1", channel)
-        for n in range(1000):
-            await layer.group_send("account_1", {**MESSAGE, "n": n})
-        assert len(await all_of(layer, channel, 0.05)) == arrived
-
-
-async def test_in_memory_an_old_message_takes_its_channel_out_of_all_groups(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """After a suspended laptop, or a clock put forward; so our hub joins again."""
-    layer = InMemoryChannelLayer()
+async def test_pubsub_keeps_all_that_is_not_received(layer_of) -> None:
+    """So what receives in our hub never waits for a database or a socket."""
+    layer = layer_of(RedisPubSubChannelLayer, socket_timeout=None)
     channel = await layer.new_channel()
     await layer.group_add("account_1", channel)
-    await layer.group_send("account_1", MESSAGE)
-    real = time.time
-    monkeypatch.setattr("time.time", lambda: real() + 120)
+    for n in range(3000):
+        await layer.group_send("account_1", {**MESSAGE, "n": n})
 
-    await layer.group_send("account_1", MESSAGE)
-
-    assert await all_of(layer, channel, 0.05) == []
-    assert layer.groups.get("account_1", {}) == {}
+    assert len(await all_of(layer, channel)) == 3000
 
 
 # --- All of them

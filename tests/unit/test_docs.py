@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = (ROOT / "docs/settings.md").read_text()
 
@@ -21,3 +23,16 @@ def test_every_system_check_is_documented() -> None:
     used = re.findall(pattern, (ROOT / "notifications/checks.py").read_text())
 
     assert set(used) == set(re.findall(pattern, SETTINGS))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    """Also by its beginning, when the rest of the name is left out (…)."""
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = [name for source in sources for name in re.findall(r"def (test_\w+)\(", source)]
+    text = page.read_text()
+
+    for path in re.findall(r"`(tests/[\w/]+\.\w+)`", text):
+        assert (ROOT / path).exists(), path
+    for name, is_cut in re.findall(r"`(test_[a-z0-9_]+)(…?)[^`.]*`", text):
+        assert [test for test in tests if test == name or is_cut and test.startswith(name)], name

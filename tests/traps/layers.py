@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+Layer = Any
+MESSAGE = {"type": "notify"}
+
+
+async def all_of(layer: Layer, channel: str, timeout: float = 1) -> list[dict[str, Any]]:
+    """Return what is received until nothing comes for so long."""
+    found = []
+    try:
+        while True:
+            async with asyncio.timeout(timeout):
+                found.append(await layer.receive(channel))
+    except TimeoutError:
+        return found
