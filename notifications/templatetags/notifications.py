@@ -91,8 +91,8 @@ def notification_url(item: protocol.Frame | None) -> str:
 
 @register.filter
 def can_be_marked(item: protocol.Frame | None, mark: str) -> bool:
-    """Whether the mark changes anything of the item in its present state."""
-    return item is not None and item["state"] in marks.MARKS[mark]
+    """Whether the mark changes anything of the item in its present state; in a template, it may."""
+    return item is None or item["state"] in marks.MARKS[mark]
 
 
 @register.filter

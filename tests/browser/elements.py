@@ -21,6 +21,11 @@ def toasts(page: Page) -> Locator:
     return page.locator("notifications-toasts [data-part=toast]:not([data-leaving])")
 
 
+def close_toasts(page: Page) -> None:
+    while toasts(page).count():
+        toasts(page).last.locator("[data-action=close]").click()
+
+
 def items(place: Page | Locator) -> Locator:
     return place.locator("[data-part=item]")
 
