@@ -31,7 +31,8 @@ TEXTS = {
         "李梅在“春季目录”中提到了你",
         "订单 1042 已付款：意式咖啡机",
         "您的银行卡将在三天后过期",
-        "products.csv 的导入在第 318 行停止：价格“12,5O”不是数字。没有任何更改；请更正该行后重新导入。",
+        "products.csv 的导入在第 318 行停止：价格“12,5O”不是数字。"
+        "没有任何更改；请更正该行后重新导入。",
         "今晚 22:00 起我们将迁移到更快的服务器",
         "支付服务暂时中断，我们正在处理。",
     ),
@@ -123,15 +124,17 @@ class Story:
         self.open_panel()
         expect(self.panel.locator("[data-part=empty]")).to_be_visible()
         yield State("nothing there", self.panel)
-        self.panel.locator("[data-view=archived]").click()
-        expect(self.panel.locator("[data-view=archived][aria-pressed=true]")).to_be_visible()
+        self.panel.locator("button[data-view=archived]").click()
+        expect(self.panel.locator("button[data-view=archived][aria-pressed=true]")).to_be_visible()
         yield State("nothing archived", self.panel)
-        self.panel.locator("[data-view=inbox]").click()
+        self.panel.locator("button[data-view=inbox]").click()
         self.act("close")
 
     def with_toasts(self) -> Iterator[State]:
         info, success, warning, error, *_ = self.texts
-        self.notify((success, "success", "/orders/1/"), (warning, "warning", ""), (error, "error", ""))
+        self.notify(
+            (success, "success", "/orders/1/"), (warning, "warning", ""), (error, "error", "")
+        )
         expect(toasts(self.page)).to_have_count(3)
         yield State("toasts", self.page.locator("notifications-toasts"))
         self.notify((info, "info", "/orders/2/"), *[(info, "info", "")] * 38)
@@ -156,18 +159,18 @@ class Story:
         self.mark_first("read")
         items(self.panel).nth(1).hover()
         yield State("the list", self.panel)
-        self.panel.locator("[data-view=unread]").click()
+        self.panel.locator("button[data-view=unread]").click()
         expect(items(self.panel).locator("[data-part=unread]:visible").first).to_be_visible()
         items(self.panel).last.scroll_into_view_if_needed()
         yield State("the unread, at the end", self.panel)
-        self.panel.locator("[data-view=inbox]").click()
+        self.panel.locator("button[data-view=inbox]").click()
         self.mark_first("archived")
         expect(self.panel.locator("[data-action=undo]")).to_be_visible()
         yield State("archived, with undo", self.panel)
-        self.panel.locator("[data-view=archived]").click()
+        self.panel.locator("button[data-view=archived]").click()
         expect(items(self.panel)).to_have_count(1)
         yield State("the archive", self.panel)
-        self.panel.locator("[data-view=inbox]").click()
+        self.panel.locator("button[data-view=inbox]").click()
         self.act("mark-all")
         expect(self.panel.locator("[data-done=read]")).to_be_visible()
         yield State("all read, with undo", self.panel)

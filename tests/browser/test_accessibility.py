@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from .conftest import Problems, Site
+from .elements import badge, expect_online, items, open_bell, panel, toasts
 from .states import Story
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -25,7 +27,8 @@ OVERFLOWING = """() => {
   for (const element of document.querySelectorAll("body *")) {
     const { left, right, width } = element.getBoundingClientRect()
     const isSeen = width > 1 && element.checkVisibility({ visibilityProperty: true })
-    if (isSeen && (left < -0.5 || right > clientWidth + 0.5)) found.push(element.outerHTML.slice(0, 200))
+    const isCut = left < -0.5 || right > clientWidth + 0.5
+    if (isSeen && isCut) found.push(element.outerHTML.slice(0, 200))
   }
   return found
 }"""
@@ -78,3 +81,98 @@ def test_nothing_is_cut_off_when_narrow_or_zoomed_and_from_right_to_left(
 
     assert len(found) > 40
     assert {name: list for name, list in found.items() if list} == {}
+
+
+# What a screen reader says by itself: what is added to live regions, or is shown in them.
+LISTEN = """() => {
+  window.spoken = []
+  const say = (node) => {
+    const element = node instanceof Element ? node : node.parentElement
+    const region = element?.closest("[aria-live], [role=status], [role=alert]")
+    if (!region || region.ariaLive === "off" || !element.checkVisibility()) return
+    const manner = region.ariaLive ?? { status: "polite", alert: "assertive" }[region.role]
+    spoken.push(`${manner}: ${element.innerText.replace(/\\s+/g, " ").trim()}`)
+  }
+  new MutationObserver((changes) => {
+    for (const { type, target, addedNodes } of changes) {
+      if (type === "childList") addedNodes.forEach(say)
+      else if (!target.hidden) say(target)
+    }
+  }).observe(document, {
+    subtree: true, childList: true, characterData: true, attributeFilter: ["hidden"]
+  })
+}"""
+
+
+def test_a_screen_reader_says_each_once_and_politely(
+    site: Site, open_tab: Callable[..., Page]
+) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    page.evaluate(LISTEN)
+
+    site.shell('notify_accounts(alice, "a", "First")')
+    expect(badge(page)).to_have_text("1")
+    expect(toasts(page)).to_have_count(1)
+    site.shell('for n in range(9): notify_accounts(alice, "a", f"News {n}")')
+    expect(badge(page)).to_have_text("10")
+    expect(toasts(page)).to_have_count(4)
+    expect(items(open_bell(page))).to_have_count(10)
+    panel(page).get_by_role("button", name="Archive", exact=True).first.click()
+    expect(panel(page).get_by_role("button", name="Undo")).to_be_visible()
+
+    spoken = page.evaluate("() => spoken")
+    assert spoken[0] == "polite: First Close"
+    assert spoken[-1] == "polite: Archived Undo"
+    assert len(spoken) == len(set(spoken)), spoken
+    told = [words for words in spoken if "News" in words]
+    more = [words for words in spoken if words.startswith("polite: More new notifications")]
+    assert len(told) <= 6 and len(more) == 1, spoken  # three by their text, or six in two bursts
+    assert len(spoken) == len(told) + len(more) + 2
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_nothing_moves_where_less_motion_is_wanted(
+    site: Site, log_in: Callable[..., BrowserContext], motion: str
+) -> None:
+    page = log_in("alice", site, reduced_motion=motion).new_page()
+    page.goto("/")
+    expect_online(page)
+    page.route("**/notifications/items/**", lambda route: None)
+
+    site.shell('notify_accounts(alice, "a", "News")')
+    expect(toasts(page)).to_have_count(1)
+    open_bell(page)
+
+    moving = {
+        place: page.locator(place).first.evaluate("(e) => getComputedStyle(e).animationName")
+        for place in ("[data-part=toast]", "[data-part=panel]", "[data-part=skeleton]")
+    }
+    moving["leaving"] = page.locator("[data-part=toast]").evaluate(
+        "(e) => { e.dataset.leaving = ''; return getComputedStyle(e).animationName }"
+    )
+    assert {place for place, name in moving.items() if name != "none"} == (
+        set(moving) if motion == "no-preference" else set()
+    )
+
+
+def test_what_colours_tell_is_told_by_shapes_in_forced_colours(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    page = log_in("alice", site, forced_colors="active").new_page()
+    page.goto("/")
+    expect_online(page)
+    site.shell('notify_accounts(alice, "a", "News")')
+    expect(items(open_bell(page))).to_have_count(1)
+
+    def style(place: str, name: str) -> str:
+        return str(page.locator(place).first.evaluate(f"(e) => getComputedStyle(e).{name}"))
+
+    for place in ("toast", "panel", "badge"):
+        assert style(f"[data-part={place}]", "borderTopStyle") == "solid"
+    canvas = style("body", "backgroundColor")
+    assert style("[data-part=unread]", "backgroundColor") not in (canvas, "rgba(0, 0, 0, 0)")
+    assert style("button[data-view=inbox] span", "textDecorationLine") == "underline"
+    assert style("button[data-view=unread] span", "textDecorationLine") == "none"
+    page.keyboard.press("Tab")
+    assert style(":focus", "outlineStyle") == "solid"

@@ -39,6 +39,7 @@ export class NotificationsInbox extends HTMLElement {
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
     this.addEventListener("submit", this.#submit, { signal })
+    this.addEventListener("keydown", this.#key, { signal })
     const timer = setInterval(this.#refreshTimes, REFRESH_TIMES)
     signal.addEventListener("abort", () => clearInterval(timer))
     if (this.querySelector('[data-part="content"]')) this.load()
@@ -103,7 +104,7 @@ export class NotificationsInbox extends HTMLElement {
     this.#toggle("loading", this.#isLoading && items.length === 0)
     this.#renderEmpty(isLoaded && items.length === 0)
     this.#toggle("older", isLoaded && this.#client.hasOlder(view))
-    slot(this.#content, "older").disabled = this.#isLoading
+    slot(this.#content, "older").ariaDisabled = this.#isLoading // disabled it would lose the focus
     this.setAttribute("aria-busy", this.#isLoading)
   }
 
@@ -185,6 +186,12 @@ export class NotificationsInbox extends HTMLElement {
     this.#mark(() => this.#client.mark([id], as), UNDONE.includes(as))
   }
 
+  #key = (event) => {
+    if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || !this.#undoable) return
+    event.preventDefault()
+    this.#undo()
+  }
+
   // The client shows it at once, and takes it back when the server says no.
   async #mark(mark, isUndoable = true) {
     this.forgetUndo()
@@ -228,8 +235,11 @@ export class NotificationsInbox extends HTMLElement {
 
   // Loading
 
-  #loadOlder() {
-    return this.#whileLoading(() => this.#client.loadOlder(this.view))
+  async #loadOlder() {
+    const last = this.#rows.elements.at(-1)
+    await this.#whileLoading(() => this.#client.loadOlder(this.view))
+    // From the keyboard, what was loaded comes next.
+    if (slot(this.#content, "older") === document.activeElement) last?.nextElementSibling?.focus()
   }
 
   #reachEnd = (entries) => {

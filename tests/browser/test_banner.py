@@ -1,0 +1,91 @@
+"""Important broadcasts at the top of every page, until they are dismissed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from .conftest import Problems, Site
+from .elements import expect_no_unread, expect_online
+
+OpenTab = Callable[..., Page]
+BOTH = (
+    'broadcast("works", "Slow tonight", level="warning")\n'
+    'broadcast("down", "Payments are down", level="error")\n'
+    'broadcast("news", "Free coffee", level="info")'
+)
+
+
+def banners(page: Page) -> Locator:
+    return page.get_by_role("region", name="Important notices").locator("[data-part=banner]")
+
+
+def dismiss(banner: Locator) -> None:
+    banner.get_by_role("button", name="Dismiss").press("Enter")
+
+
+def test_dismissing_holds_on_all_devices(
+    site: Site, open_tab: OpenTab, log_in: Callable[..., BrowserContext]
+) -> None:
+    laptop, phone = open_tab("alice"), log_in("alice", site).new_page()
+    phone.goto("/")
+    bobs_tab = open_tab("bob")
+    for page in (laptop, phone, bobs_tab):
+        expect_online(page)
+
+    site.shell(BOTH)
+    for page in (laptop, phone, bobs_tab):
+        expect(banners(page)).to_have_count(2)
+    expect(banners(laptop)).to_contain_text(["Payments are down", "Slow tonight"])
+
+    dismiss(banners(laptop).first)
+    for page in (laptop, phone):
+        expect(banners(page)).to_have_count(1)
+        expect(banners(page)).to_contain_text("Slow tonight")
+    expect(banners(laptop)).to_be_focused()
+    dismiss(banners(laptop))
+    for page in (laptop, phone):
+        expect(banners(page)).to_have_count(0)
+    expect(laptop.locator("[data-slot=banners]")).to_be_focused()
+
+    phone.reload()
+    expect_online(phone)
+    expect(banners(phone)).to_have_count(0)
+    expect(banners(bobs_tab)).to_have_count(2)
+
+
+def test_without_javascript_a_banner_is_dismissed_too(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    site.shell(BOTH)
+    page = log_in("alice", site, java_script_enabled=False).new_page()
+    page.goto("/orders/1/")
+    expect(banners(page)).to_have_count(2)
+
+    banners(page).first.get_by_role("button", name="Dismiss").click()
+
+    expect(banners(page)).to_have_count(1)
+    expect(page.get_by_role("heading", name="Espresso machine")).to_be_visible()  # where one was
+
+
+def test_a_banner_that_is_not_dismissed_stays_and_says_so(
+    site: Site, open_tab: OpenTab, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED")
+    site.shell('broadcast("works", "Slow tonight", level="warning")')
+    page = open_tab("alice")
+    expect_online(page)
+    page.route("**/notifications/mark/", lambda route: route.abort())
+
+    dismiss(banners(page))
+    expect(page.get_by_role("alert")).to_have_text(
+        "That could not be saved, and is as it was before."
+    )
+    expect(banners(page)).to_have_count(1)
+    page.unroute("**/notifications/mark/")
+    dismiss(banners(page))
+
+    expect(banners(page)).to_have_count(0)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect_no_unread(page)

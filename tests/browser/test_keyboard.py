@@ -1,0 +1,121 @@
+"""The keyboard alone: everything can be reached and done, and the focus is never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Locator, Page, expect
+
+from .conftest import Problems, Site
+from .elements import badge, bell, expect_no_unread, expect_online, items, open_bell, panel
+
+OpenTab = Callable[..., Page]
+
+
+def notify(site: Site, count: int) -> None:
+    site.shell(f'for n in range(1, {count} + 1): notify_accounts(alice, "news", f"News {{n}}")')
+
+
+def tab_to(page: Page, place: Locator, key: str = "Tab") -> None:
+    """Go on with the key until the focus is there."""
+    for _ in range(60):
+        page.keyboard.press(key)
+        if place.evaluate("(element) => element === document.activeElement"):
+            return
+    raise AssertionError(f"{key} does not lead to {place}")
+
+
+def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) -> None:
+    site.shell('notify_accounts(alice, "paid", "Order 1 is paid", url="/orders/1/")')
+    page = open_tab("alice")
+    expect_online(page)
+
+    tab_to(page, bell(page))
+    page.keyboard.press("Enter")
+    expect(items(panel(page))).to_have_count(1)
+    names = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        names.append(page.locator(":focus").inner_text().strip())
+
+    assert names == [
+        *("Mark all read", "Close", "All", "Unread", "Archived"),
+        *("Order 1 is paid", "Mark read", "Archive", "See all notifications"),
+    ]
+    tab_to(page, panel(page).get_by_role("link", name="Order 1 is paid"), "Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Espresso machine")).to_be_visible()
+    expect_no_unread(page)
+
+
+def test_the_focus_goes_to_the_neighbour_of_what_goes(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 3)
+    page = open_tab("alice")
+    rows = items(open_bell(page))
+    expect(rows).to_have_count(3)
+
+    rows.nth(1).get_by_role("button", name="Archive").press("Enter")
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_be_focused()
+    expect(rows.last).to_contain_text("News 1")
+    rows.last.get_by_role("button", name="Archive").press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_be_focused()
+    rows.get_by_role("button", name="Archive").press("Enter")
+
+    expect(panel(page).get_by_text("Nothing new")).to_be_visible()
+    expect(panel(page).locator("[data-part=content]")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(bell(page)).to_be_focused()
+
+
+def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 2)
+    page = open_tab("alice")
+    rows = items(open_bell(page))
+    expect(rows).to_have_count(2)
+
+    rows.first.get_by_role("button", name="Archive").press("Enter")
+    expect(panel(page).get_by_role("button", name="Undo")).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_be_focused()
+    expect(panel(page).get_by_role("button", name="Undo")).to_be_hidden()
+
+    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+    expect_no_unread(page)
+    panel(page).get_by_role("button", name="Undo").press("Enter")
+
+    expect(badge(page)).to_have_text("2")
+    expect(panel(page).locator("[data-part=content]")).to_be_focused()
+
+
+def test_after_the_last_of_a_page_comes_the_first_of_the_next(
+    site: Site, open_tab: OpenTab
+) -> None:
+    notify(site, 35)
+    page = open_tab("alice")
+    rows = items(open_bell(page))
+    expect(rows).to_have_count(30)
+
+    panel(page).get_by_role("button", name="Show older").focus()
+
+    expect(rows).to_have_count(35)
+    expect(rows.nth(30)).to_be_focused()
+
+
+def test_trying_again_keeps_the_focus_in_the_dropdown(
+    site: Site, open_tab: OpenTab, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED")
+    notify(site, 1)
+    page = open_tab("alice")
+    page.route("**/notifications/items/**", lambda route: route.abort())
+    retry = open_bell(page).get_by_role("button", name="Try again")
+    expect(retry).to_be_visible()
+    page.unroute("**/notifications/items/**")
+
+    retry.press("Enter")
+
+    expect(items(panel(page))).to_have_count(1)
+    expect(panel(page).locator("[data-part=content]")).to_be_focused()
