@@ -127,12 +127,12 @@ def make_demo_data(env: dict[str, str]) -> None:
 
 
 @contextmanager
-def running_site(demo_database: Path, directory: Path) -> Iterator[Site]:
+def running_site(demo_database: Path, directory: Path, **more: str) -> Iterator[Site]:
     """One process, SQLite and the in-memory layer: what `make run` starts."""
     path = directory / "site.sqlite3"
     for file in demo_database.parent.glob(f"{demo_database.name}*"):
         shutil.copy(file, path.with_name(file.name))
-    env = {**SETTINGS, "DATABASE_URL": f"sqlite:///{path}"}
+    env = {**SETTINGS, "DATABASE_URL": f"sqlite:///{path}", **more}
     with site_server(free_port(), env) as server:
         yield Site(env, server)
 

@@ -9,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = (ROOT / "docs/settings.md").read_text()
+THEMES = (ROOT / "docs/themes.md").read_text()
+STYLES = "".join(p.read_text() for p in (ROOT / "notifications/static").rglob("*.css"))
+TEMPLATES = {
+    p.name: p.read_text() for p in (ROOT / "notifications/templates/notifications").iterdir()
+}
 
 
 def test_every_setting_is_documented() -> None:
@@ -36,3 +41,28 @@ def test_every_test_that_is_named_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
     for name, is_cut in re.findall(r"`(test_[a-z0-9_]+)(…?)[^`.]*`", text):
         assert [test for test in tests if test == name or is_cut and test.startswith(name)], name
+
+
+def test_every_custom_property_of_the_styles_is_documented() -> None:
+    placed_by_the_script = {f"--notifications-panel-{side}" for side in ("top", "bottom", "end")}
+    documented = re.findall(r"^\| (.*--notifications-.*?) \|", THEMES, re.MULTILINE)
+
+    used = set(re.findall(r"var\(\s*(--notifications-[a-z-]+)", STYLES))
+
+    assert used - placed_by_the_script == set(re.findall(r"--[a-z-]+", "".join(documented)))
+
+
+def test_the_looks_hold_on_to_what_there_is() -> None:
+    css = "".join(re.findall(r"```css\n(.*?)```", THEMES, re.DOTALL))
+
+    assert set(re.findall(r"--notifications-[a-z-]+", css)) <= set(
+        re.findall(r"--notifications-[a-z-]+", STYLES)
+    )
+    for attribute in set(re.findall(r'data-part="[a-z-]+"', css)):
+        assert any(attribute in source for source in TEMPLATES.values()), attribute
+
+
+def test_every_template_is_documented() -> None:
+    table = THEMES.partition("| `notifications/…` |")[2].partition("\n\n")[0]
+
+    assert set(TEMPLATES) == set(re.findall(r"`([a-z_]+\.html)`", table))

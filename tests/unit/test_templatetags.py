@@ -17,6 +17,7 @@ from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+import notifications
 from notifications import broadcast, notify_accounts, protocol
 from notifications.templatetags.notifications import (
     can_be_marked,
@@ -27,6 +28,7 @@ from notifications.templatetags.notifications import (
 )
 
 BELL = "{% load notifications %}{% notifications_bell %}"
+DIRECTORY = Path(notifications.__file__).parent / "templates/notifications"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -344,3 +346,25 @@ def test_times_are_read_from_frames() -> None:
     assert created_at.year == 2026
     assert notification_age("2020-01-01T00:00:00+00:00").endswith("years")
     assert notification_age("soon") == ""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DIRECTORY.glob("_*.html")))
+def test_each_template_is_replaced_by_the_sites_own_one_by_one(
+    alice: User, client: Client, settings: Any, name: str
+) -> None:
+    own = {f"notifications/{name}": "{# of the site #}Made here"}
+    django = "django.template.loaders"
+    loaders = [(f"{django}.locmem.Loader", own), f"{django}.filesystem.Loader"]
+    options = {
+        **settings.TEMPLATES[0]["OPTIONS"],
+        "loaders": [*loaders, f"{django}.app_directories.Loader"],
+    }
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "APP_DIRS": False, "OPTIONS": options}]
+    notify_accounts(alice, "news", "An item")
+    broadcast("works", "A banner", level="warning")
+    client.force_login(alice)
+
+    html = client.get("/notifications/").content.decode()
+
+    assert "Made here" in html
+    assert ("An item" in html) == (name != "_item.html")

@@ -20,6 +20,7 @@ export class NotificationsInbox extends HTMLElement {
   #client
   #listeners
   #content
+  #list
   #rows
   #end
   #undoable
@@ -82,8 +83,8 @@ export class NotificationsInbox extends HTMLElement {
     const fallback = this.querySelector('[data-part="content"]')
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
-    const list = this.#content.querySelector('[data-part="list"]')
-    this.#rows = new Rows(list, { create: () => clone("item"), fill: this.#fillItem })
+    this.#list = this.#content.querySelector('[data-part="list"]')
+    this.#rows = new Rows(this.#list, { create: () => clone("item"), fill: this.#fillItem })
     const isScrolling = getComputedStyle(this).overflowY === "auto"
     this.#end = new IntersectionObserver(this.#reachEnd, {
       root: isScrolling ? this : null,
@@ -125,7 +126,7 @@ export class NotificationsInbox extends HTMLElement {
     if (textContent.length > LONG || textContent.split("\n").length > LINES) body.title = textContent
     fillTime(slot(element, "time"), item.created_at, this.#client.now())
     element.dataset.state = item.state
-    slot(element, "unread").hidden = item.state !== "unread"
+    slot(element, "unread")?.toggleAttribute("hidden", item.state !== "unread")
     for (const form of element.querySelectorAll("[data-as]")) {
       const isPossible = MARKS[item.state].includes(form.dataset.as)
       if (!isPossible && form.contains(document.activeElement)) element.focus()
@@ -155,7 +156,7 @@ export class NotificationsInbox extends HTMLElement {
 
   #refreshTimes = () => {
     const now = this.#client.now()
-    for (const element of this.#rows?.elements ?? []) refreshTime(slot(element, "time"), now)
+    for (const element of this.#list?.querySelectorAll('[data-slot="time"]') ?? []) refreshTime(element, now)
   }
 
   // What people do
@@ -236,7 +237,7 @@ export class NotificationsInbox extends HTMLElement {
   // Loading
 
   async #loadOlder() {
-    const last = this.#rows.elements.at(-1)
+    const last = this.#list.lastElementChild
     await this.#whileLoading(() => this.#client.loadOlder(this.view))
     // From the keyboard, what was loaded comes next.
     if (slot(this.#content, "older") === document.activeElement) last?.nextElementSibling?.focus()

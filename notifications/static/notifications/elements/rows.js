@@ -12,10 +12,6 @@ export class Rows {
     this.#fill = fill
   }
 
-  get elements() {
-    return [...this.#rows.values()].map(({ element }) => element)
-  }
-
   item(id) {
     return this.#rows.get(id)?.item
   }

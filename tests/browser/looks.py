@@ -1,0 +1,12 @@
+"""The looks in docs/themes.md: each name with the very lines of CSS that stand there."""
+
+from __future__ import annotations
+
+import re
+
+from tests.services import ROOT
+
+THEMES = (ROOT / "docs/themes.md").read_text()
+LOOKS: dict[str, str] = dict(
+    re.findall(r"^### ([^\n]+)$.*?^```css\n(.*?)^```$", THEMES, re.MULTILINE | re.DOTALL)
+)

@@ -1,0 +1,42 @@
+"""Templates of a site's own: the script fills whatever is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, expect
+
+from .conftest import running_site
+from .elements import expect_online, items, open_bell, panel, toasts
+from .looks import THEMES
+
+TOAST = '<div data-part="toast"><a data-slot="link"><b data-slot="body"></b></a></div>'
+
+
+def test_items_and_toasts_are_what_a_site_makes_of_them(
+    demo_database: Path, tmp_path: Path, log_in: Callable[..., BrowserContext]
+) -> None:
+    own = tmp_path / "templates/notifications"
+    own.mkdir(parents=True)
+    item = THEMES.rpartition("```django\n")[2].partition("```")[0]
+    (own / "_item.html").write_text(item)
+    (own / "_toast.html").write_text(TOAST)
+    with running_site(demo_database, tmp_path, SITE_TEMPLATES=str(own.parent)) as site:
+        page = log_in("alice", site).new_page()
+        page.goto("/")
+        expect_online(page)
+        site.shell('notify_accounts(alice, "paid", "Order 1 <is> paid", url="/orders/1/")')
+
+        expect(toasts(page).locator("b")).to_have_text("Order 1 <is> paid")
+        row = items(open_bell(page))
+        expect(row.locator("strong")).to_have_text("Order 1 <is> paid")
+        expect(row.locator("[data-part=dot]")).to_be_visible()
+        expect(row.get_by_role("link")).to_have_attribute("href", "/orders/1/")
+        expect(panel(page).locator("[data-part=title]")).to_be_visible()  # ours, as before
+        row.get_by_role("button", name="Archive").click()
+        expect(row).to_have_count(0)
+
+        page.goto("/notifications/?archived=1")
+        expect(row.locator("strong")).to_have_text("Order 1 <is> paid")
+        expect(row.locator("[data-part=dot]")).to_be_hidden()
