@@ -1,70 +1,116 @@
 """
 The pictures in README and docs, taken from the running demo: `make screenshots`.
 
-Starts the site on a temporary database, lets alice pay two orders and the
-operator broadcast, and photographs what she sees, light and dark.
+Every state of the elements (`tests/browser/states.py`) on one sheet for each
+kind of reader, the looks of themes.md by the lines that stand there, and the
+pages that README and the admin's part show. Needs a font with Chinese and Arabic.
 """
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.conftest import FLAGS
-from tests.services import chromium_executable, free_port, manage, site_server
+from tests.browser.conftest import FLAGS, SETTINGS, Site, log_in_there, make_demo_data, running_site
+from tests.browser.elements import expect_online, items, open_bell, toasts
+from tests.browser.looks import LOOKS
+from tests.browser.states import Story, operator_states, show_the_elements
+from tests.services import chromium_executable
 
 IMAGES = Path(__file__).resolve().parent / "images"
+CALM: Final = {"reduced_motion": "reduce", "viewport": {"width": 800, "height": 620}}
+PHONE: Final = {"viewport": {"width": 320, "height": 620}, "has_touch": True, "is_mobile": True}
+SHEETS: Final[dict[str, dict[str, Any]]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "right-to-left": {"locale": "ar"},
+    "chinese": {"locale": "zh-CN"},
+    "narrow": PHONE,
+    "forced-colours": {"forced_colors": "active"},
+}
+PAPER = """
+body { margin: 0; padding: 16px; background: %s; font: 13px system-ui, sans-serif; color: %s }
+main { columns: %d; column-gap: 20px }
+figure { margin: 0 0 20px; break-inside: avoid }
+figcaption { margin-bottom: 4px }
+img { display: block; max-width: 100%%; border-radius: 6px; box-shadow: 0 0 0 1px #8884 }
+"""
+PAGE: Final = {"viewport": {"width": 1000, "height": 640}}
+ONLY_THE_ELEMENTS = "main, footer, .site-nav, .brand { visibility: hidden }"
 
 
 def main() -> None:
-    with TemporaryDirectory() as directory:
-        env = {"DATABASE_URL": f"sqlite:///{directory}/site.sqlite3"}
-        manage("migrate", "-v", "0", env=env)
-        manage("demo_data", env=env)
-        with site_server(free_port(), env) as site, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
-            photograph(browser, site.url, env)
+    with TemporaryDirectory() as directory, sync_playwright() as playwright:
+        database = Path(directory) / "demo.sqlite3"
+        make_demo_data({**SETTINGS, "DATABASE_URL": f"sqlite:///{database}"})
+        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+        for name, options in SHEETS.items():
+            with running_site(database, Path(directory)) as site:
+                draw_sheet(browser, site, name, {**CALM, **options})
+        with running_site(database, Path(directory)) as site:
+            photograph_looks(browser, site)
+        with running_site(database, Path(directory)) as site:
+            photograph_pages(browser, site)
 
 
-def photograph(browser: Browser, site: str, env: dict[str, str]) -> None:
-    broadcast = 'from notifications import broadcast; broadcast("maintenance", "{}", level="{}")'
-    manage(
-        "shell",
-        "-c",
-        broadcast.format("Tonight from 22:00 we move to faster machines", "warning"),
-        env=env,
-    )
-    page = log_in(browser, site, "alice", color_scheme="light")
+def draw_sheet(browser: Browser, site: Site, name: str, options: dict[str, Any]) -> None:
+    """All states on one picture, each cut out with its name above it."""
+    page = browser.new_context(base_url=site.url, **options).new_page()
+    figures = ""
+    for state in Story(site, page, options.get("locale", "en")).states():
+        png = base64.b64encode(state.shown.screenshot()).decode()
+        figures += (
+            f"<figure><figcaption>{html.escape(state.name.capitalize())}</figcaption>"
+            f'<img src="data:image/png;base64,{png}"></figure>'
+        )
+    page.context.close()
+    colours = ("#0b0d13", "#e8ebf4") if name == "dark" else ("#eef0f5", "#1b2033")
+    columns = 5 if name == "narrow" else 4
+    sheet = browser.new_page(viewport={"width": 1680, "height": 100})
+    sheet.set_content(f"<style>{PAPER % (*colours, columns)}</style><main>{figures}</main>")
+    save(sheet.screenshot(full_page=True), f"states-{name}")
+    sheet.close()
+
+
+def photograph_looks(browser: Browser, site: Site) -> None:
+    page = show_the_elements(browser, site)
+    style = page.add_style_tag(content=" ")
+    for name, css in LOOKS.items():
+        page.emulate_media(color_scheme="dark" if "Dark" in name else "light")
+        style.evaluate("(style, css) => (style.textContent = css)", ONLY_THE_ELEMENTS + css)
+        picture = page.screenshot(clip={"x": 290, "y": 0, "width": 510, "height": 600})
+        save(picture, f"look-{name.lower().replace(' ', '-')}")
+
+
+def photograph_pages(browser: Browser, site: Site) -> None:
+    context = browser.new_context(base_url=site.url, **{**CALM, **PAGE})
+    log_in_there(context, "alice")
+    page = context.new_page()
+    page.goto("/")
     for _ in range(2):
+        expect_online(page)
         page.get_by_role("button", name="Pay").first.click()
-    expect(page.locator("notifications-toasts [data-part=toast]").first).to_be_visible()
-    page.screenshot(path=IMAGES / "toast.png")
-    page.locator("notifications-bell [data-part=bell]").click()
-    expect(page.locator("notifications-bell [data-part=item]").first).to_be_visible()
-    page.screenshot(path=IMAGES / "inbox.png")
-    dark = log_in(browser, site, "alice", color_scheme="dark")
-    dark.goto(f"{site}/notifications/")
-    dark.screenshot(path=IMAGES / "inbox-page-dark.png")
-    admin = log_in(browser, site, "operator", color_scheme="light")
-    admin.set_viewport_size({"width": 1280, "height": 640})
-    admin.goto(f"{site}/admin/notifications/broadcast/")
-    admin.screenshot(path=IMAGES / "admin-broadcasts.png")
+    expect(toasts(page)).to_have_count(2)
+    expect(items(open_bell(page))).to_have_count(2)
+    save(page.screenshot(), "inbox")
+    admin = browser.new_context(base_url=site.url, **{**CALM, **PAGE})
+    log_in_there(admin, "operator")
+    for state in operator_states(site, admin.new_page()):
+        save(state.shown.screenshot(), f"admin-{state.name}")
 
 
-def log_in(browser: Browser, site: str, username: str, color_scheme: str) -> Page:
-    page = browser.new_page(
-        color_scheme=color_scheme,  # type: ignore[arg-type]
-        viewport={"width": 1000, "height": 640},
-        reduced_motion="reduce",
-    )
-    page.goto(f"{site}/login/")
-    page.get_by_label("Username").fill(username)
-    page.get_by_label("Password").fill("demo")
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    return page
+def save(png: bytes, name: str) -> None:
+    """Flat surfaces need few colours: a palette makes a third of it."""
+    with Image.open(io.BytesIO(png)) as image:
+        colours = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        colours.save(IMAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

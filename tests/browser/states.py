@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from .client import wait_until
-from .conftest import PASSWORD, Site
+from .conftest import PASSWORD, Site, log_in_there
 from .elements import close_toasts, expect_online, items, toasts
 
 # Bodies of one of each level, of which the last one is long, then of broadcasts.
@@ -46,6 +46,14 @@ TEXTS = {
         "المدفوعات متوقفة. نعمل على إصلاحها.",
     ),
 }
+# The further down the list, the older.
+AGE = """
+from datetime import timedelta
+from django.utils import timezone
+for place, row in enumerate(Notification.objects.order_by("-pk")[:30]):
+    row.created_at = timezone.now() - timedelta(minutes=min(2.5 ** place, 500_000))
+    row.save(update_fields=["created_at"])
+"""
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ class Story:
             (warning, "warning", "/orders/3/"),
             (success, "success", "/orders/1/"),
             (info, "info", "/orders/2/"),
+            then=AGE,
         )
         expect(toasts(self.page)).not_to_have_count(0)
         close_toasts(self.page)
@@ -254,10 +263,10 @@ class Story:
 
     # --- The means
 
-    def notify(self, *notifications: tuple[str, str, str]) -> None:
+    def notify(self, *notifications: tuple[str, str, str], then: str = "") -> None:
         self.site.shell(
             f"for body, level, url in {notifications!r}:\n"
-            '    notify_accounts(alice, "news", body, level=level, url=url)'
+            f'    notify_accounts(alice, "news", body, level=level, url=url)\n{then}'
         )
 
     def cut(self, code: int) -> None:
@@ -267,3 +276,40 @@ class Story:
     def told(self, status: str) -> Iterator[State]:
         expect(self.page.locator(f"[data-part=panel] [data-when-status={status}]")).to_be_visible()
         yield State(status, self.panel)
+
+
+def show_the_elements(browser: Browser, site: Site) -> Page:
+    """Return a page with banner, toasts and panel at once, whose style can be changed."""
+    info, success, warning, error, planned, _ = TEXTS["en"]
+    context = browser.new_context(
+        base_url=site.url,
+        bypass_csp=True,
+        reduced_motion="reduce",
+        viewport={"width": 800, "height": 640},
+    )
+    log_in_there(context, "alice")
+    page = context.new_page()
+    story = Story(site, page)
+    story.notify((error, "error", ""), (warning, "warning", ""), (info, "info", ""), then=AGE)
+    site.shell(f"broadcast('works', {planned!r}, level='warning')")
+    story.go("/")
+    story.notify((success, "success", "/orders/1/"), (info, "info", "/orders/2/"))
+    expect(toasts(page)).to_have_count(2)
+    story.open_panel()
+    expect(items(story.panel)).to_have_count(6)
+    items(story.panel).nth(3).locator("[data-as=read] button").click()
+    return page
+
+
+def operator_states(site: Site, page: Page) -> Iterator[State]:
+    """The pages of the admin on which messages are written; the operator is logged in."""
+    site.shell('broadcast("works", "Tonight from 22:00 we move to faster machines")')
+    page.goto("/admin/notifications/broadcast/")
+    yield State("broadcasts", page.locator("body"))
+    page.goto("/admin/notifications/broadcast/add/")
+    page.get_by_label("Body").fill("Payments are down. We are on it.")
+    page.get_by_label("Level").select_option("error")
+    yield State("compose", page.locator("body"))
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".notification-preview")).to_be_visible()
+    yield State("preview", page.locator("body"))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from .conftest import Problems, Site
 from .elements import badge, expect_online, items, open_bell, panel, toasts
-from .states import Story
+from .looks import LOOKS
+from .states import Story, operator_states, show_the_elements
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 DESKTOP = {"width": 1280, "height": 800}
@@ -60,6 +61,31 @@ def test_axe_finds_nothing_in_any_state_light_and_dark(
         page.emulate_media(color_scheme="light")
 
     assert len(found) > 40
+    assert {name: list for name, list in found.items() if list} == {}
+
+
+def test_axe_finds_nothing_where_operators_write(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    page = log_in("operator", site, reduced_motion="reduce").new_page()
+
+    found = {state.name: violations(page) for state in operator_states(site, page)}
+
+    assert found == {"broadcasts": [], "compose": [], "preview": []}
+
+
+def test_each_look_in_the_docs_can_be_read(site: Site, browser: Browser) -> None:
+    page = show_the_elements(browser, site)
+    style = page.add_style_tag(content=" ")
+    found = {}
+
+    for name, css in LOOKS.items():
+        page.emulate_media(color_scheme="dark" if "Dark" in name else "light")
+        style.evaluate("(style, css) => (style.textContent = css)", css)
+        found[name] = violations(page, "color-contrast")
+    page.context.close()
+
+    assert len(found) == 6
     assert {name: list for name, list in found.items() if list} == {}
 
 
