@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
+from .conftest import Site
+
+
+def notify(site: Site, count: int) -> None:
+    """Notify alice of so many news, the last of which is the newest."""
+    site.shell(f'for n in range(1, {count} + 1): notify_accounts(alice, "news", f"News {{n}}")')
+
 
 def bell(page: Page) -> Locator:
     return page.get_by_role("button", name="Notifications")

@@ -1,20 +1,16 @@
-"""The dropdown and the inbox page, with and without JavaScript."""
+"""The dropdown and the inbox page, with JavaScript."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from .conftest import Problems, Site
-from .elements import badge, bell, expect_no_unread, expect_online, items, open_bell, panel
+from .elements import badge, bell, expect_no_unread, expect_online, items, notify, open_bell, panel
 
 OpenTab = Callable[..., Page]
-
-
-def notify(site: Site, count: int) -> None:
-    site.shell(f'for n in range(1, {count} + 1): notify_accounts(alice, "news", f"News {{n}}")')
 
 
 def test_opening_the_bell_marks_nothing(site: Site, open_tab: OpenTab) -> None:
@@ -282,65 +278,3 @@ def test_the_unread_view_loses_what_is_read(site: Site, open_tab: OpenTab) -> No
     page.get_by_role("link", name="All", exact=True).click()
     expect(items(page).first).to_contain_text("News 35")
     expect(items(page).first).to_have_attribute("data-state", "read")
-
-
-@pytest.fixture
-def plain_page(site: Site, log_in: Callable[..., BrowserContext]) -> Page:
-    return log_in("alice", site, java_script_enabled=False).new_page()
-
-
-def test_without_javascript_the_bell_is_a_link_with_the_count(site: Site, plain_page: Page) -> None:
-    notify(site, 2)
-    plain_page.goto("/")
-
-    plain_page.get_by_role("link", name="Notifications 2 unread").click()
-
-    expect(plain_page.get_by_role("heading", name="Notifications")).to_be_visible()
-    expect(items(plain_page)).to_have_count(2)
-
-
-def test_without_javascript_one_is_marked_and_then_all(site: Site, plain_page: Page) -> None:
-    notify(site, 3)
-    plain_page.goto("/notifications/")
-
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
-    expect(plain_page.locator("[data-part=item][data-state=unread]")).to_have_count(2)
-    plain_page.get_by_role("link", name="Unread", exact=True).click()
-    expect(items(plain_page)).to_have_count(2)
-    plain_page.get_by_role("button", name="Mark all read").click()
-
-    expect(plain_page.get_by_text("Nothing new")).to_be_visible()
-    plain_page.get_by_role("link", name="All", exact=True).click()
-    expect(items(plain_page)).to_have_count(3)
-    expect_no_unread(plain_page)
-
-
-def test_without_javascript_following_reads_and_leads_there(site: Site, plain_page: Page) -> None:
-    site.shell(
-        'notify_accounts(alice, "paid", "Order 1 is paid", url="/orders/1/")\n'
-        'notify_accounts(alice, "card", "Elsewhere", url="https://example.com/card")'
-    )
-    plain_page.goto("/notifications/")
-    elsewhere = plain_page.get_by_role("link", name="Elsewhere")
-    expect(elsewhere).to_have_attribute("href", "https://example.com/card")
-
-    plain_page.get_by_role("button", name="Order 1 is paid").click()
-
-    expect(plain_page.get_by_role("heading", name="Espresso machine")).to_be_visible()
-    expect(badge(plain_page)).to_have_text("1")
-    plain_page.goto("/notifications/")
-    plain_page.get_by_role("link", name="Order 1 is paid").click()  # read by now: a plain link
-    expect(plain_page.get_by_role("heading", name="Espresso machine")).to_be_visible()
-
-
-def test_without_javascript_older_ones_are_a_link_away(site: Site, plain_page: Page) -> None:
-    notify(site, 40)
-    plain_page.goto("/notifications/?unread=1")
-    expect(items(plain_page)).to_have_count(30)
-
-    plain_page.get_by_role("link", name="Show older").click()
-
-    expect(items(plain_page)).to_have_count(10)
-    expect(items(plain_page).first).to_contain_text("News 10")
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
-    expect(items(plain_page)).to_have_count(9)  # still on that page

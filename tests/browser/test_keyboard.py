@@ -7,13 +7,9 @@ from collections.abc import Callable
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import Problems, Site
-from .elements import badge, bell, expect_no_unread, expect_online, items, open_bell, panel
+from .elements import badge, bell, expect_no_unread, expect_online, items, notify, open_bell, panel
 
 OpenTab = Callable[..., Page]
-
-
-def notify(site: Site, count: int) -> None:
-    site.shell(f'for n in range(1, {count} + 1): notify_accounts(alice, "news", f"News {{n}}")')
 
 
 def tab_to(page: Page, place: Locator, key: str = "Tab") -> None:

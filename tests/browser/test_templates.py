@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from .conftest import running_site
+from .conftest import Site, running_site
 from .elements import expect_online, items, open_bell, panel, toasts
 from .looks import THEMES
 
@@ -40,3 +40,18 @@ def test_items_and_toasts_are_what_a_site_makes_of_them(
         page.goto("/notifications/?archived=1")
         expect(row.locator("strong")).to_have_text("Order 1 <is> paid")
         expect(row.locator("[data-part=dot]")).to_be_hidden()
+
+
+def test_an_element_that_a_site_defined_itself_is_left_alone(
+    site: Site, open_tab: Callable[..., Page]
+) -> None:
+    page = open_tab("alice")
+    page.context.add_init_script(
+        "customElements.define('notifications-bell', class extends HTMLElement {})"
+    )
+
+    page.reload()
+
+    site.shell('notify_accounts(alice, "news", "One")')
+    expect(toasts(page)).to_have_count(1)
+    expect(page.get_by_role("link", name="Notifications").nth(1)).to_be_visible()

@@ -1,0 +1,105 @@
+"""Taking things out of the inbox, and back: on every device, and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from .conftest import Problems, Site
+from .elements import badge, expect_online, items, notify, open_bell, panel
+
+OpenTab = Callable[..., Page]
+
+
+def press(item: Locator, mark: str) -> None:
+    item.get_by_role("button", name=mark, exact=True).press("Enter")
+
+
+def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
+    site: Site, open_tab: OpenTab, log_in: Callable[..., BrowserContext]
+) -> None:
+    notify(site, 2)
+    page, phone = open_tab("alice"), log_in("alice", site).new_page()
+    phone.goto("/notifications/")
+    expect_online(phone)
+    rows, phones_rows = items(open_bell(page)), items(phone)
+    expect(rows).to_have_count(2)
+
+    press(rows.first, "Archive")
+    for each in (rows, phones_rows):
+        expect(each).to_have_count(1)
+        expect(each).to_contain_text("News 1")
+    for each in (page, phone):
+        expect(badge(each)).to_have_text("1")
+    panel(page).get_by_role("button", name="Archived").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("News 2")
+
+    press(rows, "Back to the inbox")
+    expect(phones_rows).to_have_count(2)
+    expect(panel(page).get_by_text("Nothing archived")).to_be_visible()
+    panel(page).get_by_role("button", name="All").click()
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_have_attribute("data-state", "read")
+
+
+@pytest.mark.parametrize("path", ["/", "/notifications/"])
+def test_undo_takes_back_the_last_thing_done(site: Site, open_tab: OpenTab, path: str) -> None:
+    notify(site, 3)
+    page = open_tab("alice", path)
+    expect_online(page)
+    place = open_bell(page) if path == "/" else page.get_by_role("main")
+    undo = place.get_by_role("button", name="Undo")
+    expect(items(place)).to_have_count(3)
+
+    press(items(place).first, "Archive")
+    expect(items(place)).to_have_count(2)
+    undo.click()
+    expect(items(place)).to_have_count(3)
+    expect(undo).to_be_hidden()
+    expect(items(place).first).to_have_attribute("data-state", "unread")
+    press(items(place).last, "Mark read")
+    place.get_by_role("button", name="Mark all read").click()
+    expect(badge(page)).to_be_hidden()
+
+    undo.click()
+
+    expect(badge(page)).to_have_text("2")  # and not what had been read before
+    expect(items(place).last).to_have_attribute("data-state", "read")
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_what_the_server_refuses_is_taken_back_with_a_message(
+    site: Site, open_tab: OpenTab, problems: Problems, status: int
+) -> None:
+    problems.expect(str(status))
+    notify(site, 2)
+    page = open_tab("alice")
+    rows = items(open_bell(page))
+    expect(rows).to_have_count(2)
+    page.route("**/notifications/mark/", lambda route: route.fulfill(status=status, body="{}"))
+
+    press(rows.first, "Archive")
+
+    expect(panel(page).get_by_role("alert")).to_contain_text(
+        "That could not be saved, and is as it was before."
+    )
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("News 2")
+    expect(badge(page)).to_have_text("2")
+
+
+def test_times_keep_themselves_current(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 1)
+    page = open_tab("alice")
+    page.clock.install()
+    page.reload()
+    expect_online(page)
+    time = items(open_bell(page)).locator("time")
+    expect(time).to_have_text("now")
+
+    for words in ("1 minute ago", "2 minutes ago"):
+        page.clock.run_for(60_000)
+        expect(time).to_have_text(words)
