@@ -101,7 +101,7 @@ export class NotificationsInbox extends HTMLElement {
     if (!this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))) this.#build()
     if (!this.#content) return
     const items = isLoaded ? this.#client.items(view) : []
-    this.#rows.render(items)
+    if (!this.#rows.render(items)) this.#renderSoon()
     this.#toggle("loading", this.#isLoading && items.length === 0)
     this.#renderEmpty(isLoaded && items.length === 0)
     this.#toggle("older", isLoaded && this.#client.hasOlder(view))

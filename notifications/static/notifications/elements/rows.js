@@ -1,3 +1,5 @@
+const MOST_AT_ONCE = 20 // rows made or filled in one go: longer, and the page would not answer
+
 // Keeps the children of a list in step with items, and the focus among them.
 export class Rows {
   #list
@@ -16,14 +18,18 @@ export class Rows {
     return this.#rows.get(id)?.item
   }
 
+  // Returns whether that was all: if not, it is to be called again.
   render(items) {
     this.#removeAllBut(new Set(items.map(({ id }) => id)))
     let place = this.#list.firstElementChild
+    let rendered = 0
     for (const item of items) {
-      const element = this.#renderRow(item)
-      if (element === place) place = place.nextElementSibling
-      else this.#list.insertBefore(element, place)
+      if (this.item(item.id) !== item && rendered++ < MOST_AT_ONCE) this.#renderRow(item)
+      const element = this.#rows.get(item.id)?.element
+      if (element === place) place = place?.nextElementSibling
+      else if (element) this.#list.insertBefore(element, place)
     }
+    return rendered <= MOST_AT_ONCE
   }
 
   // Private
@@ -38,13 +44,10 @@ export class Rows {
   }
 
   #renderRow(item) {
-    const row = this.#rows.get(item.id) ?? { element: this.#create() }
-    if (row.item !== item) {
-      row.element.dataset.id = item.id
-      this.#fill(row.element, item)
-      this.#rows.set(item.id, { ...row, item })
-    }
-    return row.element
+    const { element } = this.#rows.get(item.id) ?? { element: this.#create() }
+    element.dataset.id = item.id
+    this.#fill(element, item)
+    this.#rows.set(item.id, { element, item })
   }
 
   // Focus must not fall out of the page with the row that had it.
