@@ -79,6 +79,13 @@ class BroadcastForm(MessageForm):
         fields = ["audience", "body", "level", "url", "type", "expires_at"]
         help_texts = HELP_TEXTS
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The admin has two inputs for it, and its words beside them label neither.
+        parts = getattr(self.fields["expires_at"].widget, "widgets", [])
+        for part, label in zip(parts, (_("Expires: date"), _("Expires: time")), strict=False):
+            part.attrs["aria-label"] = label
+
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and expires_at <= timezone.now():

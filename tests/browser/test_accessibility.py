@@ -67,7 +67,7 @@ def test_axe_finds_nothing_in_any_state_light_and_dark(
 def test_axe_finds_nothing_where_operators_write(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
-    page = log_in("operator", site, reduced_motion="reduce").new_page()
+    page = log_in("operator", site, reduced_motion="reduce", bypass_csp=True).new_page()
 
     found = {state.name: violations(page) for state in operator_states(site, page)}
 
