@@ -81,6 +81,8 @@ class BroadcastForm(MessageForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "expires_at" not in self.fields:  # who may only look has none
+            return
         # The admin has two inputs for it, and its words beside them label neither.
         parts = getattr(self.fields["expires_at"].widget, "widgets", [])
         for part, label in zip(parts, (_("Expires: date"), _("Expires: time")), strict=False):

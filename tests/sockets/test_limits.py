@@ -30,19 +30,21 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
     tab = await connect(alice)
     await tab.receive_until_level()
 
-    await say(tab, HEARTBEAT, 550)
+    await say(tab, HEARTBEAT, 600)
 
-    answers = []
-    while len(answers) < 501:
+    answers = [await tab.receive_json_from()]
+    while answers[-1]["type"] == "heartbeat":
         answers.append(await tab.receive_json_from())
-    kinds = [frame.get("code", frame["type"]) for frame in answers]
-    assert kinds.count("rate_limited") == 1
-    assert kinds.index("rate_limited") >= 500
-    assert "50 a second" in answers[kinds.index("rate_limited")]["content"]["body"]
-    async with asyncio.timeout(5):
-        while await tab.receive_nothing(0.1):
+    assert len(answers) > 500
+    assert answers[-1]["code"] == "rate_limited"
+    assert "50 a second" in answers[-1]["content"]["body"]
+    refused = []
+    async with asyncio.timeout(10):
+        while not refused or refused[-1]["type"] != "heartbeat":
             await say(tab, HEARTBEAT, 1)
-    assert (await tab.receive_json_from())["type"] == "heartbeat"
+            if not await tab.receive_nothing(0.1):
+                refused.append(await tab.receive_json_from())
+    assert len(refused) < 10  # of 100: not one answer for each
 
 
 async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, settings, caplog):
