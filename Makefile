@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test chaos soak fuzz bench lint types messages lock screenshots clean
+.PHONY: run test engines chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -35,6 +35,11 @@ test: .venv/dev
 	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
 	@echo "Browser tests"
 	@$(PLAIN) $(PYTEST) -n 3 tests/browser
+
+# The main paths in Firefox and WebKit as well.
+engines: .venv/dev
+	@$(PY) -m tests.engines.ensure
+	@$(PLAIN) $(PYTEST) tests/engines
 
 # For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
 chaos: .venv/dev
