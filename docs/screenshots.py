@@ -47,8 +47,12 @@ ONLY_THE_ELEMENTS = "main, footer, .site-nav, .brand { visibility: hidden }"
 
 
 def main() -> None:
-    with TemporaryDirectory() as directory, sync_playwright() as playwright:
-        database = Path(directory) / "demo.sqlite3"
+    with (
+        TemporaryDirectory() as demo,
+        TemporaryDirectory() as directory,
+        sync_playwright() as playwright,
+    ):
+        database = Path(demo) / "site.sqlite3"
         make_demo_data({**SETTINGS, "DATABASE_URL": f"sqlite:///{database}"})
         browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
         for name, options in SHEETS.items():
