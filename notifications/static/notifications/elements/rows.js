@@ -1,4 +1,4 @@
-const MOST_AT_ONCE = 20 // rows made or filled in one go: longer, and the page would not answer
+const MOST_AT_ONCE = 30 // rows made or filled in one go: longer, and the page would not answer
 
 // Keeps the children of a list in step with items, and the focus among them.
 export class Rows {
