@@ -34,6 +34,7 @@ LOOK: Final = 0.5  # seconds between two looks
 MEMORY: Final = 8 * 2**20  # bytes, and
 MEMORY_SHARE: Final = 0.05  # of what there was
 OBJECTS: Final = 2000
+BLOCKS: Final = 25_000  # the hub remembers 10,000 ids of messages
 
 Counts = dict[str, int]
 Report = dict[str, Any]
@@ -117,7 +118,7 @@ def differences(before: dict[str, Counts], after: dict[str, Counts]) -> list[str
 def _slack(what: str, before: int) -> float:
     if what == "memory":
         return MEMORY + MEMORY_SHARE * before
-    return OBJECTS if what == "objects" else 0
+    return {"objects": OBJECTS, "blocks": BLOCKS}.get(what, 0)
 
 
 def _stay(around: Surroundings, size: Size, seconds: float, samples: int) -> list[Report]:
