@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.conftest import wait_until
 from tests.visitor import Visitor
 
-from .client import CLIENT
+from .client import CLIENT, connections
 from .conftest import Site
 from .plain_chromium import PlainChromium, PlainTab, plain_chromium
+from .settings import NOTIFICATIONS_HEARTBEAT_TIMEOUT as HEARTBEAT_TIMEOUT
 
 HAS_TOAST = "document.querySelector('[data-part=toast]') !== null"
 
@@ -92,3 +94,27 @@ def test_a_page_that_one_goes_back_to_has_learned_what_was_missed(
     assert tab.unread == 1
     tab.wait_for(HAS_TOAST)
     assert tab.toasts == ["Meanwhile"]
+
+
+def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
+    site: Site, chromium: PlainChromium
+) -> None:
+    """To once a second: those of a tab that holds a lock, Chromium does not slow down further."""
+    tab = open_tab(chromium, site)
+    wait_until(lambda: len(connections(site)) == 1)
+    before = connections(site)
+    chromium.open("about:blank")
+    tab.wait_for("document.visibilityState === 'hidden'")
+
+    tab.evaluate(
+        "window.ticks = 0; window.since = performance.now(); setInterval(() => ticks++, 50)"
+    )
+    tab.wait_for(
+        f"performance.now() - since > {1500 * HEARTBEAT_TIMEOUT}", seconds=3 * HEARTBEAT_TIMEOUT
+    )
+
+    assert tab.evaluate("ticks / (performance.now() - since) * 1000") < 2
+    assert tab.evaluate(f"{CLIENT}.status") == "online"
+    assert connections(site) == before
+    notify(site, "To a hidden tab")
+    tab.wait_for(f"{CLIENT}.unread.total === 1")

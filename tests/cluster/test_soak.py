@@ -9,7 +9,7 @@ from soak.run import Size, run
 
 @pytest.mark.slow
 def test_nothing_is_left_of_a_crowd_that_has_gone(tmp_path):
-    size = Size(minutes=0.5, changes_per_second=40, warm_up=15, samples=3)
+    size = Size(minutes=2, changes_per_second=15, warm_up=15, samples=4)
 
     report = run(seed=3, size=size, directory=tmp_path)
 
