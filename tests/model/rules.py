@@ -203,7 +203,7 @@ RULES = [
     Rule(
         "an item is changed only above the seq that is held for it",
         "store.js",
-        "frame.broadcast_seq !== undefined || frame.seq > item.changedAt",
+        "!(seq <= item.changedAt)",
         "true",
         {**PAGES, "mark_elsewhere": 20},
     ),
