@@ -2,8 +2,9 @@
 The pictures in README and docs, taken from the running demo: `make screenshots`.
 
 Every state of the elements (`tests/browser/states.py`) on a sheet, light and dark,
-and some for each other kind of reader, the looks of themes.md by the lines that stand there, and the
-pages that README and the admin's part show. Needs a font with Chinese and Arabic.
+and some for each other kind of reader; the looks of themes.md by the lines that
+stand there; and the pages that README and the admin's part show. Needs a font with
+Chinese and Arabic.
 """
 
 from __future__ import annotations
@@ -122,9 +123,11 @@ def photograph_pages(browser: Browser, site: Site) -> None:
 
 
 def save(png: bytes, name: str) -> None:
-    """Flat surfaces need few colours: a palette makes a third of it."""
+    """Flat surfaces need few colours, but all hues there are: a palette makes a third of it."""
     with Image.open(io.BytesIO(png)) as image:
-        colours = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        colours = image.convert("RGB").quantize(
+            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
         colours.save(IMAGES / f"{name}.png", optimize=True)
 
 

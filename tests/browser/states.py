@@ -59,7 +59,7 @@ for place, row in enumerate(Notification.objects.order_by("-pk")[:30]):
 @dataclass(frozen=True)
 class State:
     name: str
-    shown: Locator
+    shown: Locator | Page  # what of it is worth a picture
 
 
 class Story:
@@ -211,13 +211,13 @@ class Story:
         page = self.page
         self.go("/notifications/")
         expect(page.locator("main button[data-action=older]")).to_be_visible()
-        yield State("the page", page.locator("main"))
+        yield State("the page", page)
         self.go("/notifications/?archived=1")
         expect(items(page)).to_have_count(1)
-        yield State("the page of the archive", page.locator("main"))
+        yield State("the page of the archive", page)
         self.go("/notifications/?unread=1")
         expect(page.locator("main [data-part=empty]")).to_be_visible()
-        yield State("the page, all read", page.locator("main"))
+        yield State("the page, all read", page)
 
     def with_banners(self) -> Iterator[State]:
         page = self.page
@@ -230,11 +230,11 @@ class Story:
         self.go("/notifications/")
         expect(banners).to_have_count(2)
         close_toasts(page)
-        yield State("banners", page.locator("body"))
+        yield State("banners", page)
         page.route("**/notifications/mark/", lambda route: route.abort())
         banners.first.locator("button").click()
         expect(page.locator("notifications-banner [data-part=error]")).to_be_visible()
-        yield State("a banner not dismissed", page.locator("body"))
+        yield State("a banner not dismissed", page)
         page.unroute("**/notifications/mark/")
         for count in (1, 0):
             banners.first.locator("button").click()
@@ -305,11 +305,11 @@ def operator_states(site: Site, page: Page) -> Iterator[State]:
     """The pages of the admin on which messages are written; the operator is logged in."""
     site.shell('broadcast("works", "Tonight from 22:00 we move to faster machines")')
     page.goto("/admin/notifications/broadcast/")
-    yield State("broadcasts", page.locator("body"))
+    yield State("broadcasts", page)
     page.goto("/admin/notifications/broadcast/add/")
     page.get_by_label("Body").fill("Payments are down. We are on it.")
     page.get_by_label("Level").select_option("error")
-    yield State("compose", page.locator("body"))
+    yield State("compose", page)
     page.get_by_role("button", name="Preview").click()
     expect(page.locator(".notification-preview")).to_be_visible()
-    yield State("preview", page.locator("body"))
+    yield State("preview", page)
