@@ -101,7 +101,7 @@ def photograph_looks(browser: Browser, site: Site) -> None:
     for name, css in LOOKS.items():
         page.emulate_media(color_scheme="dark" if "Dark" in name else "light")
         style.evaluate("(style, css) => (style.textContent = css)", ONLY_THE_ELEMENTS + css)
-        picture = page.screenshot(clip={"x": 290, "y": 0, "width": 510, "height": 600})
+        picture = page.screenshot(clip={"x": 130, "y": 0, "width": 670, "height": 860})
         save(picture, f"look-{name.lower().replace(' ', '-')}")
 
 

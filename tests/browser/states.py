@@ -285,7 +285,7 @@ def show_the_elements(browser: Browser, site: Site) -> Page:
         base_url=site.url,
         bypass_csp=True,
         reduced_motion="reduce",
-        viewport={"width": 800, "height": 640},
+        viewport={"width": 800, "height": 860},
     )
     log_in_there(context, "alice")
     page = context.new_page()
