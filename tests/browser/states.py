@@ -246,7 +246,7 @@ class Story:
         self.open_panel()
         self.cut(4409)
         yield from self.told("paused")
-        page.mouse.click(5, 400)
+        page.keyboard.press("Escape")
         expect_online(page)
         self.lets_sockets_through = False
         page.route("**/notifications/changes/**", lambda route: route.abort())
