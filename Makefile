@@ -28,7 +28,7 @@ test: .venv/dev
 # The database need not be dropped, as the server goes; threads may still be connected.
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db tests/unit tests/sockets
 	@echo "Cluster tests"
-	@$(PLAIN) $(PYTEST) -m "not slow" tests/cluster
+	@$(PLAIN) $(PYTEST) -n 2 -m "not slow" tests/cluster
 	@echo "Traps, shown on plain Channels and the seed"
 	@$(PLAIN) $(PYTEST) -n 2 tests/traps
 	@echo "Slow cluster tests, in parallel"
