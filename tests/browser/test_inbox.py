@@ -268,7 +268,7 @@ def test_the_unread_view_loses_what_is_read(site: Site, open_tab: OpenTab) -> No
     notify(site, 35)
     page = open_tab("alice", "/notifications/?unread=1")
     expect_online(page)
-    page.get_by_role("button", name="Show older").click()
+    page.get_by_role("button", name="Show older").scroll_into_view_if_needed()
     expect(items(page)).to_have_count(35)
 
     items(page).first.get_by_role("button", name="Mark read").click()

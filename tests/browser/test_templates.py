@@ -39,6 +39,7 @@ def test_items_and_toasts_are_what_a_site_makes_of_them(
         expect(row).to_have_count(0)
 
         page.goto("/notifications/?archived=1")
+        row = items(page)
         expect(row.locator("strong")).to_have_text("Order 1 <is> paid")
         expect(row.locator("[data-part=dot]")).to_be_hidden()
 
