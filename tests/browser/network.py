@@ -48,22 +48,25 @@ class Network:
         started.set()
         await self._stopping.wait()
         server.close()
-        self.cut()
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        # Again and again: somebody may just have come in.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            self.cut()
+            await asyncio.wait(tasks, timeout=0.1)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._condition == "dark":
-            writer.close()
+            await close(writer)
             return
         there, back = await asyncio.open_connection("127.0.0.1", self._server)
         link = Link(writer, back)
         self._links.add(link)
         await asyncio.gather(self._ask(link, reader), self._answer(link, there))
         self._links.discard(link)
-        await link.wait_closed()
+        for end in (writer, back):
+            await close(end)
 
     async def _ask(self, link: Link, reader: asyncio.StreamReader) -> None:
         async for data in link.pump(reader):
@@ -100,10 +103,11 @@ class Link:
         self.browser.close()
         self.server.close()
 
-    async def wait_closed(self) -> None:
-        for writer in (self.browser, self.server):
-            with suppress(OSError):
-                await writer.wait_closed()
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 @contextmanager
