@@ -53,6 +53,8 @@ def test_undo_takes_back_the_last_thing_done(site: Site, open_tab: OpenTab, path
     expect_online(page)
     place = open_bell(page) if path == "/" else page.get_by_role("main")
     undo = place.get_by_role("button", name="Undo")
+    # What the server rendered has been replaced: a key pressed before goes with it.
+    expect(page.locator("notifications-inbox[aria-busy=false]").first).to_be_attached()
     expect(items(place)).to_have_count(3)
 
     press(items(place).first, "Archive")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from .client import wait_until
 from .conftest import Problems, Site
 from .elements import badge, bell, expect_no_unread, expect_online, items, notify, open_bell, panel
 
@@ -42,6 +43,25 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Espresso machine")).to_be_visible()
     expect_no_unread(page)
+
+
+def test_the_focus_stays_when_the_live_list_takes_the_place_of_the_servers(
+    site: Site, open_tab: OpenTab
+) -> None:
+    notify(site, 2)
+    page = open_tab("alice", "/login/")
+    asked: list[Route] = []
+    page.route("**/notifications/items/**", lambda route: asked.append(route))
+    page.goto("/notifications/")
+    rows = items(page.get_by_role("main"))
+    rows.last.get_by_role("button", name="Archive").focus()
+    wait_until(page, lambda: len(asked) > 0)
+
+    for route in asked:
+        route.continue_()
+
+    expect(page.locator("main notifications-inbox")).to_have_attribute("aria-busy", "false")
+    expect(rows.last).to_be_focused()
 
 
 def test_the_focus_goes_to_the_neighbour_of_what_goes(site: Site, open_tab: OpenTab) -> None:

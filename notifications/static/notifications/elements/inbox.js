@@ -78,9 +78,11 @@ export class NotificationsInbox extends HTMLElement {
 
   // Private
 
+  // Returns which item had the focus in what the server rendered.
   #build() {
     this.#content = clone("list")
     const fallback = this.querySelector('[data-part="content"]')
+    const focused = fallback?.querySelector('[data-part="item"]:focus-within')
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
     this.#list = this.#content.querySelector('[data-part="list"]')
@@ -91,6 +93,7 @@ export class NotificationsInbox extends HTMLElement {
       rootMargin: `${LOAD_AHEAD}px`
     })
     this.#renderError()
+    return focused?.dataset.id
   }
 
   #render = () => {
@@ -98,10 +101,12 @@ export class NotificationsInbox extends HTMLElement {
     const { view } = this
     const isLoaded = this.#client.isLoaded(view)
     // What the server rendered stays until there is something to take its place.
-    if (!this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))) this.#build()
+    const isFirst = !this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))
+    const focused = isFirst && this.#build()
     if (!this.#content) return
     const items = isLoaded ? this.#client.items(view) : []
     if (!this.#rows.render(items)) this.#renderSoon()
+    if (focused) this.#rows.focus(focused)
     this.#toggle("loading", this.#isLoading && items.length === 0)
     this.#renderEmpty(isLoaded && items.length === 0)
     this.#toggle("older", isLoaded && this.#client.hasOlder(view))

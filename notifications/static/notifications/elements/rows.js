@@ -18,6 +18,10 @@ export class Rows {
     return this.#rows.get(id)?.item
   }
 
+  focus(id) {
+    this.#rows.get(id)?.element.focus()
+  }
+
   // Returns whether that was all: if not, it is to be called again.
   render(items) {
     this.#removeAllBut(new Set(items.map(({ id }) => id)))
