@@ -84,7 +84,9 @@ async def test_what_a_thread_sends_waits_until_the_loop_has_something_else_to_do
     receiving = asyncio.create_task(receive())
     await asyncio.sleep(0.1)
     started = time.monotonic()
-    threading.Thread(target=asyncio.run, args=[layer.group_send("account_1", MESSAGE)]).start()
+    # Not at once: the loop has to be asleep by then.
+    sending = layer.group_send("account_1", MESSAGE)
+    threading.Timer(0.2, asyncio.run, [sending]).start()
     await asyncio.sleep(1.5)
     await receiving
     assert arrived.result() - started > 1.4
