@@ -247,7 +247,8 @@ class SiteServer(Service):
         options = {
             "daphne": f"notifications.server -b {host} -p {port}",
             "plain daphne": f"daphne -b {host} -p {port}",
-            "uvicorn": f"uvicorn --host {host} --port {port}",
+            # As docs/deployment.md has it: without a limit, one socket keeps it from ending.
+            "uvicorn": f"uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8",
         }[server]
         if tls and server == "uvicorn":
             options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
