@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypedDict
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,7 +32,16 @@ from .transactions import in_short_transaction
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
 
-_pending: WeakKeyDictionary[BaseDatabaseWrapper, set[Any]] = WeakKeyDictionary()
+
+class _Accounts(set[Any]):
+    """
+    Those that a transaction's hooks deliver: they go with the hooks when it is rolled back.
+
+    A set of one's own kind, as a plain one can't be referred to weakly.
+    """
+
+
+_pending: WeakKeyDictionary[BaseDatabaseWrapper, ref[_Accounts]] = WeakKeyDictionary()
 
 
 class Push(TypedDict):
@@ -68,11 +77,12 @@ def step(
 def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
     """Deliver these accounts' rows once the transaction commits, with all others of it at once."""
     connection = connections[using]
-    pending = _pending.get(connection)
+    of_last_call = _pending.get(connection)
+    pending = of_last_call() if of_last_call else None
     if pending is None or not connection.run_on_commit:
-        # Each transaction has a set of its own: the one before was rolled back, or
-        # is just running its hooks, one of which calls this.
-        pending = _pending[connection] = set()
+        # The first call of a transaction, or of one of the hooks that are just run.
+        pending = _Accounts()
+        _pending[connection] = ref(pending)
     pending.update(account_ids)
 
     # A nested function: a partial would crash while Django logs its failure (ticket 36487).

@@ -138,6 +138,14 @@ def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
     assert list(Inbox.objects.values_list("seq", flat=True)) == [1, 1]
 
 
+# In other databases of this server, other tests wait; who waits for a row has locked its table.
+WAITING_HERE = """
+    SELECT count(*) FROM pg_locks waiting JOIN pg_locks held USING (pid)
+    WHERE NOT waiting.granted AND held.database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
 @pytest.mark.django_db(transaction=True)
 def test_numbering_overcomes_a_real_serialisation_failure(
@@ -172,7 +180,7 @@ def test_numbering_overcomes_a_real_serialisation_failure(
             notifying = pool.submit(notify)
             waiting = 0
             while not waiting and not notifying.done():
-                cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                cursor.execute(WAITING_HERE)
                 waiting = cursor.fetchone()[0]
         notifying.result(10)
 
