@@ -7,11 +7,14 @@ the same time: after an outage all of them are.
 
 from __future__ import annotations
 
+import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from django.db import router
 from django.db.models import Q
@@ -32,19 +35,51 @@ MOST_CHANGES: Final = 1000  # behind by more than that, a client reloads its lis
 ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own
 
 
+class Told(NamedTuple):
+    """One change as its encoded frame: parsed, meta data may take twenty times the memory."""
+
+    text: str
+    seq: int | None
+    broadcast_seq: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What happened after a cursor, oldest first; `resync` if that can't be told any more."""
 
-    frames: list[protocol.Frame]
-    cursor: Cursor  # where a client stands that has taken all frames
+    told: list[Told]
+    cursor: Cursor  # where a client stands that has taken all of them
     counts: Counts
     complete: bool = True  # False: there is more, ask again from `cursor`
     resync: bool = False
 
+    @property
+    def frames(self) -> list[protocol.Frame]:
+        return [json.loads(told.text) for told in self.told]
 
-# Who asks for changes, after what, and up to where.
-Asked: TypeAlias = tuple[Reader, Cursor, Head]
+    @property
+    def size(self) -> int:
+        """Characters in all frames."""
+        return sum(len(told.text) for told in self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who asks for changes, after what, up to where, and for how many at most."""
+
+    reader: Reader
+    cursor: Cursor
+    head: Head
+    limit: int
+
+    @property
+    def upto(self) -> int:
+        """How far the account's own changes are read: one at most has each number."""
+        return min(self.cursor.seq + self.limit, self.head.cursor.seq)
+
+    @property
+    def has_changes(self) -> bool:
+        return self.cursor != self.head.cursor and _can_follow(self.cursor, self.head)
 
 
 def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
@@ -55,50 +90,51 @@ def read_changes(reader: Reader, cursor: Cursor, limit: int) -> Changes:
     the others only the state. A frame with a `seq` promises that everything
     up to it has been told, and so does one with a `broadcast_seq`.
     """
-    return read_changes_of_many([(reader, cursor)], limit)[0]
+    return read_changes_of_many([(reader, cursor, limit)])[0]
 
 
 def read_changes_of_many(
-    wanted: Sequence[tuple[Reader, Cursor | None]], limit: int
+    wanted: Sequence[tuple[Reader, Cursor | None, int]], size: float = math.inf
 ) -> list[Changes]:
-    """Return each reader's changes after its cursor; without one it starts at the head."""
-    heads = read_heads([reader for reader, _ in wanted])
-    starts = [
-        (reader, cursor or head.cursor, head)
-        for (reader, cursor), head in zip(wanted, heads, strict=True)
+    """
+    Return each reader's changes after its cursor; without one it starts at the head.
+
+    Of each at most as many as it wants, and none after `size` characters.
+    """
+    heads = read_heads([reader for reader, _, _ in wanted])
+    asked = [
+        _Asked(reader, cursor or head.cursor, head, limit)
+        for (reader, cursor, limit), head in zip(wanted, heads, strict=True)
     ]
-    readings = _read_after(starts, limit)
-    if all(cursor == head.cursor for _, cursor, head in starts):
+    readings = _read_after(asked, size)
+    if all(one.cursor == one.head.cursor for one in asked):
         return readings
     using = router.db_for_write(Inbox)
-    inboxes = Inbox.objects.using(using).filter(pk__in={reader.account_id for reader, _ in wanted})
+    inboxes = Inbox.objects.using(using).filter(pk__in={one.reader.account_id for one in asked})
     floors = dict(inboxes.values_list("pk", "floor"))
     broadcast_floor = BroadcastHead.objects.using(using).current().floor
     return [
         # Deleted between the reading of head and rows, a change is in no reading.
-        Changes([], head.cursor, head.counts, resync=True)
-        if cursor.seq < floors.get(reader.account_id, 0) or cursor.broadcast_seq < broadcast_floor
+        Changes([], one.head.cursor, one.head.counts, resync=True)
+        if one.cursor.seq < floors.get(one.reader.account_id, 0)
+        or one.cursor.broadcast_seq < broadcast_floor
         else reading
-        for (reader, cursor, head), reading in zip(starts, readings, strict=True)
+        for one, reading in zip(asked, readings, strict=True)
     ]
 
 
-def _read_after(asked: Sequence[Asked], limit: int) -> list[Changes]:
-    behind = [one for one in asked if _has_changes(*one[1:])]
+def _read_after(asked: Sequence[_Asked], size: float) -> list[Changes]:
+    behind = [one for one in asked if one.has_changes]
     items = _changed_items(behind)
-    broadcasts = [rows[: limit + 1] for rows in _changed_broadcasts(behind)]
+    broadcasts = _changed_broadcasts(behind)
     receipts = _receipts_of(behind, broadcasts)
     found = zip(items, broadcasts, strict=True)
     return [
-        _changes(one, limit, *next(found), receipts)
-        if _has_changes(*one[1:])
-        else Changes([], one[2].cursor, one[2].counts, resync=one[1] != one[2].cursor)
+        _changes(one, size, *next(found), receipts)
+        if one.has_changes
+        else Changes([], one.head.cursor, one.head.counts, resync=one.cursor != one.head.cursor)
         for one in asked
     ]
-
-
-def _has_changes(cursor: Cursor, head: Head) -> bool:
-    return cursor != head.cursor and _can_follow(cursor, head)
 
 
 def _can_follow(cursor: Cursor, head: Head) -> bool:
@@ -113,29 +149,44 @@ def _can_follow(cursor: Cursor, head: Head) -> bool:
 
 
 def _changes(
-    asked: Asked,
-    limit: int,
+    asked: _Asked,
+    size: float,
     items: list[tuple[int, Notification | BroadcastReceipt]],
     broadcasts: list[Broadcast],
     receipts: dict[tuple[Any, int], BroadcastReceipt],
 ) -> Changes:
-    reader, cursor, head = asked
-    complete = len(items) <= limit
-    frames = [_item_frame(*item) for item in items[:limit]]
-    seq = head.cursor.seq if complete else items[limit - 1][0]
-    broadcast_seq = cursor.broadcast_seq
-    if complete:
-        room = limit - len(items)
-        complete = len(broadcasts) <= room
-        for row in broadcasts[:room]:
-            receipt = receipts.get((reader.account_id, row.pk))
-            frames.append(_broadcast_frame(row, receipt, cursor.broadcast_seq))
-        if complete:
-            broadcast_seq = head.cursor.broadcast_seq
-        elif room:
-            broadcast_seq = broadcasts[room - 1].seq or 0
-    reached = Cursor(seq, broadcast_seq, head.cursor.epoch, head.cursor.scope)
-    return Changes(frames, reached, head.counts, complete)
+    head = asked.head
+    told: list[Told] = []
+    reached = asked.cursor
+    for frame, cursor in _steps(asked, items, broadcasts, receipts):
+        if frame and (len(told) == asked.limit or size <= 0):
+            return Changes(told, reached, head.counts, complete=False)
+        reached = cursor
+        if frame:
+            text = protocol.encode(frame)
+            told.append(Told(text, frame.get("seq"), frame.get("broadcast_seq")))
+            size -= len(text)
+    return Changes(told, reached, head.counts, complete=reached == head.cursor)
+
+
+def _steps(
+    asked: _Asked,
+    items: list[tuple[int, Notification | BroadcastReceipt]],
+    broadcasts: list[Broadcast],
+    receipts: dict[tuple[Any, int], BroadcastReceipt],
+) -> Iterator[tuple[protocol.Frame | None, Cursor]]:
+    """Yield each change, the account's own first, and the cursor behind it."""
+    cursor, head = asked.cursor, asked.head
+    for step, row in items:
+        yield _item_frame(step, row), replace(cursor, seq=step)
+    cursor = replace(cursor, seq=asked.upto)
+    yield None, cursor
+    if cursor.seq == head.cursor.seq:
+        for broadcast in broadcasts:
+            receipt = receipts.get((asked.reader.account_id, broadcast.pk))
+            frame = _broadcast_frame(broadcast, receipt, cursor.broadcast_seq)
+            yield frame, replace(cursor, broadcast_seq=broadcast.seq or 0)
+        yield None, head.cursor
 
 
 def _item_frame(step: int, row: Notification | BroadcastReceipt) -> protocol.Frame:
@@ -157,7 +208,7 @@ def _broadcast_frame(
 
 
 def _changed_items(
-    asked: Sequence[Asked],
+    asked: Sequence[_Asked],
 ) -> Iterator[list[tuple[int, Notification | BroadcastReceipt]]]:
     """
     Yield for each what changed in its account's own rows, notifications and receipts, by number.
@@ -170,19 +221,24 @@ def _changed_items(
     """
     using = router.db_for_write(Notification)
     for batch in _batches(asked):
-        changed = Q()
-        for reader, cursor, _ in batch:
-            changed |= Q(account_id=reader.account_id, seq__gt=cursor.seq)
+        notifications, receipts = Q(), Q()
+        for one in batch:
+            after, upto = one.cursor.seq, one.upto
+            own = Q(account_id=one.reader.account_id, seq__gt=after)
+            receipts |= own
+            if upto < one.head.cursor.seq:  # most lack little, and conditions cost time
+                own &= Q(seq__lte=upto) | Q(number__gt=after, number__lte=upto)
+            notifications |= own
         rows: defaultdict[Any, list[Notification | BroadcastReceipt]] = defaultdict(list)
-        for row in Notification.objects.using(using).filter(changed, seq__isnull=False):
+        for row in Notification.objects.using(using).filter(notifications, seq__isnull=False):
             rows[row.account_id].append(row)
-        for receipt in BroadcastReceipt.objects.using(using).filter(changed):
+        for receipt in BroadcastReceipt.objects.using(using).filter(receipts):
             rows[receipt.account_id].append(receipt)
-        for reader, cursor, head in batch:
-            after, upto = cursor.seq, head.cursor.seq
-            own = [row for row in rows[reader.account_id] if (row.seq or 0) > after]
-            steps = [(_step(row, after), row) for row in own]
-            yield sorted((item for item in steps if item[0] <= upto), key=itemgetter(0))
+        for one in batch:
+            after = one.cursor.seq
+            changed = [row for row in rows[one.reader.account_id] if (row.seq or 0) > after]
+            steps = [(_step(row, after), row) for row in changed]
+            yield sorted((item for item in steps if item[0] <= one.upto), key=itemgetter(0))
 
 
 def _step(row: Notification | BroadcastReceipt, after: int) -> int:
@@ -191,54 +247,54 @@ def _step(row: Notification | BroadcastReceipt, after: int) -> int:
     return row.seq or 0
 
 
-def _batches(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
+def _batches(asked: Iterable[_Asked]) -> Iterator[list[_Asked]]:
     """Batches for one query each: of few accounts, and together not many rows."""
-    batch: list[Asked] = []
+    batch: list[_Asked] = []
     rows = 0
     for one in asked:
-        _, cursor, head = one
-        rows += head.cursor.seq - cursor.seq
+        wanted = one.upto - one.cursor.seq
+        rows += wanted
         if batch and (len(batch) == ACCOUNTS_PER_QUERY or rows > MOST_CHANGES):
             yield batch
-            batch, rows = [], head.cursor.seq - cursor.seq
+            batch, rows = [], wanted
         batch.append(one)
     if batch:
         yield batch
 
 
-def _changed_broadcasts(asked: Sequence[Asked]) -> Iterator[list[Broadcast]]:
-    """Yield for each the broadcasts to it that changed, by number: all by one query."""
-    behind = [
-        (reader, cursor, head)
-        for reader, cursor, head in asked
-        if cursor.broadcast_seq < head.cursor.broadcast_seq
-    ]
+def _changed_broadcasts(asked: Sequence[_Asked]) -> list[list[Broadcast]]:
+    """Return for each the broadcasts to it that changed, by number: all by one query."""
+    behind = [one for one in asked if one.cursor.broadcast_seq < one.head.cursor.broadcast_seq]
     rows = []
     if behind:
         using = router.db_for_write(Broadcast)
         changed = Broadcast.objects.using(using).filter(
-            seq__gt=min(cursor.broadcast_seq for _, cursor, _ in behind),
-            seq__lte=max(head.cursor.broadcast_seq for _, _, head in behind),
-            audience__in=frozenset[str]().union(*(reader.audiences for reader, _, _ in behind)),
+            seq__gt=min(one.cursor.broadcast_seq for one in behind),
+            seq__lte=max(one.head.cursor.broadcast_seq for one in behind),
+            audience__in=frozenset[str]().union(*(one.reader.audiences for one in behind)),
         )
         rows = list(changed.order_by("seq"))
-    for reader, cursor, head in asked:
-        after, upto = cursor.broadcast_seq, head.cursor.broadcast_seq
-        yield [
+    changed_for = []
+    for one in asked:
+        after, upto = one.cursor.broadcast_seq, one.head.cursor.broadcast_seq
+        theirs = (
             row
             for row in rows
-            if after < (row.seq or 0) <= upto and reader.gets(row.audience, row.created_at)
-        ]
+            if after < (row.seq or 0) <= upto and one.reader.gets(row.audience, row.created_at)
+        )
+        # One more than it wants, which says that there is more.
+        changed_for.append(list(islice(theirs, one.limit + 1)))
+    return changed_for
 
 
 def _receipts_of(
-    asked: Sequence[Asked], broadcasts: Sequence[Sequence[Broadcast]]
+    asked: Sequence[_Asked], broadcasts: Sequence[Sequence[Broadcast]]
 ) -> dict[tuple[Any, int], BroadcastReceipt]:
     """Return the receipts for these broadcasts by account and broadcast."""
     keys = {row.pk for rows in broadcasts for row in rows}
     if not keys:
         return {}
     receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt)).filter(
-        account_id__in=[reader.account_id for reader, _, _ in asked], broadcast__in=keys
+        account_id__in=[one.reader.account_id for one in asked], broadcast__in=keys
     )
     return {(receipt.account_id, receipt.broadcast_id): receipt for receipt in receipts}

@@ -17,10 +17,12 @@ from .changes import Changes, read_changes_of_many
 from .conf import conf
 from .database_thread import GATHERING, DatabaseThread
 from .sockets import Socket
+from .transports import Message
 
 HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
-ITEMS_PER_ROUND: Final = 100  # read for one socket that is behind, before the others' turn
-ROUND_SIZE: Final = 32 * 1024  # characters written to it
+FIRST_ITEMS: Final = 10  # read for one that has fallen behind, as nobody knows how large they are
+ITEMS_PER_ROUND: Final = 100  # read for one at most, before the others' turn
+ROUND_SIZE: Final = 32 * 1024  # characters, after which it is the others' turn
 REORDERING: Final = 0.05  # seconds that an earlier push may come late, before the database is asked
 DRAINING: Final = 0.2  # seconds until it is seen whether a slow reader has read
 RETRY: Final = 1.0  # seconds until a failed reading is tried again
@@ -29,21 +31,22 @@ RETRY: Final = 1.0  # seconds until a failed reading is tried again
 class Healing:
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
-        self._behind: dict[Socket, None] = {}  # in the order of their turns
+        # In the order of their turns, each with the number of items to read for it.
+        self._behind: dict[Socket, int] = {}
         self._wake = asyncio.Event()
         self._is_due = False
         self._full_since: dict[Socket, float] = {}  # monotonic seconds
 
     def begin(self, socket: Socket) -> None:
         """Take in a new socket, which is behind from its start."""
-        self._behind[socket] = None
+        self._behind[socket] = FIRST_ITEMS
         self._wake.set()
 
     def fall_behind(self, socket: Socket) -> None:
         """Leave out a socket's pushes until it has been healed, soon."""
         if not socket.behind:
             socket.behind = True
-            self._behind[socket] = None
+            self._behind[socket] = FIRST_ITEMS
             if not self._is_due:
                 self._is_due = True
                 asyncio.get_running_loop().call_later(REORDERING, self._wake.set)
@@ -81,17 +84,18 @@ class Healing:
     async def _heal(self, sockets: Sequence[Socket]) -> None:
         for socket in sockets:
             socket.missed_nothing()
-        wanted = [(socket.reader, socket.wanted_cursor()) for socket in sockets]
+        wanted = [
+            (socket.reader, socket.wanted_cursor(), self._behind[socket]) for socket in sockets
+        ]
         try:
-            readings = await self._database.run(read_changes_of_many, wanted, ITEMS_PER_ROUND)
+            readings = await self._database.run(read_changes_of_many, wanted, ROUND_SIZE)
         except Exception:
             asyncio.get_running_loop().call_later(RETRY, self._wake.set)
             raise
         for socket, reading in zip(sockets, readings, strict=True):
             if socket in self._behind:
                 # To the end, so that those that lack much let the others go first.
-                del self._behind[socket]
-                self._behind[socket] = None
+                self._behind[socket] = _next_items(self._behind.pop(socket), reading)
                 self._catch_up(socket, reading)
 
     def _catch_up(self, socket: Socket, changes: Changes) -> None:
@@ -101,19 +105,21 @@ class Healing:
             resync = protocol.frame("resync", **changes.cursor.as_dict())
             if not socket.write_frame(resync):
                 return
-        written = 0
-        for frame in changes.frames:
-            size = socket.write_frame(frame)
-            written += size
-            if not size:
+        for text, seq, broadcast_seq in changes.told:
+            if not socket.write(Message(text)):
                 return
-            socket.seq = frame.get("seq", socket.seq)
-            socket.broadcast_seq = frame.get("broadcast_seq", socket.broadcast_seq)
-            if written > ROUND_SIZE:
-                return
+            socket.seq = seq or socket.seq
+            socket.broadcast_seq = broadcast_seq or socket.broadcast_seq
         socket.follow(changes.cursor)
         if changes.complete and not socket.has_missed():
             socket.count(changes.counts.unread, changes.counts.unread_broadcasts)
             if socket.answer_heartbeat():  # which tells the counts
                 del self._behind[socket]
                 socket.behind = False
+
+
+def _next_items(items: int, changes: Changes) -> int:
+    """Return how many to read in the next round: as many as fit in, or more, if all did."""
+    if changes.size >= ROUND_SIZE:
+        return len(changes.told)
+    return min(2 * items, ITEMS_PER_ROUND)
