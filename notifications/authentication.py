@@ -50,13 +50,17 @@ class SessionsUnavailable(DatabaseError):
 
 @dataclass(slots=True)
 class Session:
-    """A visitor's session: its key, the cookie, which stays in this process, and its name."""
+    """A visitor's session: its key, the cookie, which stays in this process, and its names."""
 
     key: str = field(repr=False)
-    name: str = field(init=False)
+    names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.name = session_name(self.key)
+        self.names = session_names(self.key)
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
 
     @classmethod
     def of(cls, request: HttpRequest) -> Session:
@@ -64,9 +68,18 @@ class Session:
         return cls(request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""))
 
 
-def session_name(key: str) -> str:
-    """Return what may be told of a session to other processes: nobody can take it over by it."""
-    return salted_hmac("notifications.session", key, algorithm="sha256").hexdigest()[:32]
+def session_names(key: str) -> tuple[str, ...]:
+    """
+    Return what may be told of a session to other processes: nobody can take it over by it.
+
+    One name by SECRET_KEY and, while that is being rotated, one by each of the
+    fallbacks: of two servers, one may not have the other's newest yet.
+    """
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return tuple(
+        salted_hmac("notifications.session", key, secret, algorithm="sha256").hexdigest()[:32]
+        for secret in secrets
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from django.db import router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
 from . import delivery
-from .authentication import session_name
+from .authentication import session_names
 from .protocol import CloseCode
 
 # Others do not change who may be connected or what they get, or are found by the next look:
@@ -85,7 +85,7 @@ def _cookie(request: Any) -> str | None:
 
 
 def _end(keys: Iterable[str | None], code: CloseCode) -> None:
-    names = sorted(session_name(key) for key in keys if key)
+    names = sorted(name for key in keys if key for name in session_names(key))
     if names:
         _after_commit(lambda: delivery.end_sessions(names, code))
 

@@ -42,19 +42,21 @@ class SessionCheck:
         self._database = database
         self._close = close
         self._fall_behind = fall_behind
-        self._sockets: defaultdict[str, set[Socket]] = defaultdict(set)  # by their session's name
+        self._sockets: defaultdict[str, set[Socket]] = defaultdict(set)  # by their session's names
         self._ended: dict[str, tuple[float, CloseCode]] = {}  # by name, the oldest first
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
 
     def opened(self, socket: Socket) -> None:
-        self._sockets[socket.session.name].add(socket)
+        for name in socket.session.names:
+            self._sockets[name].add(socket)
 
     def closed(self, socket: Socket) -> None:
-        sockets = self._sockets[socket.session.name]
-        sockets.discard(socket)
-        if not sockets:
-            del self._sockets[socket.session.name]
+        for name in socket.session.names:
+            sockets = self._sockets[name]
+            sockets.discard(socket)
+            if not sockets:
+                del self._sockets[name]
 
     def end(self, names: Iterable[str], code: CloseCode) -> None:
         """Close the sockets of these sessions, also those that are still on their way."""
@@ -71,8 +73,11 @@ class SessionCheck:
 
     def refusal(self, session: Session) -> CloseCode | None:
         """Return the code to close a new socket with if its session ended while it was let in."""
-        ended_at, code = self._ended.get(session.name, (0.0, None))
-        return code if time.monotonic() - ended_at < REMEMBERED else None
+        for name in session.names:
+            ended_at, code = self._ended.get(name, (0.0, None))
+            if code and time.monotonic() - ended_at < REMEMBERED:
+                return code
+        return None
 
     def doubt(self, sockets: Iterable[Socket]) -> None:
         """Look again, soon, at the sessions of these sockets: their account has changed."""
@@ -94,7 +99,8 @@ class SessionCheck:
 
     async def step(self) -> None:
         """Look at all sessions, and wait for an interval."""
-        await self._look(self._sockets)
+        sockets = (next(iter(sockets)) for sockets in self._sockets.values())
+        await self._look({socket.session.name for socket in sockets})
         # Last: a look that fails is tried again without it.
         await asyncio.sleep(min(EVERY, INTERVALS * conf.HEARTBEAT_INTERVAL))
 

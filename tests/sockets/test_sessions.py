@@ -18,11 +18,11 @@ from django.test import Client
 
 from notifications import authentication, hub, layer, session_check
 from notifications.audiences import Reader
-from notifications.authentication import session_name
+from notifications.authentication import session_names
 from notifications.hub import get_hub
 from notifications.protocol import CloseCode
 from notifications.routing import websocket_application
-from notifications.testing import Tab, log_in
+from notifications.testing import PATIENCE, Tab, log_in
 from tests.services import redis_server
 
 # Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
@@ -33,14 +33,12 @@ ENGINES = ["db", "cached_db", "cache", "file"]
 def told(settings, monkeypatch):
     """What happens is told by messages: a look at all sessions comes too late for any test."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 30
-    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
     monkeypatch.setattr(session_check, "SETTLING", 0.1)
 
 
 @pytest.fixture
-def looked_at(settings, monkeypatch):
+def looked_at(monkeypatch):
     """What happens is told by nobody, and found by a look at all sessions in each interval."""
-    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
     monkeypatch.setattr(session_check, "INTERVALS", 1)
     monkeypatch.setattr(layer, "publish", lambda messages: None)
 
@@ -169,6 +167,29 @@ async def test_who_is_let_in_while_the_session_ends_is_sent_away(
     assert len(get_hub()._sockets) == 0
 
 
+@pytest.mark.parametrize(
+    ("of_socket", "of_logout"),
+    [(["old"], ["new", "old"]), (["new", "old"], ["old"])],
+    ids=["the logout at a server with the new one", "the socket at a server with the new one"],
+)
+async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
+    connect, alice, told, settings, of_socket, of_logout
+):
+    def rotate(keys):
+        settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS = [key * 10 for key in keys]
+
+    rotate(["old"])
+    session = await log_in_to(alice)
+    rotate(of_socket)
+    tab = await connect(session=session)
+    await tab.receive_until_level()
+
+    rotate(of_logout)
+    await post(session, "/logout/")
+
+    assert (await goodbye(tab))["code"] == 4401
+
+
 async def test_a_session_that_ended_is_remembered_for_a_while_only(
     connect, alice, told, monkeypatch
 ):
@@ -177,7 +198,7 @@ async def test_a_session_that_ended_is_remembered_for_a_while_only(
     tab = await connect(session=session)
     await tab.receive_until_level()
 
-    check.end([session_name(session), "another"], CloseCode.NOT_LOGGED_IN)
+    check.end([*session_names(session), "another"], CloseCode.NOT_LOGGED_IN)
 
     assert (await goodbye(tab))["code"] == 4401
     assert await (await connect(session=session)).closed_with() == 4401
@@ -294,7 +315,7 @@ async def test_looking_neither_writes_nor_brings_back_a_session(
 
 
 async def test_five_hundred_sessions_are_looked_at_with_three_queries(
-    connect, alice, bob, carol, django_assert_num_queries, monkeypatch
+    connect, alice, bob, carol, told, django_assert_num_queries, monkeypatch
 ):
     tabs = [await connect(account) for account in (alice, alice, bob, bob, carol)]
     for tab in tabs:
@@ -319,7 +340,7 @@ async def test_five_hundred_sessions_are_looked_at_with_three_queries(
         assert await stays(tab)
 
 
-async def test_several_tabs_of_one_session_are_looked_at_once(connect, alice, monkeypatch):
+async def test_several_tabs_of_one_session_are_looked_at_once(connect, alice, told, monkeypatch):
     session = await log_in_to(alice)
     tabs = [await connect(session=session) for _ in range(3)]
     looks = []
@@ -466,7 +487,7 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
     assert (await goodbye(tab))["code"] == 4402
     # Her page, asking for her inbox with what is now his session, is refused.
     hers = Tab(websocket_application, renewed, account=alice.pk)
-    await hers.connect()
+    await hers.connect(PATIENCE)
     assert await hers.closed_with() == 4401
     assert await stays(device)
 

@@ -30,7 +30,7 @@ from notifications.authentication import (
     handshake_request,
     is_own_origin,
     look_again,
-    session_name,
+    session_names,
 )
 from notifications.protocol import CloseCode
 
@@ -440,14 +440,14 @@ def test_a_session_shows_its_key_to_nobody() -> None:
 
     assert session.key not in repr(session)
     assert session.key not in session.name
-    assert session.name == session_name(session.key) != session_name("another")
+    assert session.names == session_names(session.key) != session_names("another")
 
 
 def test_only_who_has_the_secret_key_can_name_a_session(settings: Any) -> None:
-    name = session_name("0123456789abcdefghijklmnopqrstuv")
+    names = session_names("0123456789abcdefghijklmnopqrstuv")
     settings.SECRET_KEY = "another" * 10
 
-    assert session_name("0123456789abcdefghijklmnopqrstuv") != name
+    assert session_names("0123456789abcdefghijklmnopqrstuv") != names
 
 
 class EngineThatFails(DatabaseSessionStore):

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from notifications import delivery
-from notifications.authentication import session_name
+from notifications.authentication import session_names
 from tests.unit.conftest import Commit, Published
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def test_a_logout_names_the_session_to_all_hubs_and_not_its_key(
 
     [(group, message)] = published
     assert group == "notifications.hubs"
-    assert message["sessions"] == [session_name(key)]
+    assert message["sessions"] == [*session_names(key)]
     assert message["code"] == 4401
     assert key not in json.dumps(published)
 
@@ -93,7 +93,7 @@ def test_a_login_ends_the_session_that_the_browser_had(
     with commit():
         browser.post("/admin/login/", {"username": "bob", "password": "demo"})
 
-    assert [(m["sessions"], m["code"]) for _, m in published] == [([session_name(before)], 4402)]
+    assert [(m["sessions"], m["code"]) for _, m in published] == [([*session_names(before)], 4402)]
 
 
 def test_the_first_login_of_a_browser_ends_nothing(
@@ -174,4 +174,4 @@ def test_a_logout_without_a_cookie_is_told_by_the_session(
         logout(request)
 
     assert key
-    assert [message["sessions"] for _, message in published] == [[session_name(key)]]
+    assert [message["sessions"] for _, message in published] == [[*session_names(key)]]
