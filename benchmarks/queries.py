@@ -68,9 +68,9 @@ def queries(accounts: int) -> Iterator[Query]:
     def keys(count: int, most: int = accounts) -> list[int]:
         return chance.sample(range(1, most + 1), min(count, most))
 
-    def behind(readers: list[Reader], changes: int) -> list[tuple[Reader, Cursor]]:
+    def behind(readers: list[Reader], changes: int) -> list[tuple[Reader, Cursor, int]]:
         return [
-            (reader, replace(head.cursor, seq=head.cursor.seq - changes))
+            (reader, replace(head.cursor, seq=head.cursor.seq - changes), 100)
             for reader, head in zip(readers, inbox.read_heads(readers), strict=True)
         ]
 
@@ -130,17 +130,17 @@ def queries(accounts: int) -> Iterator[Query]:
     yield Query("newest numbers of 500 accounts", inbox.newest_seqs, lambda: keys(500))
     yield Query(
         "10 changes",
-        lambda given: read_changes_of_many(given, 100),
+        read_changes_of_many,
         lambda: behind([someone()], 10),
     )
     yield Query(
         "100 of 1,000 changes",
-        lambda given: read_changes_of_many(given, 100),
+        read_changes_of_many,
         lambda: behind([busy()], 1000),
     )
     yield Query(
         "3 changes of each of 500 accounts",
-        lambda given: read_changes_of_many(given, 100),
+        read_changes_of_many,
         lambda: behind(readers(keys(500)), 3),
         repeat=3,
     )

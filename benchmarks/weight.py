@@ -19,9 +19,10 @@ from typing import Final
 
 from playwright.sync_api import Browser, Response, sync_playwright
 
-from tests.browser.conftest import FLAGS, SETTINGS, log_in_there, make_demo_data
+from tests.browser.conftest import FLAGS, SETTINGS, log_in_there
 from tests.browser.elements import expect_online
 from tests.browser.production import Deployment
+from tests.demo_data import make_demo_data
 from tests.modules import ENTRY, SOURCE, reached
 from tests.services import chromium_executable
 

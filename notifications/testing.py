@@ -32,6 +32,7 @@ from .protocol import Frame
 
 PATH: Final = "/ws/notifications/"
 ORIGIN: Final = "http://testserver"
+PATIENCE: Final = 5.0  # seconds for what should come at once; the machine may be busy
 
 
 class Tab(WebsocketCommunicator):
@@ -44,7 +45,14 @@ class Tab(WebsocketCommunicator):
         super().__init__(application, f"{PATH}?{urlencode(cursor)}", headers)
         self.session = session
 
-    async def receive(self, type: str, timeout: float = 1) -> Frame:
+    async def receive_frame(self, timeout: float = PATIENCE) -> Frame:
+        """Return the next frame that is no ping: those come whenever a tab is silent."""
+        while True:
+            frame: Frame = await self.receive_json_from(timeout)
+            if frame["type"] != "ping":
+                return frame
+
+    async def receive(self, type: str, timeout: float = PATIENCE) -> Frame:
         """Return the next frame of this type, passing over others, `timeout` seconds for each."""
         while True:
             frame: Frame = await self.receive_json_from(timeout)
@@ -55,7 +63,7 @@ class Tab(WebsocketCommunicator):
         """Return the frames up to and with the `heartbeat` that says that nothing is missing."""
         frames: list[Frame] = []
         while not frames or frames[-1]["type"] != "heartbeat":
-            frames.append(await self.receive_json_from())
+            frames.append(await self.receive_frame())
         return frames
 
     async def receive_rest(self, timeout: float = 0.2) -> list[Frame]:
@@ -72,7 +80,7 @@ class Tab(WebsocketCommunicator):
     async def closed_with(self) -> int:
         """Return the code that the server closes the socket with, passing over frames."""
         while True:
-            output = await self.receive_output()
+            output = await self.receive_output(PATIENCE)
             if output["type"] == "websocket.close":
                 return int(output.get("code") or 1000)
 
@@ -97,7 +105,7 @@ async def open_tabs(application: Any) -> AsyncIterator[Connect]:
             session = await database_sync_to_async(log_in)(account)
         tab = Tab(application, session, **options)
         tabs.append(tab)
-        accepted, _ = await tab.connect()
+        accepted, _ = await tab.connect(PATIENCE)
         assert accepted, "the handshake was refused"
         return tab
 

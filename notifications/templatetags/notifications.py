@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -11,6 +11,7 @@ from django.middleware.csrf import get_token
 from django.template import Context
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
@@ -77,9 +78,11 @@ def notification_time(iso_time: str) -> datetime | None:
 
 @register.filter
 def notification_age(iso_time: str) -> str:
-    """Return how long ago an item was created, in its largest unit only."""
+    """Return how long ago an item was created, in its largest unit only; "" below a minute."""
     created_at = parse_datetime(iso_time)
-    return timesince(created_at, depth=1) if created_at else ""
+    if not created_at or timezone.now() - created_at < timedelta(minutes=1):
+        return ""
+    return timesince(created_at, depth=1)
 
 
 @register.filter
@@ -90,9 +93,9 @@ def notification_url(item: protocol.Frame | None) -> str:
 
 
 @register.filter
-def can_be_marked(item: protocol.Frame | None, mark: str) -> bool:
-    """Whether the mark changes anything of the item in its present state; in a template, it may."""
-    return item is None or item["state"] in marks.MARKS[mark]
+def can_be_marked(item: protocol.Frame, mark: str) -> bool:
+    """Whether the mark changes anything of the item in its present state."""
+    return item["state"] in marks.MARKS[mark]
 
 
 @register.filter

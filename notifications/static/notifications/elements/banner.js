@@ -22,8 +22,9 @@ export class NotificationsBanner extends HTMLElement {
     if (styles) styles.disabled = false
     this.#rows ??= new Rows(slot(this, "banners"), { create: () => clone("banner"), fill })
     this.#client.addEventListener("change", this.#render, { signal })
-    this.addEventListener("click", this.#click, { signal })
-    this.addEventListener("auxclick", this.#click, { signal })
+    this.addEventListener("click", this.#act, { signal })
+    this.addEventListener("click", this.#follow, { signal })
+    this.addEventListener("auxclick", this.#follow, { signal })
     this.addEventListener("submit", this.#submit, { signal })
     this.#load()
   }
@@ -50,14 +51,18 @@ export class NotificationsBanner extends HTMLElement {
     this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
   })
 
-  #click = ({ target, button }) => {
-    const row = target.closest("a[href]")?.closest("[data-id]")
-    if (row && button < 2) this.#dismiss(row)
+  #act = ({ target }) => {
+    if (target.closest('[data-action="mark"]')) this.#dismiss(target.closest("[data-id]"))
   }
 
+  // What the server rendered is still there until the list is.
   #submit = (event) => {
     event.preventDefault()
     this.#dismiss(event.target.closest("[data-id]"))
+  }
+
+  #follow = ({ target, button }) => {
+    if (target.closest("a[href]") && button < 2) this.#dismiss(target.closest("[data-id]"))
   }
 
   async #dismiss({ dataset: { id } }) {

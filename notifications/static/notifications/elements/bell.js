@@ -1,5 +1,5 @@
 import { connect } from "../client.js";
-import { clone, define, setText, showStatus } from "./template.js";
+import { clone, define, eachFrame, setText, showStatus } from "./template.js";
 
 const MOST_SHOWN = 99
 
@@ -12,6 +12,7 @@ export class NotificationsBell extends HTMLElement {
   #listeners
   #button
   #element
+  #whenUnread
   #loading
   #panel
 
@@ -21,7 +22,10 @@ export class NotificationsBell extends HTMLElement {
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
     if (HTMLElement.prototype.showPopover) this.#build(signal)
-    this.#client.addEventListener("unread", this.#renderCount, { signal })
+    // Looked up before the panel's list: among thousands of rows that takes its time.
+    const parts = [this, this.#element].filter(Boolean)
+    this.#whenUnread = parts.flatMap((part) => [...part.querySelectorAll("[data-when-unread]")])
+    this.#client.addEventListener("unread", this.#renderSoon, { signal })
     showStatus(this, this.#client, signal)
     this.#renderCount()
   }
@@ -86,11 +90,13 @@ export class NotificationsBell extends HTMLElement {
     const count = total > MOST_SHOWN ? `${MOST_SHOWN}+` : String(total)
     setText(this, "count", count)
     const { activeElement } = document
-    for (const element of this.querySelectorAll("[data-when-unread]")) element.hidden = total === 0
+    for (const element of this.#whenUnread) element.hidden = total === 0
     this.#panel?.keepFocus(activeElement)
     const title = document.title.replace(/^\(\d+\+?\) /, "")
     document.title = total ? `(${count}) ${title}` : title
   }
+
+  #renderSoon = eachFrame(this.#renderCount)
 }
 
 define("notifications-bell", NotificationsBell)

@@ -20,10 +20,13 @@ export class NotificationsInbox extends HTMLElement {
   #client
   #listeners
   #content
+  #parts
+  #whenUnread
   #list
   #rows
   #end
   #undoable
+  #focused
   #isWanted = false
   #isLoading = false
   #failed = new Map()
@@ -34,11 +37,12 @@ export class NotificationsInbox extends HTMLElement {
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
     this.#client.addEventListener("change", this.#renderSoon, { signal })
-    this.#client.addEventListener("unread", this.#renderUnread, { signal })
+    this.#client.addEventListener("unread", this.#renderUnreadSoon, { signal })
     this.#client.addEventListener("status", this.#reloadOnline, { signal })
     showStatus(this, this.#client, signal)
-    this.addEventListener("click", this.#click, { signal })
-    this.addEventListener("auxclick", this.#click, { signal })
+    this.addEventListener("click", this.#act, { signal })
+    this.addEventListener("click", this.#follow, { signal })
+    this.addEventListener("auxclick", this.#follow, { signal })
     this.addEventListener("submit", this.#submit, { signal })
     this.addEventListener("keydown", this.#key, { signal })
     const timer = setInterval(this.#refreshTimes, REFRESH_TIMES)
@@ -85,7 +89,19 @@ export class NotificationsInbox extends HTMLElement {
     const focused = fallback?.querySelector('[data-part="item"]:focus-within')
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
-    this.#list = this.#content.querySelector('[data-part="list"]')
+    const part = (name) => this.#content.querySelector(`[data-part="${name}"]`)
+    // Looked up while they are few: among thousands of rows that takes its time.
+    this.#parts = {
+      loading: part("loading"),
+      error: part("error"),
+      older: part("older"),
+      showOlder: slot(this.#content, "older"),
+      empty: slot(this.#content, "empty"),
+      undo: slot(this.#content, "undo")
+    }
+    this.#whenUnread = this.querySelectorAll("[data-when-unread]")
+    this.#list = part("list")
+    this.#list.addEventListener("contentvisibilityautostatechange", this.#comeIntoSight, { capture: true })
     this.#rows = new Rows(this.#list, { create: () => clone("item"), fill: this.#fillItem })
     const isScrolling = getComputedStyle(this).overflowY === "auto"
     this.#end = new IntersectionObserver(this.#reachEnd, {
@@ -93,6 +109,7 @@ export class NotificationsInbox extends HTMLElement {
       rootMargin: `${LOAD_AHEAD}px`
     })
     this.#renderError()
+    this.#renderUnread()
     return focused?.dataset.id
   }
 
@@ -102,20 +119,28 @@ export class NotificationsInbox extends HTMLElement {
     const isLoaded = this.#client.isLoaded(view)
     // What the server rendered stays until there is something to take its place.
     const isFirst = !this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))
-    const focused = isFirst && this.#build()
+    if (isFirst) this.#focused = this.#build()
     if (!this.#content) return
     const items = isLoaded ? this.#client.items(view) : []
-    if (!this.#rows.render(items)) this.#renderSoon()
-    if (focused) this.#rows.focus(focused)
-    this.#toggle("loading", this.#isLoading && items.length === 0)
+    const isAll = this.#rows.render(items)
+    if (!isAll) this.#renderSoon()
+    this.#restoreFocus(isAll)
+    const { loading, older, showOlder } = this.#parts
+    loading.hidden = !this.#isLoading || items.length > 0
+    older.hidden = !isLoaded || !this.#client.hasOlder(view)
+    showOlder.ariaDisabled = this.#isLoading // disabled it would lose the focus
     this.#renderEmpty(isLoaded && items.length === 0)
-    this.#toggle("older", isLoaded && this.#client.hasOlder(view))
-    slot(this.#content, "older").ariaDisabled = this.#isLoading // disabled it would lose the focus
     this.setAttribute("aria-busy", this.#isLoading)
   }
 
+  // To the row of what had it in what the server rendered, as soon as there is one.
+  #restoreFocus(isAll) {
+    if (this.#focused && document.activeElement === document.body) this.#rows.focus(this.#focused)
+    if (isAll) this.#focused = undefined
+  }
+
   #renderEmpty(isEmpty) {
-    const empty = slot(this.#content, "empty")
+    const { empty } = this.#parts
     empty.hidden = !isEmpty
     if (!isEmpty || empty.dataset.view === this.view) return
     empty.dataset.view = this.view
@@ -132,45 +157,55 @@ export class NotificationsInbox extends HTMLElement {
     fillTime(slot(element, "time"), item.created_at, this.#client.now())
     element.dataset.state = item.state
     slot(element, "unread")?.toggleAttribute("hidden", item.state !== "unread")
-    for (const form of element.querySelectorAll("[data-as]")) {
-      const isPossible = MARKS[item.state].includes(form.dataset.as)
-      if (!isPossible && form.contains(document.activeElement)) element.focus()
-      form.hidden = !isPossible
+    for (const button of element.querySelectorAll('[data-action="mark"]')) {
+      const isPossible = MARKS[item.state].includes(button.dataset.as)
+      if (!isPossible && button === document.activeElement) element.focus()
+      button.hidden = !isPossible
     }
-  }
-
-  #toggle(part, isShown) {
-    this.#content.querySelector(`[data-part="${part}"]`).hidden = !isShown
   }
 
   #renderError() {
     if (!this.#content) return
-    for (const text of this.#content.querySelectorAll("[data-failed]")) {
-      text.hidden = !this.#failed.has(text.dataset.failed)
-    }
-    this.#toggle("error", this.#failed.size > 0)
+    const { error } = this.#parts
+    for (const text of error.querySelectorAll("[data-failed]")) text.hidden = !this.#failed.has(text.dataset.failed)
+    error.hidden = this.#failed.size === 0
   }
 
   #renderUnread = () => {
     const isHidden = this.#client.unread.total === 0
-    for (const element of this.querySelectorAll("[data-when-unread]")) {
-      if (isHidden && element.contains(document.activeElement)) this.#content?.focus()
+    for (const element of this.#whenUnread ?? []) {
+      if (isHidden && element.contains(document.activeElement)) this.#content.focus()
       element.hidden = isHidden
     }
   }
 
+  #renderUnreadSoon = eachFrame(this.#renderUnread)
+
   #refreshTimes = () => {
+    for (const batch of this.#list?.children ?? []) this.#refreshTimesIn(batch)
+  }
+
+  // Out of sight they wait until they come into it.
+
+  #comeIntoSight = ({ target }) => this.#refreshTimesIn(target)
+
+  #refreshTimesIn(batch) {
+    if (batch.firstElementChild?.checkVisibility?.({ contentVisibilityAuto: true }) === false) return
     const now = this.#client.now()
-    for (const element of this.#list?.querySelectorAll('[data-slot="time"]') ?? []) refreshTime(element, now)
+    for (const element of batch.querySelectorAll('[data-slot="time"]')) refreshTime(element, now)
   }
 
   // What people do
 
-  // The link is followed as any other; only that it was is told, on the way out.
-  #click = ({ target, button }) => {
+  #act = ({ target }) => {
     const tab = target.closest("button[data-view]")
     if (tab) return this.setAttribute("view", tab.dataset.view)
-    switch (target.closest("[data-action]:not(form)")?.dataset.action) {
+    const { action, as } = target.closest("[data-action]:not(form)")?.dataset ?? {}
+    switch (action) {
+      case "mark": {
+        const { id } = target.closest("[data-id]").dataset
+        return this.#mark(() => this.#client.mark([id], as), UNDONE.includes(as))
+      }
       case "older":
         return this.#loadOlder()
       case "retry":
@@ -178,18 +213,18 @@ export class NotificationsInbox extends HTMLElement {
       case "undo":
         return this.#undo()
     }
+  }
+
+  // The link is followed as any other; only that it was is told, on the way out.
+  #follow = ({ target, button }) => {
     const id = target.closest("a[href]")?.closest("[data-id]")?.dataset.id
     if (id && button < 2 && this.#rows?.item(id)?.state === "unread") this.#mark(() => this.#client.mark([id], "read"))
   }
 
   #submit = (event) => {
-    if (!this.#content) return // still the server's, which takes the form
-    const { action, as } = event.target.dataset
-    if (action !== "mark" && action !== "mark-all") return
+    if (!this.#content || event.target.dataset.action !== "mark-all") return // for the server to take
     event.preventDefault()
-    if (action === "mark-all") return this.markAll()
-    const { id } = event.target.closest("[data-id]").dataset
-    this.#mark(() => this.#client.mark([id], as), UNDONE.includes(as))
+    this.markAll()
   }
 
   #key = (event) => {
@@ -207,7 +242,7 @@ export class NotificationsInbox extends HTMLElement {
 
   #offerUndo(range) {
     this.#undoable = range
-    const undo = slot(this.#content, "undo")
+    const { undo } = this.#parts
     for (const text of undo.querySelectorAll("[data-done]")) text.hidden = text.dataset.done !== range.as
     undo.hidden = false
   }
@@ -215,7 +250,7 @@ export class NotificationsInbox extends HTMLElement {
   forgetUndo() {
     this.#undoable = undefined
     if (!this.#content) return
-    const undo = slot(this.#content, "undo")
+    const { undo } = this.#parts
     if (undo.contains(document.activeElement)) this.#content.focus()
     undo.hidden = true
   }
@@ -242,10 +277,10 @@ export class NotificationsInbox extends HTMLElement {
   // Loading
 
   async #loadOlder() {
-    const last = this.#list.lastElementChild
+    const { last } = this.#rows
     await this.#whileLoading(() => this.#client.loadOlder(this.view))
     // From the keyboard, what was loaded comes next.
-    if (slot(this.#content, "older") === document.activeElement) last?.nextElementSibling?.focus()
+    if (this.#parts.showOlder === document.activeElement && last) this.#rows.after(last)?.focus()
   }
 
   #reachEnd = (entries) => {
@@ -265,7 +300,7 @@ export class NotificationsInbox extends HTMLElement {
   // Observed anew it is told again, also if it never left.
   #watchEnd() {
     this.#end.disconnect()
-    this.#end.observe(this.#content.querySelector('[data-part="older"]'))
+    this.#end.observe(this.#parts.older)
   }
 
   // kind: "load" or "mark". That one works does not mend the other.

@@ -1,21 +1,35 @@
-const MOST_AT_ONCE = 30 // rows made or filled in one go: longer, and the page would not answer
+import { Batches } from "./batches.js";
 
-// Keeps the children of a list in step with items, and the focus among them.
+// In one go, as the page has other things to do:
+const MOST_MADE = 20 // rows, which the browser lays out after it
+const LONGEST = 8 // ms, of filling those that are there
+
+// Keeps the rows of a list in step with items, and the focus among them.
 export class Rows {
   #list
+  #batches
   #create
   #fill
   #rows = new Map()
 
-  // create() makes a row's element, fill(element, item, before) shows an item in it.
+  // create() makes a row's element, fill(element, item) shows an item in it.
   constructor(list, { create, fill }) {
     this.#list = list
+    this.#batches = new Batches(list)
     this.#create = create
     this.#fill = fill
   }
 
   item(id) {
     return this.#rows.get(id)?.item
+  }
+
+  get last() {
+    return this.#batches.last
+  }
+
+  after(row) {
+    return this.#batches.after(row)
   }
 
   focus(id) {
@@ -25,15 +39,21 @@ export class Rows {
   // Returns whether that was all: if not, it is to be called again.
   render(items) {
     this.#removeAllBut(new Set(items.map(({ id }) => id)))
-    let place = this.#list.firstElementChild
-    let rendered = 0
+    const most = this.#rows.size + MOST_MADE
+    const end = performance.now() + LONGEST
+    let isAll = true
+    let place = this.#batches.first
     for (const item of items) {
-      if (this.item(item.id) !== item && rendered++ < MOST_AT_ONCE) this.#renderRow(item)
+      if (this.item(item.id) !== item) {
+        if (this.#rows.size < most && performance.now() < end) this.#renderRow(item)
+        else isAll = false
+      }
       const element = this.#rows.get(item.id)?.element
-      if (element === place) place = place?.nextElementSibling
-      else if (element) this.#list.insertBefore(element, place)
+      if (!element) continue
+      if (element === place) place = this.#batches.after(place)
+      else this.#batches.insert(element, place)
     }
-    return rendered <= MOST_AT_ONCE
+    return isAll
   }
 
   // Private
@@ -42,7 +62,7 @@ export class Rows {
     for (const [id, { element }] of this.#rows) {
       if (kept.has(id)) continue
       this.#keepFocus(element)
-      element.remove()
+      this.#batches.remove(element)
       this.#rows.delete(id)
     }
   }
@@ -57,7 +77,7 @@ export class Rows {
   // Focus must not fall out of the page with the row that had it.
   #keepFocus(element) {
     if (!element.contains(document.activeElement)) return
-    const neighbour = element.nextElementSibling ?? element.previousElementSibling
+    const neighbour = this.#batches.after(element) ?? this.#batches.before(element)
     ;(neighbour ?? this.#list.closest("[tabindex]")).focus()
   }
 }

@@ -28,8 +28,7 @@ export function fill(element, notification) {
   element.dataset.level = level
   element.dataset.type = notification.type
   const icon = slot(element, "level")
-  icon?.setAttribute("aria-label", icon.dataset[`label${level[0].toUpperCase()}${level.slice(1)}`])
-  slot(element, "icon")?.setAttribute("href", `#notifications-icon-${level}`)
+  if (icon && icon.dataset.level !== level) icon.replaceWith(clone(`level-${level}`))
   setText(element, "body", String(notification.content?.body ?? ""))
   const link = slot(element, "link")
   const url = safeUrl(notification.url)

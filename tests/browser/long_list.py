@@ -1,0 +1,94 @@
+"""The inbox page with thousands of items, and what one does in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from playwright.sync_api import Page, Route
+
+from .client import CLIENT
+from .conftest import Site
+from .elements import expect_online, items
+from .tasks import wait_for_frames
+
+LOAD_ALL: Final = f"""async () => {{
+  await {CLIENT}.load()
+  while ({CLIENT}.hasOlder()) await {CLIENT}.loadOlder()
+  return {CLIENT}.items().length
+}}"""
+# Counted by their batches: to look for each is a long task of its own.
+ROWS: Final = """[...document.querySelector("[data-part=list]").children]
+  .reduce((count, batch) => count + batch.childElementCount, 0)"""
+# To look for them among so many is a long task of its own.
+REMEMBER_ENDS: Final = """() => {
+  const inbox = document.querySelector("notifications-inbox[data-part=page]")
+  const items = inbox.querySelectorAll("[data-part=item]")
+  Object.assign(window, {
+    first: items[0],
+    last: items[items.length - 1],
+    markAll: inbox.querySelector("[data-action=mark-all] button")
+  })
+}"""
+LAST_IS_IN_SIGHT: Final = """() => {
+  const { top, bottom } = last.getBoundingClientRect()
+  return bottom > top && bottom <= innerHeight
+}"""
+
+
+def fill_inbox(site: Site, count: int) -> None:
+    """Give alice so many unread items."""
+    site.shell(
+        "from django.db import transaction\n"
+        "with transaction.atomic():\n"
+        f"    for n in range({count}):\n"
+        "        Notification.objects.insert([alice.pk], type='x', body=f'News {n}')\n"
+        "delivery.deliver([alice.pk], 'default')"
+    )
+
+
+def load_all(page: Page) -> None:
+    expect_online(page)
+    page.route("**/notifications/items/**", _load_more_at_once)
+    count = page.evaluate(LOAD_ALL)
+    page.wait_for_function(f"() => {ROWS} === {count}", timeout=60_000)
+
+
+def look_at_first(page: Page) -> None:
+    items(page).first.hover()
+    page.evaluate(REMEMBER_ENDS)
+
+
+def archive_first(page: Page) -> None:
+    page.evaluate("() => first.querySelector('[data-as=archived]').click()")
+    page.wait_for_function("() => !first.isConnected")
+
+
+def scroll(page: Page) -> None:
+    for _ in range(10):
+        page.mouse.wheel(0, 2000)
+        wait_for_frames(page)
+
+
+def jump_to_end(page: Page) -> None:
+    page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_function(LAST_IS_IN_SIGHT)
+
+
+def mark_all(page: Page) -> None:
+    page.evaluate("() => markAll.click()")
+    page.wait_for_function("() => last.dataset.state === 'read'")
+
+
+STEPS: Final[dict[str, Callable[[Page], None]]] = {
+    "archive the first": archive_first,
+    "scroll by 20,000 pixels": scroll,
+    "jump to the end": jump_to_end,
+    "mark all read": mark_all,
+}
+
+
+def _load_more_at_once(route: Route) -> None:
+    # As many to a page as the server gives.
+    url = route.request.url
+    route.continue_(url=f"{url}{'&' if '?' in url else '?'}limit=100")
