@@ -23,6 +23,7 @@ from soak import visitor
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back
 ASLEEP: Final = 31.0  # seconds; longer than the servers wait for a sign of life
 LOGGED_OUT: Final = 5.0  # seconds that the servers may take to close a session's sockets
+OUTLIVED: Final = "outlived its session"
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed without a word
 
 
@@ -32,6 +33,7 @@ class Client:
         self.session = ""
         self.cursor: dict[str, Any] = {}
         self.socket: ClientConnection | None = None
+        self._is_asleep = False
         self._crowd = crowd
         self._port = 0
 
@@ -91,11 +93,13 @@ class Client:
         """Neither read nor answer, as a laptop that was shut."""
         if sleeping := self.socket:
             sleeping.transport.pause_reading()
+            self._is_asleep = True
             await asyncio.sleep(ASLEEP)
+            self._is_asleep = False
             sleeping.transport.abort()
 
     async def log_out(self) -> None:
-        if not self.socket:
+        if not self.socket or self._is_asleep:  # who would not see that it is closed
             return
         leaving, session = self.socket, self.session
         if await self._crowd.in_thread(visitor.log_out, self._port, session):
@@ -104,7 +108,8 @@ class Client:
                 async with asyncio.timeout(LOGGED_OUT):
                     await leaving.wait_closed()
             except TimeoutError:
-                self._crowd.counts["outlived its session"] += 1
+                if not self._is_asleep:  # since the logout began
+                    self._crowd.counts[OUTLIVED] += 1
                 await leaving.close()
 
     async def mark_all_read(self) -> None:

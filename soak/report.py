@@ -14,17 +14,17 @@ def as_text(report: Report) -> str:
     lines = [
         f"Seed {report['seed']}: {'passed' if report['passed'] else 'FAILED'} "
         f"in {report['seconds']:.0f} s",
-        f"  {size['sockets']:,} sockets of {size['accounts']:,} accounts for "
-        f"{size['minutes']:g} minutes, {size['changes_per_second']:g} changes a second",
+        f"  {size['rounds']} times {size['sockets']:,} sockets of {size['accounts']:,} accounts "
+        f"for {size['minutes']:g} minutes, {size['changes_per_second']:g} changes a second",
         "  " + ", ".join(f"{what} {count:,}" for what, count in report["happened"].items()),
     ]
-    for name, counts in report["after"].items():
+    for name, counts in report["rounds"][0].items():
         lines.append(f"  {name}")
-        for what, count in counts.items():
+        for what in counts:
+            after = [_shown(what, left[name][what]) for left in report["rounds"]]
             during = [_shown(what, sample[name][what]) for sample in _some(report, name, what)]
             lines.append(
-                f"    {what:<21} {_shown(what, report['before'][name][what]):>9} before, "
-                f"{_shown(what, count):>9} after"
+                f"    {what:<21} after each round {', '.join(after)}"
                 + (f"; meanwhile {' '.join(during)}" if during else "")
             )
     lines += [f"  LEFT: {line}" for line in report["left"]]

@@ -1,4 +1,4 @@
-"""The course of a run: a crowd comes and goes once, then stays for long; what is left of it?"""
+"""The course of a run: a crowd comes and goes, once and again; does the last leave more?"""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import psycopg
 
 from benchmarks.remote import Remote
 from chaos.surroundings import make_accounts
+from notifications.transports import CLOSING
 from soak import PATH
-from soak.crowd import Crowd
+from soak.crowd import OUTLIVED, Crowd
 from tests.services import (
     PostgresServer,
     RedisServer,
@@ -30,10 +31,10 @@ SERVERS: Final[list[ServerName]] = ["daphne", "uvicorn"]
 ARRIVAL: Final = 120.0  # seconds for all to be connected, or to leave
 SETTLING: Final = 60.0  # seconds until nothing may be left of those who have gone
 LOOK: Final = 0.5  # seconds between two looks
-# The allocator gives back what it likes, and Python's own caches fill.
+# The allocator gives back what it likes: only whole arenas of which nothing is in use.
 MEMORY: Final = 8 * 2**20  # bytes, and
 MEMORY_SHARE: Final = 0.05  # of what there was
-OBJECTS: Final = 2000
+OBJECTS: Final = 2000  # kept consumers are more than 20,000
 BLOCKS: Final = 25_000  # the hub remembers 10,000 ids of messages
 
 Counts = dict[str, int]
@@ -44,12 +45,12 @@ Report = dict[str, Any]
 class Size:
     """How large a run is."""
 
-    minutes: float  # with the crowd, after the first one has gone
+    minutes: float  # that each crowd stays
+    rounds: int = 2
     sockets: int = 1000
     accounts: int = 500
     changes_per_second: float = 15
-    warm_up: float = 60  # seconds with the first crowd
-    samples: int = 30
+    samples: int = 15  # of each round
 
 
 @dataclass
@@ -79,25 +80,26 @@ class Surroundings:
 
 
 def run(seed: int, size: Size, directory: Path) -> Report:
-    """Return what was held before and after, and what differs; logs stay in `directory`."""
+    """Return what each crowd left, and what differs in the end; logs stay in `directory`."""
     began = time.monotonic()
+    rounds: list[dict[str, Counts]] = []
+    samples: list[Report] = []
     with _surroundings(seed, size, directory) as around:
-        crowd = around.crowd
-        _stay(around, size, size.warm_up, samples=0)
-        before = _settled(around, None)
-        samples = _stay(around, size, 60 * size.minutes, size.samples)
-        after = _settled(around, before)
-        happened = crowd.call("happened")
+        for number in range(size.rounds):
+            samples += [{"round": number + 1, **sample} for sample in _stay(around, size)]
+            rounds.append(_settled(around, rounds[0] if rounds else None))
+        happened = around.crowd.call("happened")
         said = {_name(n): server.output() for n, server in enumerate(around.servers)}
-    left = differences(before, after)
+    left = differences(rounds[0], rounds[-1])
     problems = [f"{name} logged a traceback" for name in said if "Traceback" in said[name]]
+    if outlived := happened.get(OUTLIVED):
+        problems.append(f"{outlived} sockets outlived their sessions")
     return {
         "seed": seed,
         "size": asdict(size),
         "seconds": round(time.monotonic() - began, 1),
         "happened": happened,
-        "before": before,
-        "after": after,
+        "rounds": rounds,
         "samples": samples,
         "left": left,
         "problems": problems,
@@ -106,7 +108,7 @@ def run(seed: int, size: Size, directory: Path) -> Report:
 
 
 def differences(before: dict[str, Counts], after: dict[str, Counts]) -> list[str]:
-    """Return a line for each count that is higher than before, or memory by more than a little."""
+    """Return a line for each count that is higher than before, of some by more than a little."""
     return [
         f"{name}: {count:,} {what} where there were {before[name][what]:,}"
         for name, counts in after.items()
@@ -121,17 +123,16 @@ def _slack(what: str, before: int) -> float:
     return {"objects": OBJECTS, "blocks": BLOCKS}.get(what, 0)
 
 
-def _stay(around: Surroundings, size: Size, seconds: float, samples: int) -> list[Report]:
-    """Let the crowd come, and churn for so many seconds, and go; return samples of that time."""
-    crowd = around.crowd
+def _stay(around: Surroundings, size: Size) -> list[Report]:
+    """Let the crowd come, churn, and go; return samples of that time."""
+    crowd, seconds = around.crowd, 60 * size.minutes
     crowd.call("arrive", size.sockets, ARRIVAL, timeout=ARRIVAL + 10)
     crowd.call("churn", size.changes_per_second)
     began = time.monotonic()
     taken = []
-    for number in range(1, samples + 1):
-        time.sleep(max(0.0, began + seconds * number / samples - time.monotonic()))
+    for number in range(1, size.samples + 1):
+        time.sleep(max(0.0, began + seconds * number / size.samples - time.monotonic()))
         taken.append({"at": round(time.monotonic() - began, 1), **around.held()})
-    time.sleep(max(0.0, began + seconds - time.monotonic()))
     crowd.call("churn", 0)
     crowd.call("leave", ARRIVAL, timeout=ARRIVAL + 10)
     return taken
@@ -148,9 +149,9 @@ def _settled(around: Surroundings, before: dict[str, Counts] | None) -> dict[str
         if is_empty and (before is None or not differences(before, found)):
             break
         time.sleep(LOOK)
-    if before is None:
-        # What ends by itself within seconds must not count as having been there.
-        time.sleep(5)
+    # What ends by itself within seconds must count neither as having been there nor as left: a
+    # timer holds each connection that the server closed until its peer had the time to take that.
+    time.sleep(CLOSING + 1)
     return around.held(with_objects=True)
 
 

@@ -23,7 +23,10 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http" and scope["path"] == PATH:
-        await _answer(send, held(with_objects=scope["query_string"] == b"objects"))
+        if scope["query_string"] == b"uncollected":
+            await _answer(send, {"objects": len(gc.get_objects())})
+        else:
+            await _answer(send, held(with_objects=scope["query_string"] == b"objects"))
     else:
         await site(scope, receive, send)
 

@@ -34,16 +34,21 @@ def test_a_row_in_the_registry_was_left():
     assert differences(BEFORE, left) == ["registry: 1 connections where there were 0"]
 
 
-def test_the_report_shows_what_was_before_meanwhile_and_after():
+def test_the_report_shows_what_each_round_left_and_what_was_meanwhile():
     text = as_text(
         {
             "seed": 3,
             "passed": False,
             "seconds": 61.2,
-            "size": {"sockets": 1000, "accounts": 500, "minutes": 1, "changes_per_second": 15},
+            "size": {
+                "rounds": 2,
+                "sockets": 1000,
+                "accounts": 500,
+                "minutes": 1,
+                "changes_per_second": 15,
+            },
             "happened": {"connections": 2000},
-            "before": BEFORE,
-            "after": after(files=21),
+            "rounds": [BEFORE, after(files=21)],
             "samples": [{"at": 30.0, **after(files=520)}],
             "left": differences(BEFORE, after(files=21)),
             "problems": [],
@@ -51,5 +56,5 @@ def test_the_report_shows_what_was_before_meanwhile_and_after():
     )
 
     assert "Seed 3: FAILED in 61 s" in text
-    assert "files                        20 before,        21 after; meanwhile 520" in text
+    assert "files                 after each round 20, 21; meanwhile 520" in text
     assert "LEFT: daphne 0: 21 files where there were 20" in text
