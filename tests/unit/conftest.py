@@ -6,17 +6,42 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from notifications import delivery, protocol
+from notifications import broadcast, delivery, notify_accounts, protocol
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]
+Make = Callable[..., str]
 
 
 @pytest.fixture
 def commit(django_capture_on_commit_callbacks: Any) -> Commit:
     """Run what is scheduled for after the commit, as a commit would."""
     return lambda: django_capture_on_commit_callbacks(execute=True)
+
+
+@pytest.fixture
+def notify(commit: Commit) -> Make:
+    """Put a notification in an inbox, numbered; return its id on the wire."""
+
+    def notify(account: User, body: str = "Hello", **options: Any) -> str:
+        with commit():
+            (pk,) = notify_accounts(account, "hello", body, **options).ids
+        return f"n{pk}"
+
+    return notify
+
+
+@pytest.fixture
+def send(commit: Commit) -> Make:
+    """Send a broadcast, numbered; return its id on the wire."""
+
+    def send(body: str = "News", **options: Any) -> str:
+        with commit():
+            return broadcast("news", body, **options).wire_id
+
+    return send
 
 
 class Published(list[tuple[str, Message]]):

@@ -18,32 +18,9 @@ from notifications.inbox import read_head, read_page
 from notifications.marks import MarkError, Span, mark, mark_all, undo
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
+from .conftest import Make
+
 pytestmark = pytest.mark.django_db
-
-Make = Callable[..., str]
-
-
-@pytest.fixture
-def notify(django_capture_on_commit_callbacks: Any) -> Make:
-    """Put a notification in an inbox, numbered; return its id on the wire."""
-
-    def notify(account: User, **options: Any) -> str:
-        with django_capture_on_commit_callbacks(execute=True):
-            (pk,) = notify_accounts(account, "hello", "Hello", **options).ids
-        return f"n{pk}"
-
-    return notify
-
-
-@pytest.fixture
-def send(django_capture_on_commit_callbacks: Any) -> Make:
-    """Send a broadcast, numbered; return its id on the wire."""
-
-    def send(**options: Any) -> str:
-        with django_capture_on_commit_callbacks(execute=True):
-            return broadcast("news", "News", **options).wire_id
-
-    return send
 
 
 @pytest.fixture

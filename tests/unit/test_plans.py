@@ -71,10 +71,10 @@ def reader(key: int = BUSY) -> Reader:
 def changes() -> None:
     readers = [reader(), reader(77), reader(78)]
     asked = [
-        (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90))
+        (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90), 100)
         for one, head in zip(readers, inbox.read_heads(readers), strict=True)
     ]
-    read_changes_of_many(asked, 100)
+    read_changes_of_many(asked)
 
 
 # What is run, and indexes that it needs.

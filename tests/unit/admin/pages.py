@@ -1,0 +1,40 @@
+"""The addresses of the admin's pages, what is posted to them and read from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+COMPOSE = "/admin/notifications/broadcast/add/"
+BROADCASTS = "/admin/notifications/broadcast/"
+CONNECTIONS = "/admin/notifications/connection/"
+NOTIFICATIONS = "/admin/notifications/notification/"
+USERS = "/admin/auth/user/"
+CHROME = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/139.0.0.0 Safari/537.36"
+)
+
+
+def composed(**fields: str) -> dict[str, str]:
+    return {
+        "audience": "everyone",
+        "type": "announcement",
+        "body": "Back in five minutes",
+        "level": "warning",
+        "url": "",
+        "expires_at_0": "",
+        "expires_at_1": "",
+    } | fields
+
+
+def text(answer: Any) -> str:
+    """Return what a page says, in one line, without its tags."""
+    shown = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.S)
+    return " ".join(shown.split())
+
+
+def row(page: str) -> dict[str, str]:
+    """Return the only row of a list, by column."""
+    cells = re.findall(r'<t[dh] class="(?:[^"]*)field-(\w+)[^"]*">(.*?)</t[dh]>', page, re.S)
+    return {name: " ".join(re.sub("<[^>]+>", "", shown).split()) for name, shown in cells}

@@ -1,0 +1,178 @@
+"""Messages are taken back, once the operator agrees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from notifications import broadcast, inbox, notify_accounts
+from notifications.audiences import Reader
+from notifications.models import Broadcast, Inbox, Notification
+from tests.unit.conftest import Commit
+
+from .pages import BROADCASTS, NOTIFICATIONS, text
+
+
+def retraction(*pks: int, **fields: Any) -> dict[str, Any]:
+    """Return what the list posts once these messages are chosen."""
+    return {"action": "retract", "_selected_action": pks, **fields}
+
+
+def agreed(page: Any) -> dict[str, Any]:
+    """Return what the page that asks posts, once the operator agrees."""
+    shown = page.content.decode()
+    fields: dict[str, Any] = {}
+    for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', shown):
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def test_before_retracting_the_admin_asks_and_shows_what(
+    admin: Client, alice: User, bob: User, commit: Commit
+) -> None:
+    with commit():
+        everyones = broadcast("news", "Wrong <b>price</b>")
+        staffs = broadcast("news", "Wrong time", audience="staff")
+        other = broadcast("news", "Right")
+
+    with commit():
+        page = admin.post(f"{BROADCASTS}?o=1", retraction(everyones.pk, staffs.pk))
+
+    assert "retract the selected broadcasts?" in text(page)
+    assert "Summary Broadcasts: 2" in text(page)
+    assert "Wrong time ( Staff, 1 account )" in text(page).replace("(", "( ").replace(")", " )")
+    assert "Wrong &lt;b&gt;price&lt;/b&gt; (Everyone, 3 accounts)" in text(page)
+    assert "Right" not in text(page)
+    assert f'href="{BROADCASTS}?o=1" class="button cancel-link"' in page.content.decode()
+    assert {*Broadcast.objects.present()} == {everyones, staffs, other}
+    assert not LogEntry.objects.exists()
+
+
+def test_the_page_that_asks_lists_ten_messages_and_counts_the_others(
+    admin: Client, alice: User, commit: Commit
+) -> None:
+    with commit():
+        for number in range(12):
+            notify_accounts(alice, "hello", f"Hello {number}.")
+    pks = Notification.objects.values_list("pk", flat=True)
+
+    page = admin.post(NOTIFICATIONS, retraction(*pks))
+
+    assert "Notifications: 12" in text(page)
+    assert text(page).count("(alice)") == 10
+    assert "Hello 11." in text(page)
+    assert "Hello 1." not in text(page)
+    assert "and 2 more" in text(page)
+
+
+def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
+    admin: Client, alice: User, operator: User, commit: Commit
+) -> None:
+    with commit():
+        wrong, right = broadcast("news", "Wrong"), broadcast("news", "Right")
+    page = admin.post(BROADCASTS, retraction(wrong.pk))
+
+    with commit():
+        answer = admin.post(BROADCASTS, agreed(page), follow=True)
+
+    assert "1 message was retracted" in text(answer)
+    items = inbox.read_page(Reader.of(alice)).items
+    assert [item["id"] for item in items] == [right.wire_id]
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_id, entry.change_message) == (
+        operator,
+        str(wrong.pk),
+        "Retracted.",
+    )
+    page = admin.get(BROADCASTS).content.decode()
+    assert page.count('alt="True"') == page.count('alt="False"') == 1
+
+
+def test_retracting_tells_how_many_were_still_there(
+    admin: Client, alice: User, bob: User, commit: Commit
+) -> None:
+    with commit():
+        ids = notify_accounts([alice, bob], "hello", "Hello").ids
+        ids += notify_accounts(bob, "hello", "Again").ids
+    page = admin.post(NOTIFICATIONS, retraction(*ids))
+    with commit():
+        admin.post(NOTIFICATIONS, agreed(admin.post(NOTIFICATIONS, retraction(ids[0]))))
+
+    with commit():
+        answer = admin.post(NOTIFICATIONS, agreed(page), follow=True)
+
+    assert "2 messages were retracted" in text(answer)
+    assert not Notification.objects.present().exists()
+    assert set(Inbox.objects.values_list("unread", flat=True)) == {0}
+    assert LogEntry.objects.count() == 3
+    # A second click.
+    assert "has left all inboxes already" in text(
+        admin.post(NOTIFICATIONS, agreed(page), follow=True)
+    )
+    assert LogEntry.objects.count() == 3
+
+
+def test_all_that_a_search_finds_is_retracted_but_not_what_came_after_the_question(
+    admin: Client, alice: User, bob: User, commit: Commit
+) -> None:
+    with commit():
+        (bobs,) = notify_accounts(bob, "hello", "Hello").ids
+        notify_accounts(alice, "hello", "Hello")
+        (last,) = notify_accounts(alice, "hello", "Again").ids
+    address = f"{NOTIFICATIONS}?q=alice"
+    page = admin.post(address, retraction(last, select_across="1"))
+    assert "Notifications: 2" in text(page)
+    with commit():
+        (late,) = notify_accounts(alice, "hello", "Later").ids
+
+    with commit():
+        admin.post(address, agreed(page))
+
+    left = Notification.objects.present().values_list("pk", flat=True)
+    assert {*left} == {bobs, late}
+
+
+@pytest.mark.parametrize("newest", ["", "x"])
+def test_an_answer_that_names_no_message_retracts_none(
+    admin: Client, alice: User, commit: Commit, newest: str
+) -> None:
+    with commit():
+        (pk,) = notify_accounts(alice, "hello", "Hello").ids
+
+    with commit():
+        answer = admin.post(NOTIFICATIONS, retraction(pk, newest=newest))
+
+    assert "Are you sure" in text(answer)
+    assert Notification.objects.present().exists()
+
+
+@pytest.mark.parametrize("kind", ["notification", "broadcast"])
+def test_only_who_may_delete_them_may_retract_messages(
+    staff: Callable[..., Client], alice: User, commit: Commit, kind: str
+) -> None:
+    with commit():
+        notify_accounts(alice, "hello", "Hello")
+        broadcast("news", "News")
+    browser = staff(f"view_{kind}", f"change_{kind}", "send_broadcast")
+    model = {"notification": Notification, "broadcast": Broadcast}[kind]
+    pk = model.objects.get().pk
+    answer = retraction(pk, newest=pk)
+    address = f"/admin/notifications/{kind}/"
+
+    with commit():
+        browser.post(address, answer)
+
+    assert "retract" not in browser.get(address).content.decode()
+    assert model.objects.get().gone_at is None
+    User.objects.get(username="sam").user_permissions.add(
+        Permission.objects.get(codename=f"delete_{kind}")
+    )
+    with commit():
+        browser.post(address, answer)
+    assert model.objects.get().gone_at

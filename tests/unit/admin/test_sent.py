@@ -1,0 +1,123 @@
+"""What the admin tells of broadcasts that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from notifications import broadcast, reach
+from notifications.models import Broadcast, BroadcastReceipt, Connection, Worker
+
+from .pages import BROADCASTS, composed, row, text
+
+
+def test_the_list_says_how_many_are_online_and_have_read(
+    admin: Client, operator: User, alice: User, bob: User, connect: Callable[..., Connection]
+) -> None:
+    sent = broadcast("announcement", "Hello", level="success", sent_by=operator)
+    connect(alice)
+    connect(alice)
+    connect(bob)
+    BroadcastReceipt.objects.create(broadcast=sent, account=alice, read_at=timezone.now(), seq=1)
+    BroadcastReceipt.objects.create(broadcast=sent, account=bob, archived_at=timezone.now(), seq=1)
+
+    shown = row(admin.get(BROADCASTS).content.decode())
+
+    assert shown["summary"] == "Hello"
+    assert shown["audience_in_words"] == "Everyone"
+    assert shown["level"] == "Success"
+    assert shown["sent_by"] == "operator"
+    assert shown["online_now"] == "2 of 3"
+    assert shown["read_by"] == "1 of 3"
+
+
+def test_each_audience_has_its_own_numbers(
+    operator: User, alice: User, bob: User, carol: User, connect: Callable[..., Connection]
+) -> None:
+    customers = Group.objects.create(name="Customers")
+    customers.user_set.set([alice, bob])
+    connect(bob)
+    connect(carol)
+    sent = {
+        audience: broadcast("announcement", "Hello", audience=audience)
+        for audience in ("everyone", "staff", customers)
+    }
+
+    numbers = reach.of_broadcasts(sent.values())
+
+    assert numbers[sent["everyone"].pk] == reach.Reach(accounts=4, online=2, read=0)
+    assert numbers[sent["staff"].pk] == reach.Reach(accounts=1, online=0, read=0)
+    assert numbers[sent[customers].pk] == reach.Reach(accounts=2, online=1, read=0)
+
+
+def test_accounts_that_came_later_do_not_count(
+    alice: User, make_account: Callable[..., User]
+) -> None:
+    sent = broadcast("announcement", "Hello")
+    make_account("dave")
+    make_account("erin", date_joined=sent.created_at - timedelta(days=1), is_active=False)
+
+    assert reach.of_broadcasts([sent])[sent.pk].accounts == 1
+
+
+def test_numbers_of_dead_workers_do_not_count(
+    alice: User, worker: Worker, connect: Callable[..., Connection]
+) -> None:
+    connect(alice)
+    assert reach.of_audience("everyone").online == 1
+
+    Worker.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+
+    assert reach.of_audience("everyone").online == 0
+
+
+def test_a_longer_list_needs_no_more_queries(
+    admin: Client, operator: User, count_queries: Callable[..., int]
+) -> None:
+    groups = [Group.objects.create(name=f"Group {number}") for number in range(6)]
+    broadcast("announcement", "First", audience=groups[0], sent_by=operator)
+    few = count_queries(lambda: admin.get(BROADCASTS))
+    for group in groups:
+        broadcast("announcement", "Next", audience=group, sent_by=operator)
+    broadcast("announcement", "To staff", audience="staff", sent_by=operator)
+
+    assert count_queries(lambda: admin.get(BROADCASTS)) == few
+
+
+def test_an_audience_whose_group_is_gone_is_still_told(admin: Client) -> None:
+    group = Group.objects.create(name="Customers")
+    broadcast("announcement", "Hello", audience=group)
+    pk = group.pk
+    group.delete()
+
+    shown = row(admin.get(BROADCASTS).content.decode())
+
+    assert shown["audience_in_words"] == f"deleted group {pk}"
+    assert shown["read_by"] == "0 of 0"
+
+
+def test_a_sender_who_is_gone_does_not_break_the_pages(admin: Client, bob: User) -> None:
+    sent = broadcast("announcement", "Hello", sent_by=bob)
+    bob.delete()
+
+    assert row(admin.get(BROADCASTS).content.decode())["sent_by"] == "-"
+    assert admin.get(f"{BROADCASTS}{sent.pk}/change/").status_code == 200
+
+
+def test_what_is_sent_can_be_looked_at_only(admin: Client, operator: User) -> None:
+    sent = broadcast("announcement", "Hello", audience="staff", sent_by=operator)
+    address = f"{BROADCASTS}{sent.pk}"
+
+    page = admin.get(f"{address}/change/")
+
+    assert "Audience: Staff" in text(page)
+    assert "Read by: 0 of 1" in text(page)
+    assert "<textarea" not in page.content.decode()
+    assert 'type="submit"' not in page.content.decode().split("content-main")[1]
+    assert admin.post(f"{address}/change/", composed(body="Other")).status_code == 403
+    assert admin.post(f"{address}/delete/", {"post": "yes"}).status_code == 403
+    assert Broadcast.objects.get().body == "Hello"

@@ -1,0 +1,112 @@
+"""Whom a broadcast is for, and who sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from notifications import audiences
+from notifications.inbox import read_head
+from tests.unit.conftest import Make
+
+from .reading import pages, reader_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_broadcast_is_in_the_inboxes_of_its_audience(
+    alice: User, bob: User, operator: User, send: Make
+) -> None:
+    group = Group.objects.create(name="Customers")
+    other = Group.objects.create(name="Others")
+    alice.groups.add(group)
+    bob.groups.add(group, other)
+    everyone, staff = send(), send(audience="staff")
+    customers, others = send(audience=group), send(audience=other)
+
+    assert pages(reader_of(alice), 10) == [[customers, everyone]]
+    assert pages(reader_of(bob), 10) == [[others, customers, everyone]]
+    assert pages(reader_of(operator), 10) == [[staff, everyone]]
+
+
+def test_an_audience_is_its_active_accounts(alice: User, bob: User, operator: User) -> None:
+    group = Group.objects.create(name="Customers")
+    group.user_set.add(alice, bob)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+
+    found = {
+        key: sorted(account.username for account in audiences.accounts_in(key))
+        for key in ("everyone", "staff", f"group:{group.pk}", "group:999")
+    }
+
+    assert found == {
+        "everyone": ["alice", "operator"],
+        "staff": ["operator"],
+        f"group:{group.pk}": ["alice"],
+        "group:999": [],
+    }
+
+
+def test_accounts_of_another_kind_may_have_no_staff_and_no_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As an account, a Group has none of the fields: is_active, is_staff, groups.
+    monkeypatch.setattr(audiences, "get_user_model", lambda: Group)
+    group = Group.objects.create(name="Not an account, but as good")
+
+    assert list(audiences.accounts_in("everyone")) == [group]
+    assert list(audiences.accounts_in("staff")) == []
+    assert list(audiences.accounts_in(f"group:{group.pk}")) == []
+
+
+def test_an_older_broadcast_is_not_for_a_newer_account(
+    alice: User, make_account: Callable[..., User], send: Make
+) -> None:
+    old = send()
+    erin = make_account("erin")
+    new = send()
+
+    assert pages(reader_of(alice), 10) == [[new, old]]
+    assert pages(reader_of(erin), 10) == [[new]]
+    assert read_head(reader_of(erin)).counts.unread_broadcasts == 1
+
+
+def test_the_site_may_name_another_field_of_creation(
+    alice: User, send: Make, settings: Any
+) -> None:
+    news = send()
+    User.objects.filter(pk=alice.pk).update(last_login=timezone.now())
+
+    settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "last_login"
+    assert pages(reader_of(alice), 10) == [[]]
+    settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "no_such_field"
+    assert pages(reader_of(alice), 10) == [[news]]
+
+
+def test_a_reader_knows_which_pushed_broadcasts_are_for_it(alice: User, send: Make) -> None:
+    reader = reader_of(alice)
+    later, earlier = (alice.date_joined + timedelta(seconds=n) for n in (1, -1))
+
+    assert reader.gets("everyone", later)
+    assert reader.gets("everyone", alice.date_joined)
+    assert not reader.gets("everyone", earlier)
+    assert not reader.gets("staff", later)
+
+
+def test_the_scope_names_the_audiences(alice: User, bob: User) -> None:
+    one, other = (Group.objects.create(name=name) for name in ("One", "Other"))
+    assert reader_of(alice).scope == reader_of(bob).scope
+    alice.groups.add(one, other)
+    bob.groups.add(other)
+
+    assert reader_of(alice).scope != reader_of(bob).scope
+    bob.groups.add(one)
+    assert reader_of(alice).scope == reader_of(bob).scope
+    bob.is_staff = True
+    bob.save()
+    assert reader_of(alice).scope != reader_of(bob).scope

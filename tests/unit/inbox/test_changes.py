@@ -1,0 +1,406 @@
+"""What a reader lacks since its cursor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+import notifications.changes
+from notifications import delivery, marks, withdrawal
+from notifications.audiences import Reader
+from notifications.changes import Changes, read_changes, read_changes_of_many
+from notifications.inbox import Cursor, newest_seqs, read_head, read_heads, read_page
+from notifications.models import (
+    BroadcastHead,
+    BroadcastHeadQuerySet,
+    BroadcastReceipt,
+    Inbox,
+    Notification,
+)
+from tests.unit.conftest import Make
+
+from .reading import ids, pages, reader_of
+
+pytestmark = pytest.mark.django_db
+
+
+def start(reader: Reader) -> Cursor:
+    return Cursor(0, 0, 1, reader.scope)
+
+
+def told(changes: Changes) -> list[tuple[Any, ...]]:
+    """Return what the frames tell: new items by id, states with their ids."""
+    return [
+        (frame["as"], frame["ids"]) if frame["type"] == "state" else (frame["type"], frame["id"])
+        for frame in changes.frames
+    ]
+
+
+def test_nothing_happened(alice: User) -> None:
+    reader = reader_of(alice)
+
+    changes = read_changes(reader, start(reader), 10)
+
+    assert (changes.frames, changes.complete, changes.resync) == ([], True, False)
+    assert changes.cursor == start(reader)
+
+
+def test_what_is_new_comes_whole_and_what_changed_as_its_state(
+    alice: User, bob: User, notify: Make, send: Make
+) -> None:
+    reader = reader_of(alice)
+    known, known_news = notify(alice), send()
+    cursor = read_head(reader).cursor
+    new, new_read, news = notify(alice), notify(alice), send()
+    notify(bob)
+    send(audience="staff")
+    marks.mark(reader, "read", [known, known_news, new_read])
+
+    changes = read_changes(reader, cursor, 100)
+
+    assert told(changes) == [
+        ("hello", new),
+        ("hello", new_read),
+        ("read", [known]),
+        ("read", [known_news]),
+        ("news", news),
+    ]
+    assert [frame.get("state") for frame in changes.frames] == [
+        *("unread", "read"),
+        *(None, None),
+        "unread",
+    ]
+    assert [frame.get("seq") for frame in changes.frames] == [2, 3, 4, 6, None]
+    # At its own number, with the state of a later one.
+    assert [frame.get("changed") for frame in changes.frames] == [None, 5, None, None, None]
+    assert changes.frames[-1]["broadcast_seq"] == 2
+    assert changes.cursor == read_head(reader).cursor
+    assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)
+    # Counts of then are not known: the frames carry none.
+    assert not any("unread" in frame or "unread_broadcasts" in frame for frame in changes.frames)
+
+
+def test_each_change_has_its_own_number(alice: User, notify: Make, send: Make) -> None:
+    reader = reader_of(alice)
+    one, two, three, four, news = *(notify(alice) for _ in range(4)), send()
+    cursor = read_head(reader).cursor
+    marks.mark(reader, "read", [one, two])
+    marks.mark(reader, "archived", [three])
+    marks.mark(reader, "read", [four, news])
+
+    changes = read_changes(reader, cursor, 100)
+
+    assert told(changes) == [
+        ("read", [one]),
+        ("read", [two]),
+        ("archived", [three]),
+        ("read", [four]),
+        ("read", [news]),
+    ]
+    # Told with a later one, it would seem untouched by a mark of all up to a number in between.
+    assert [frame["seq"] for frame in changes.frames] == [5, 6, 7, 8, 9]
+
+
+def test_what_changed_twice_comes_once_in_its_present_state(alice: User, notify: Make) -> None:
+    reader = reader_of(alice)
+    wire_id = notify(alice)
+    cursor = read_head(reader).cursor
+    for mark in ("read", "archived", "inbox", "unread"):
+        marks.mark(reader, mark, [wire_id])
+
+    changes = read_changes(reader, cursor, 100)
+
+    assert told(changes) == [("unread", [wire_id])]
+    assert changes.frames[0]["seq"] == changes.cursor.seq == 5
+
+
+def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, send: Make) -> None:
+    reader = reader_of(alice)
+    news, old = (
+        send(expires_at=timezone.now()),
+        notify(alice, expires_at=timezone.now()),
+    )
+    withdrawal.expire("default")
+
+    assert told(read_changes(reader, start(reader), 100)) == [("gone", [old]), ("gone", [news])]
+
+
+def test_a_replacement_is_told_with_what_it_replaces(alice: User, notify: Make) -> None:
+    reader = reader_of(alice)
+    old = notify(alice, replace_key="a")
+    cursor = read_head(reader).cursor
+    new = notify(alice, replace_key="a")
+
+    changes = read_changes(reader, cursor, 100)
+
+    assert told(changes) == [("gone", [old]), ("hello", new)]
+    assert changes.frames[1]["replaces"] == old
+
+
+def follow(
+    reader: Reader, cursor: Cursor, limit: int, size: float = math.inf
+) -> list[dict[str, Any]]:
+    """Return the frames of all parts that a client reads from `cursor` to the end."""
+    frames: list[dict[str, Any]] = []
+    while True:
+        (changes,) = read_changes_of_many([(reader, cursor, limit)], size)
+        assert len(changes.frames) <= limit
+        assert sum(len(told.text) for told in changes.told[:-1]) < size
+        for frame in changes.frames:
+            assert frame.get("seq", 0) <= changes.cursor.seq
+            assert frame.get("broadcast_seq", 0) <= changes.cursor.broadcast_seq
+        frames += changes.frames
+        if changes.complete:
+            assert changes.cursor == read_head(reader).cursor
+            return frames
+        assert changes.cursor != cursor
+        cursor = changes.cursor
+
+
+def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, str]:
+    """Return what a client makes of the frames: items that it knows, each in its state."""
+    states = dict.fromkeys(known, "unread")
+    early: dict[str, str] = {}
+    for frame in frames:
+        if frame["type"] != "state":
+            assert frame["id"] not in states, "told twice"
+            states[frame["id"]] = early.get(frame["id"], frame["state"])
+        for wire_id in frame.get("ids", []):
+            target = states if wire_id in states else early
+            target[wire_id] = frame["as"]
+    return {wire_id: state for wire_id, state in states.items() if state != "gone"}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
+@pytest.mark.parametrize("size", [1, 400, math.inf])
+def test_read_in_parts_nothing_is_lost_or_doubled(
+    alice: User, notify: Make, send: Make, limit: int, size: float
+) -> None:
+    reader = reader_of(alice)
+    known = [notify(alice) for _ in range(3)]
+    cursor = read_head(reader).cursor
+    new = [notify(alice) for _ in range(3)]
+    news = [send() for _ in range(4)]
+    send(audience="staff")
+    replaced, kept = notify(alice, replace_key="a"), notify(alice, replace_key="a")
+    # What is new and was read at once must not be taken for known in a later part.
+    marks.mark(reader, "read", [*known, new[0], new[1], news[0]])
+    marks.mark(reader, "unread", [new[1]])
+
+    frames = follow(reader, cursor, limit, size)
+
+    assert states_of(frames, known) == {
+        **dict.fromkeys([*known, new[0], news[0]], "read"),
+        **dict.fromkeys([new[1], new[2], *news[1:], kept], "unread"),
+    }
+    assert replaced not in ids([frame for frame in frames if "id" in frame])
+    for name in ("seq", "broadcast_seq"):
+        numbers = [frame[name] for frame in frames if name in frame]
+        assert numbers == sorted(set(numbers))
+    shown = [frame["number"] for frame in frames if "number" in frame and "seq" in frame]
+    assert shown == sorted(shown)
+
+
+def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify: Make) -> None:
+    reader = reader_of(alice)
+    new = [notify(alice) for _ in range(6)]
+    marks.mark_all(reader, "read", 6, 0)
+
+    # In parts of four: the second begins beyond the numbers of all six.
+    frames = follow(reader, start(reader), 4)
+
+    assert states_of(frames, []) == dict.fromkeys(new, "read")
+
+
+def test_a_change_after_the_head_was_read_hides_nothing_new(
+    alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = reader_of(alice)
+    one, two, news = notify(alice), notify(alice), send()
+    can_follow = notifications.changes._can_follow
+
+    def while_reading(*args: Any) -> bool:
+        monkeypatch.undo()
+        marks.mark(reader, "read", [one, news])
+        return can_follow(*args)
+
+    monkeypatch.setattr("notifications.changes._can_follow", while_reading)
+    before = read_changes(reader, start(reader), 100)
+    after = read_changes(reader, before.cursor, 100)
+
+    assert told(before) == [("hello", one), ("hello", two), ("news", news)]
+    assert before.cursor.seq == 2  # nothing of what came after, not even the receipt
+    assert told(after) == [("read", [one]), ("read", [news])]
+
+
+def test_a_broadcast_after_the_head_was_read_does_not_count_yet(
+    alice: User, send: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send()
+    current = BroadcastHeadQuerySet.current
+
+    def while_reading(heads: BroadcastHeadQuerySet) -> BroadcastHead:
+        monkeypatch.undo()
+        head = current(heads)
+        send()
+        return head
+
+    monkeypatch.setattr(BroadcastHeadQuerySet, "current", while_reading)
+    head = read_head(reader_of(alice))
+
+    # The client adds one for each that comes after `broadcast_seq`.
+    assert (head.cursor.broadcast_seq, head.counts.unread_broadcasts) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epoch": 2},
+        {"epoch": 0},
+        {"scope": ""},
+        {"scope": "0123456789ab"},
+        {"seq": 3},
+        {"seq": -1},
+        {"broadcast_seq": 2},
+        {"broadcast_seq": -1},
+    ],
+    ids=str,
+)
+def test_a_cursor_from_elsewhere_is_told_to_reload(
+    alice: User, notify: Make, send: Make, wrong: dict[str, Any]
+) -> None:
+    notify(alice)
+    notify(alice)
+    send()
+    reader = reader_of(alice)
+    right = {"seq": 1, "broadcast_seq": 0, "epoch": 1, "scope": reader.scope}
+    assert not read_changes(reader, Cursor(**right), 10).resync
+
+    changes = read_changes(reader, Cursor(**{**right, **wrong}), 10)
+
+    assert (changes.resync, changes.frames) == (True, [])
+    # From where it can go on.
+    assert changes.cursor == Cursor(2, 1, 1, reader.scope)
+    assert (changes.counts.unread, changes.counts.unread_broadcasts) == (2, 1)
+
+
+def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, send: Make) -> None:
+    for _ in range(3):
+        notify(alice)
+        send()
+    Inbox.objects.update(floor=2)
+    BroadcastHead.objects.update(floor=1)
+    reader = reader_of(alice)
+
+    def resync(seq: int, broadcast_seq: int) -> bool:
+        return read_changes(reader, Cursor(seq, broadcast_seq, 1, reader.scope), 10).resync
+
+    assert [resync(1, 3), resync(2, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
+
+
+def test_too_far_behind_is_told_to_reload(
+    alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.changes.MOST_CHANGES", 2)
+    for _ in range(3):
+        notify(alice)
+        send()
+    reader = reader_of(alice)
+
+    def resync(seq: int, broadcast_seq: int) -> bool:
+        return read_changes(reader, Cursor(seq, broadcast_seq, 1, reader.scope), 10).resync
+
+    assert [resync(0, 3), resync(1, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
+
+
+def test_another_epoch_means_other_numbers(alice: User, notify: Make) -> None:
+    notify(alice)
+    reader = reader_of(alice)
+    cursor = read_head(reader).cursor
+    BroadcastHead.objects.lock()
+    BroadcastHead.objects.update(epoch=2)
+
+    changes = read_changes(reader, cursor, 10)
+
+    assert (changes.resync, changes.cursor.epoch) == (True, 2)
+
+
+def test_changes_take_as_many_queries_however_many_they_are(
+    alice: User, notify: Make, send: Make
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            read_changes(reader, start(reader), 100)
+        return len(queries)
+
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [notify(alice), send()])
+    few = queries()
+    for _ in range(10):
+        marks.mark(reader, "read", [notify(alice), send()])
+
+    assert queries() == few < 10
+
+
+def test_another_accounts_receipts_tell_nothing(
+    alice: User, bob: User, notify: Make, send: Make
+) -> None:
+    news = send()
+    marks.mark(reader_of(bob), "archived", [news])
+    reader = reader_of(alice)
+
+    assert BroadcastReceipt.objects.count() == 1
+    changes = read_changes(reader, start(reader), 10)
+    assert told(changes) == [("news", news)]
+    assert [frame["state"] for frame in (*changes.frames, *read_page(reader).items)] == [
+        "unread",
+        "unread",
+    ]
+    assert pages(reader, 10) == pages(reader, 10, view="unread") == [[news]]
+    assert pages(reader_of(bob), 10) == [[]]
+
+
+def test_the_newest_numbers_of_many_accounts_are_one_look(
+    alice: User, bob: User, carol: User, django_assert_num_queries: Any
+) -> None:
+    for account, count in ((alice, 3), (bob, 1)):
+        Notification.objects.bulk_create(
+            Notification(account=account, type="hello", body=str(n)) for n in range(count)
+        )
+    delivery.deliver([alice.pk, bob.pk], "default")
+
+    with django_assert_num_queries(2):
+        seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])
+
+    assert (seqs, broadcasts.seq) == ({alice.pk: 3, bob.pk: 1}, 0)
+
+
+def test_changes_of_many_are_those_of_each(
+    alice: User, bob: User, carol: User, notify: Make, send: Make, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("notifications.changes.ACCOUNTS_PER_QUERY", 2)
+    wire_ids = [notify(account) for account in (alice, alice, bob, carol, carol)]
+    wire_ids += [send(), send(audience="staff"), send()]
+    readers = [reader_of(account) for account in (alice, bob, carol)]
+    for reader in readers:
+        marks.mark(reader, "read", wire_ids[1::2])
+    marks.mark(readers[0], "archived", wire_ids[-1:])
+    asked = [
+        (reader, replace(head.cursor, seq=max(0, head.cursor.seq - n), broadcast_seq=m))
+        for reader, head in zip(readers, read_heads(readers), strict=True)
+        for n, m in ((0, 3), (1, 3), (2, 1), (9, 0), (-1, 0))
+    ]
+
+    for limit in (1, 2, 100):
+        together = read_changes_of_many([(*one, limit) for one in asked])
+
+        assert together == [read_changes(reader, cursor, limit) for reader, cursor in asked]
+    assert [told.resync for told in together] == 3 * [False, False, False, False, True]

@@ -1,0 +1,205 @@
+"""The pages of an inbox, newest first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from notifications import broadcast, marks, notify_accounts, withdrawal
+from notifications.inbox import read_page
+from notifications.models import Broadcast, Notification
+from tests.unit.conftest import Make
+
+from .reading import ids, pages, reader_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_empty_inbox_is_one_empty_page(alice: User) -> None:
+    page = read_page(reader_of(alice))
+
+    assert (page.items, page.next) == ([], None)
+    assert page.head.as_dict() == {
+        "seq": 0,
+        "broadcast_seq": 0,
+        "epoch": 1,
+        "scope": reader_of(alice).scope,
+        "unread": 0,
+        "unread_broadcasts": 0,
+    }
+
+
+def test_both_kinds_are_merged_newest_first(
+    alice: User, bob: User, notify: Make, send: Make
+) -> None:
+    sent = [notify(alice), send(), notify(alice), notify(bob), send(), send(audience="staff")]
+    del sent[5], sent[3]
+
+    assert pages(reader_of(alice), 10) == [sent[::-1]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 30])
+def test_no_item_is_lost_or_doubled_from_page_to_page(
+    alice: User, notify: Make, send: Make, limit: int
+) -> None:
+    # Runs of one kind longer than a page, and both kinds in turn.
+    sent = [notify(alice) for _ in range(4)]
+    sent += [send() for _ in range(5)]
+    for _ in range(3):
+        sent += [notify(alice), send()]
+
+    found = pages(reader_of(alice), limit)
+
+    assert [wire_id for page in found for wire_id in page] == sent[::-1]
+    assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
+    assert 0 < len(found[-1]) <= limit
+
+
+def test_clocks_that_disagree_lose_and_double_nothing(
+    alice: User, notify: Make, send: Make
+) -> None:
+    wire_ids = {notify(alice) for _ in range(6)} | {send() for _ in range(6)}
+    now = timezone.now()
+    for model in (Notification, Broadcast):
+        for row in model.objects.all():
+            # Neither ascending nor unique.
+            model.objects.filter(pk=row.pk).update(
+                created_at=now + timedelta(hours=row.number * 5 % 3)
+            )
+
+    found = [wire_id for page in pages(reader_of(alice), 2) for wire_id in page]
+
+    assert sorted(found) == sorted(wire_ids)
+    for kind in "nb":
+        own = [int(wire_id[1:]) for wire_id in found if wire_id[0] == kind]
+        assert own == sorted(own, reverse=True)  # within a kind, the number is the order
+
+
+def test_what_arrives_between_two_pages_shifts_nothing(
+    alice: User, notify: Make, send: Make
+) -> None:
+    sent = [notify(alice), send(), notify(alice), send()]
+    reader = reader_of(alice)
+    first = read_page(reader, limit=2)
+
+    notify(alice)
+    send()
+    second = read_page(reader, first.next, limit=2)
+
+    assert ids(first.items) + ids(second.items) == sent[::-1]
+    assert second.next is None
+
+
+def test_the_unread_page_has_only_unread_items(alice: User, notify: Make, send: Make) -> None:
+    read, unread, archived = (notify(alice) for _ in range(3))
+    read_news, unread_news, archived_news = (send() for _ in range(3))
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [read, read_news])
+    marks.mark(reader, "archived", [archived, archived_news])
+
+    assert pages(reader, 1, view="unread") == [[unread_news], [unread]]
+    assert pages(reader, 10) == [[unread_news, read_news, unread, read]]
+
+
+def test_the_archived_page_has_only_archived_items(
+    alice: User, bob: User, notify: Make, send: Make
+) -> None:
+    _inbox, read, archived, taken_out = (notify(alice) for _ in range(4))
+    _news, archived_news = send(), send()
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [read])
+    marks.mark(reader, "archived", [archived, archived_news, taken_out])
+    marks.mark(reader, "inbox", [taken_out])
+
+    assert pages(reader, 1, view="archived") == [[archived_news], [archived]]
+    assert {item["state"] for item in read_page(reader, view="archived").items} == {"archived"}
+    assert pages(reader_of(bob), 1, view="archived") == [[]]
+
+
+def test_important_are_unread_broadcasts_of_level_warning_or_error(
+    alice: User, notify: Make, send: Make
+) -> None:
+    notify(alice, level="error")
+    send(level="info")
+    send(level="success")
+    warning, error, read, archived = (
+        send(level=level) for level in ("warning", "error", "error", "error")
+    )
+    send(level="error", expires_at=timezone.now())
+    withdrawal.expire("default")
+    reader = reader_of(alice)
+    marks.mark(reader, "read", [read])
+    marks.mark(reader, "archived", [archived])
+
+    assert pages(reader, 10, view="important") == [[error, warning]]
+
+
+def test_items_say_in_which_state_they_are(alice: User, notify: Make, send: Make) -> None:
+    wire_ids = [notify(alice), notify(alice), send(), send()]
+    marks.mark(reader_of(alice), "read", wire_ids[::2])
+
+    items = read_page(reader_of(alice)).items
+
+    assert [(item["id"], item["state"]) for item in items] == [
+        (wire_ids[3], "unread"),
+        (wire_ids[2], "read"),
+        (wire_ids[1], "unread"),
+        (wire_ids[0], "read"),
+    ]
+
+
+def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
+    alice: User, notify: Make, send: Make
+) -> None:
+    notify(alice, expires_at=timezone.now())
+    send(expires_at=timezone.now())
+    notify(alice, replace_key="a")
+    kept = notify(alice, replace_key="a")
+    withdrawal.expire("default")
+    notify_accounts(alice, "hello", "Unnumbered")
+    broadcast("news", "Unnumbered")
+
+    assert pages(reader_of(alice), 10) == [[kept]]
+
+
+def test_a_page_takes_as_many_queries_however_long_it_is(
+    alice: User, notify: Make, send: Make
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            read_page(reader)
+        return len(queries)
+
+    reader = reader_of(alice)
+    notify(alice)
+    send()
+    short = queries()
+    for _ in range(10):
+        notify(alice)
+        marks.mark(reader, "read", [send()])
+
+    assert queries() == short < 10
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["x", "n1", "b1", "n1b1 ", "n1b1\n", "n-1b1", "n١b1", "b1n1", "n1b" + "9" * 19, "n1b1\x00"],
+)
+def test_a_made_up_position_is_refused(alice: User, before: str) -> None:
+    with pytest.raises(ValueError, match="before must be the “next” of another page"):
+        read_page(reader_of(alice), before)
+
+
+@pytest.mark.parametrize("before", ["n0b0", "n" + "9" * 18 + "b" + "9" * 18])
+def test_any_position_that_looks_right_is_taken(
+    alice: User, notify: Make, send: Make, before: str
+) -> None:
+    notify(alice)
+    send()
+
+    assert len(read_page(reader_of(alice), before).items) in {0, 2}

@@ -1,0 +1,79 @@
+"""Catching up over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from notifications import views
+
+from .asking import CHANGES, ITEMS, post, scope
+
+pytestmark = pytest.mark.django_db
+
+
+def test_changes_are_told_as_the_socket_would(
+    browser: Client, alice: User, bob: User, notify: Any, send: Any
+) -> None:
+    known = notify(alice)
+    head = browser.get(ITEMS).json()
+    cursor = {name: head[name] for name in ("seq", "broadcast_seq", "epoch", "scope")}
+    new, news = notify(alice), send()
+    notify(bob)
+    post(browser, {"ids": [known], "as": "read"})
+
+    answer = browser.get(CHANGES, cursor).json()
+
+    assert [frame["type"] for frame in answer["frames"]] == ["hello", "state", "news"]
+    assert [answer["frames"][n]["id"] for n in (0, 2)] == [new, news]
+    assert answer["frames"][1]["ids"] == [known]
+    assert (answer["resync"], answer["more"]) == (False, False)
+    assert (answer["seq"], answer["broadcast_seq"], answer["unread"]) == (3, 1, 1)
+
+
+def test_many_changes_come_in_parts(
+    browser: Client, alice: User, notify: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views.inbox, "LARGEST_PAGE", 2)
+    sent = [notify(alice) for _ in range(3)]
+    cursor = {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": scope(browser)}
+
+    first = browser.get(CHANGES, cursor).json()
+    second = browser.get(CHANGES, {name: first[name] for name in cursor}).json()
+
+    assert [first["more"], second["more"]] == [True, False]
+    assert [frame["id"] for frame in first["frames"] + second["frames"]] == sent
+
+
+def test_another_scope_is_told_to_reload(browser: Client, alice: User, notify: Any) -> None:
+    notify(alice)
+    answer = browser.get(CHANGES, {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": "x"}).json()
+
+    assert (answer["resync"], answer["frames"], answer["seq"]) == (True, [], 1)
+    assert answer["scope"] == scope(browser)
+
+
+@pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=1"])
+def test_what_is_read_says_when_that_was(browser: Client, path: str) -> None:
+    before = timezone.now()
+
+    answer = browser.get(path).json()
+
+    assert before <= datetime.fromisoformat(answer["now"]) <= timezone.now()
+
+
+@pytest.mark.parametrize("name", ["seq", "broadcast_seq", "epoch"])
+@pytest.mark.parametrize("value", ["", "-1", "x", "1.0", str(2**63), "9" * 5000, "１"])
+def test_a_cursor_is_made_of_numbers(browser: Client, name: str, value: str) -> None:
+    query = {"seq": "0", "broadcast_seq": "0", "epoch": "1", name: value}
+
+    answer = browser.get(CHANGES, query)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"{name} must be a number from 0 to {2**63 - 1}, not")
+    assert len(answer.json()["error"]) < 200

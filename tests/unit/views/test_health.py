@@ -1,0 +1,66 @@
+"""What a load balancer asks."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from notifications import layer, views
+from notifications.maintenance import Maintenance
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_process_that_answers_is_healthy(client: Client) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get("/healthz").json() == {"status": "ok"}
+    assert not len(queries)
+
+
+def test_a_site_is_ready_and_warns_when_the_periodic_task_is_late(client: Client) -> None:
+    late = client.get("/readyz")
+    assert (late.status_code, late.json()["status"]) == (200, "ok")
+    assert "notification_maintenance" in late.json()["warning"]
+
+    Maintenance().run_in_turn()
+
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
+
+
+def test_a_site_without_its_layer_is_not_ready(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "answers", lambda: False)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "unavailable": ["channel layer"]}
+
+
+def test_a_server_that_is_about_to_end_is_not_ready(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "is_draining", lambda: True)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "unavailable": ["server"]}
+
+
+def test_a_site_without_its_database_is_not_ready(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(views.connection, "cursor", fail)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "unavailable": ["database"]}

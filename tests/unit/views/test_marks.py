@@ -1,0 +1,113 @@
+"""Marks, sent as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from notifications.models import BroadcastReceipt, Inbox, Notification
+
+from .asking import ITEMS, post
+
+pytestmark = pytest.mark.django_db
+
+
+def test_marking_answers_with_what_it_did(
+    browser: Client, alice: User, notify: Any, send: Any
+) -> None:
+    one, two, news = notify(alice), notify(alice), send()
+
+    answer = post(browser, {"ids": [one, news], "as": "read"}).json()
+
+    assert answer == {
+        "range": {"as": "read", "from": 3, "seq": 4},
+        "ids": [one, news],
+        "unread": 1,
+        "unread_broadcasts": 0,
+    }
+    again = post(browser, {"ids": [one], "as": "read"}).json()
+    assert (again["range"], again["ids"], again["unread"]) == (None, [], 1)
+    undone = post(browser, {"undo": answer["range"]}).json()
+    assert (sorted(undone["ids"]), undone["unread"]) == (sorted([one, news]), 2)
+    redone = post(browser, {"undo": undone["range"]}).json()
+    assert redone["unread"] == 1
+    assert Notification.objects.get(pk=two[1:]).state == "unread"
+
+
+def test_all_up_to_a_cursor_are_marked(browser: Client, alice: User, notify: Any) -> None:
+    notify(alice)
+    head = browser.get(ITEMS).json()
+    later = notify(alice)
+    upto = {"seq": head["seq"], "broadcast_seq": head["broadcast_seq"]}
+
+    answer = post(browser, {"upto": upto, "as": "archived"}).json()
+
+    assert (len(answer["ids"]), answer["unread"]) == (1, 1)
+    assert [item["id"] for item in browser.get(ITEMS).json()["items"]] == [later]
+
+
+def test_numbers_beyond_any_are_only_large(browser: Client, alice: User, notify: Any) -> None:
+    wire_id = notify(alice)
+    huge = {"seq": 10**30, "broadcast_seq": 10**30}
+    assert post(browser, {"upto": huge, "as": "read"}).json()["ids"] == [wire_id]
+
+    for first, last, ids in ((0, 10**30, [wire_id]), (10**30, 10**30, []), (5, 1, [])):
+        answer = post(browser, {"undo": {"as": "read", "from": first, "seq": last}})
+        assert (answer.status_code, answer.json()["ids"]) == (200, ids)
+
+
+def test_ids_of_others_are_as_if_they_did_not_exist(
+    browser: Client, alice: User, bob: User, notify: Any, send: Any
+) -> None:
+    others = [notify(bob), send(audience="staff")]
+
+    answer = post(browser, {"ids": others, "as": "archived"})
+
+    assert (answer.status_code, answer.json()["ids"]) == (200, [])
+    assert Notification.objects.get().state == "unread"
+    assert not BroadcastReceipt.objects.exists()
+    assert Inbox.objects.get(pk=bob.pk).seq == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "The body must be JSON."),
+        (b"\xff\xfe\xff", "The body must be JSON."),
+        ("[" * 100_000, "The body must be JSON."),
+        ('{"ids": ' + "1" * 5000 + "}", "The body must be JSON."),
+        ("[]", "The body must be a JSON object."),
+        ("null", "The body must be a JSON object."),
+        ({}, "The body must have “as” (text) with “ids” (a list)"),
+        ({"ids": ["n1"]}, "The body must have “as” (text) with “ids” (a list)"),
+        ({"ids": "n1", "as": "read"}, "The body must have “as” (text) with “ids” (a list)"),
+        ({"ids": [], "as": ["read"]}, "The body must have “as” (text) with “ids” (a list)"),
+        ({"upto": 5, "as": "read"}, "or with “upto” (an object with the numbers “seq”"),
+        ({"upto": {"seq": 5}, "as": "read"}, "or with “upto” (an object with the numbers “seq”"),
+        ({"upto": {"seq": "5", "broadcast_seq": 1}, "as": "read"}, "or with “upto”"),
+        ({"upto": {"seq": 1.0, "broadcast_seq": 1}, "as": "read"}, "or with “upto”"),
+        ({"upto": {"seq": -1, "broadcast_seq": 1}, "as": "read"}, "or with “upto”"),
+        ({"upto": {"seq": True, "broadcast_seq": 1}, "as": "read"}, "or with “upto”"),
+        ({"undo": {"as": "read", "from": -1, "seq": 2}}, "or only “undo” (a range"),
+        ({"undo": {"from": 1, "seq": 2}}, "or only “undo” (a range"),
+        ({"undo": None}, "or only “undo” (a range"),
+        ({"ids": [], "as": "gone"}, "as must be one of read, unread, archived, inbox; not 'gone'"),
+        ({"ids": ["x"], "as": "read"}, "ids must hold ids of items, such as “n12”, not 'x'"),
+        ({"ids": [["n1"]], "as": "read"}, "ids must hold ids of items"),
+        ({"ids": ["\ud800"], "as": "read"}, "ids must hold ids of items"),
+        ({"ids": ["n1"] * 1001, "as": "read"}, "1000 ids at most, not 1001 of them"),
+        ({"upto": {"seq": 1, "broadcast_seq": 1}, "as": "inbox"}, "as must be one of read, arch"),
+        ({"undo": {"as": "x", "from": 1, "seq": 2}}, "as must be one of read, unread, archived"),
+    ],
+    ids=lambda value: f"{value!r:.40}",
+)
+def test_a_bad_body_is_refused_with_what_is_allowed(
+    browser: Client, body: Any, message: str
+) -> None:
+    answer = post(browser, body)
+
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]

@@ -1,0 +1,43 @@
+"""The inbox page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from notifications import withdrawal
+
+from .asking import ITEMS
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_page_shows_own_items_as_text(
+    browser: Client, alice: User, bob: User, notify: Any
+) -> None:
+    notify(alice, "<script>alert(1)</script>")
+    notify(bob, "not hers")
+
+    page = browser.get("/notifications/").content.decode()
+
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+    assert "not hers" not in page
+
+
+def test_a_made_up_page_leads_to_the_first(browser: Client) -> None:
+    answer = browser.get("/notifications/", {"before": "made up"})
+
+    assert (answer.status_code, answer["Location"]) == (302, "/notifications/")
+
+
+def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) -> None:
+    notify(alice, "Short-lived", expires_at=timezone.now())
+    withdrawal.expire("default")
+
+    assert "Short-lived" not in browser.get("/notifications/").content.decode()
+    assert browser.get(ITEMS).json()["items"] == []
