@@ -13,6 +13,15 @@ from django.core.cache import cache
 from notifications import layer
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the database: only that can tell one from another."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", [])
+        if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(fixtures):
+            item.add_marker("database")
+
+
 @pytest.fixture
 def make_account(db: None) -> Callable[..., User]:
     def make(username: str, **fields: Any) -> User:

@@ -128,3 +128,8 @@ class RawClient:
 
     def close(self) -> None:
         self.socket.close()
+
+    def reset(self) -> None:
+        """End the connection without a word of TCP's either."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()

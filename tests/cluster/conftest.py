@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.demo_data import make_demo_data
 from tests.services import (
     PostgresServer,
     RedisServer,
@@ -89,8 +90,7 @@ def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
 
         def start(env: dict[str, str], servers: int = 1, server: str = "daphne") -> Site:
             env = {"DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3", **env}
-            manage("migrate", "-v", "0", env=env)
-            manage("demo_data", env=env)
+            make_demo_data(env)
             return Site(
                 env,
                 [

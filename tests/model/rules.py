@@ -44,6 +44,7 @@ class Rule:
     A rule's name and what breaks it: `place, line, instead` of an Edit, and the edits in `also`.
 
     weights: of the steps that make its failure likely, where they differ from the usual ones.
+    first: the story to begin with, for what few stories show: that one did.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Rule:
         instead: str,
         weights: Mapping[str, int],
         also: Sequence[Edit] = (),
+        first: int = 0,
     ) -> None:
         self.name = name
         self.weights = weights
+        self.first = first
         edits = [Edit(place, line, instead), *also]
         self.scripts = {
             edit.place: (edit.line, edit.instead) for edit in edits if edit.place.endswith(".js")
@@ -146,23 +149,24 @@ RULES = [
     ),
     Rule(
         "the healing tells the oldest first",
-        "changes._changes",
-        "in items[:limit]",
-        "in items[-limit:]",
+        "changes._steps",
+        "in items:",
+        "in items[::-1]:",
         AWAY,
     ),
     Rule(
         "what changed after the head is not told",
         "changes._changed_items",
-        "if item[0] <= upto",
-        "",
+        "after, upto = one.cursor.seq, one.upto",
+        "after, upto = one.cursor.seq, 10**9",
         {**AWAY, "write_in_between": 20},
+        also=[Edit("changes._changed_items", "if item[0] <= one.upto", "")],
     ),
     Rule(
         "the head of changes is read before the rows",
-        "changes._changes",
-        "seq = head.cursor.seq if complete",
-        "seq = read_heads([reader])[0].cursor.seq if complete",
+        "changes._steps",
+        "seq=asked.upto",
+        "seq=read_heads([asked.reader])[0].cursor.seq",
         {**AWAY, "write_in_between": 20},
     ),
     Rule(
@@ -182,7 +186,7 @@ RULES = [
     Rule(
         "a receipt is a numbered change",
         "changes._changed_items",
-        "in BroadcastReceipt.objects.using(using).filter(changed):",
+        "in BroadcastReceipt.objects.using(using).filter(receipts):",
         "in ():",
         BROADCASTS,
     ),
@@ -206,6 +210,7 @@ RULES = [
         "!(seq <= item.changedAt)",
         "true",
         {**PAGES, "mark_elsewhere": 20},
+        first=222,
     ),
     Rule(
         "a page that was asked for before a resync is asked for again",
@@ -223,7 +228,7 @@ RULES = [
         also=[
             Edit(
                 "changes.read_changes_of_many",
-                "cursor.seq < floors.get(reader.account_id, 0) or ",
+                "one.cursor.seq < floors.get(one.reader.account_id, 0)\n        or ",
                 "",
             )
         ],
@@ -234,6 +239,7 @@ RULES = [
         " and counted_at in {None, socket.broadcast_seq}",
         "",
         STEADY,
+        first=275,
     ),
     Rule(
         "the head of a page is read before its rows",

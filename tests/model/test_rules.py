@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
 import pytest
@@ -17,9 +16,9 @@ STORIES = int(os.environ.get("MODEL_TRIES", "300"))
 LENGTH = 60
 
 
-def first_failure(stage: Stage, weights: Mapping[str, int]) -> str | None:
-    for seed in range(STORIES):
-        if failure := stage.play(make_up(seed, LENGTH, weights)):
+def first_failure(stage: Stage, rule: Rule) -> str | None:
+    for seed in range(rule.first, rule.first + STORIES):
+        if failure := stage.play(make_up(seed, LENGTH, rule.weights)):
             return failure
     return None
 
@@ -30,4 +29,4 @@ def test_each_rule_is_needed(rule: Rule, stage: Stage, monkeypatch: pytest.Monke
     with ExitStack() as stack:
         if rule.scripts:
             stage.browser = stack.enter_context(closing(Browser(rule.scripts)))
-        assert first_failure(stage, rule.weights)
+        assert first_failure(stage, rule)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ async def stopped_hub(transactional_db: None) -> AsyncIterator[None]:
     """Each test has its own event loop, and so its own hub."""
     yield
     await stop_hub()
+
+
+@pytest.fixture(autouse=True)
+def patient_hub(settings: Any) -> None:
+    """Nobody is closed for saying nothing, where a test is not about that."""
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.contrib.sessions.models import Session
 
 from notifications import protocol
 from notifications.routing import websocket_application
-from notifications.testing import Tab, log_in
+from notifications.testing import PATIENCE, Tab, log_in
 
 
 async def test_an_anonymous_visitor_is_told_to_log_in(connect):
@@ -66,13 +66,13 @@ async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(
 ):
     session = await sync_to_async(log_in)(alice)
     old = Tab(websocket_application, session, account=bob.pk)
-    assert await old.connect() == (True, None)
+    assert await old.connect(PATIENCE) == (True, None)
 
     assert (await old.receive("bye"))["code"] == 4401
     assert await old.closed_with() == 4401
 
     own = Tab(websocket_application, session, account=alice.pk)
-    await own.connect()
+    await own.connect(PATIENCE)
     assert await own.receive("register")
     await own.disconnect()
 
@@ -148,7 +148,7 @@ async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
 
     await tab.send_to(text_data='{"type":"heartbeat"}')
 
-    answer = await tab.receive_json_from()
+    answer = await tab.receive_frame()
     assert answer["type"] == "heartbeat"
     assert answer["content"] == {"body": "", "meta_data": ""}
 
@@ -180,10 +180,10 @@ async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice
     await tab.send_input({"type": "websocket.receive", "text": text})
     await tab.send_to(text_data='{"type":"heartbeat"}')
 
-    error = await tab.receive_json_from()
+    error = await tab.receive_frame()
     assert (error["type"], error["code"]) == ("error", code)
     assert error["content"]["body"]
-    assert (await tab.receive_json_from())["type"] == "heartbeat"
+    assert (await tab.receive_frame())["type"] == "heartbeat"
 
 
 async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
@@ -193,8 +193,8 @@ async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
     await tab.send_to(bytes_data=b'{"type":"heartbeat"}')
     await tab.send_to(text_data='{"type":"heartbeat"}')
 
-    assert (await tab.receive_json_from())["code"] == "bad_frame"
-    assert (await tab.receive_json_from())["type"] == "heartbeat"
+    assert (await tab.receive_frame())["code"] == "bad_frame"
+    assert (await tab.receive_frame())["type"] == "heartbeat"
 
 
 async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):

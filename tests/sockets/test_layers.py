@@ -45,9 +45,9 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
         f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame}
     )
 
-    got = {(await tab.receive_json_from())["type"] for _ in range(3)}
+    got = {(await tab.receive_frame())["type"] for _ in range(3)}
     assert got == {"hello", "news", "progress"}
-    assert (await bobs_tab.receive_json_from())["type"] == "news"
+    assert (await bobs_tab.receive_frame())["type"] == "news"
     assert await bobs_tab.receive_nothing()
 
 

@@ -1,4 +1,4 @@
-"""The direct ways to a socket, with the servers' own objects."""
+"""The ways to a socket, with the servers' own objects."""
 
 from __future__ import annotations
 

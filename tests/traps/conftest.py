@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 from benchmarks.peers import Missing
-from tests.services import RedisServer, _running, manage, redis_server
+from tests.demo_data import make_demo_data
+from tests.services import RedisServer, _running, redis_server
 from tests.traps.peers import Ours, Peer, Plain, Seed
 
 P = TypeVar("P", bound=Peer)
@@ -29,8 +30,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{database}",
         "DJANGO_SETTINGS_MODULE": "tests.traps.settings",
     }
-    manage("migrate", "-v", "0", env=env)
-    manage("demo_data", env=env)
+    make_demo_data(env)
     return env
 
 

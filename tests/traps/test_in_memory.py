@@ -54,12 +54,12 @@ async def test_each_message_costs_a_walk_through_all_groups() -> None:
         layer = InMemoryChannelLayer()
         for n in range(groups):
             await layer.group_add(f"account_{n}", f"socket_{n}")
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(20):
             await layer.group_send("account_1", MESSAGE)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
-    assert await seconds_with(5000) > 20 * await seconds_with(5)
+    assert await seconds_with(5000) > 20 * min([await seconds_with(5) for _ in range(5)])
 
 
 @pytest.fixture
