@@ -26,7 +26,8 @@ test: .venv/dev
 	@$(PLAIN) $(PYTEST) -n 2 tests/model
 	@echo "Unit and socket tests on PostgreSQL"
 # The database need not be dropped, as the server goes; threads may still be connected.
-	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db tests/unit tests/sockets
+	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 -m database --reuse-db \
+		tests/unit tests/sockets
 	@echo "Cluster tests"
 	@$(PLAIN) $(PYTEST) -n 2 -m "not slow" tests/cluster
 	@echo "Traps, shown on plain Channels and the seed"

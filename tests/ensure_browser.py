@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 
+from .installing import apt_install, is_installed_by
 from .services import chromium_executable
 
 
@@ -19,22 +18,14 @@ def has_chromium() -> bool:
     return True
 
 
-def install_chromium() -> bool:
+def commands() -> Iterator[str]:
     playwright = f"{shlex.quote(sys.executable)} -m playwright install"
-    attempts = [f"{playwright} chromium"]
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        attempts += [
-            "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y chromium",
-            f"{playwright} --with-deps chromium",
-        ]
-    for command in attempts:
-        print(f"No browser found; trying: {command}", flush=True)
-        subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
-        if has_chromium():
-            return True
-    return False
+    yield f"{playwright} chromium"
+    for command in apt_install("chromium"):
+        yield command
+        yield f"{playwright} --with-deps chromium"
 
 
 if __name__ == "__main__":
-    if not has_chromium() and not install_chromium():
+    if not is_installed_by(commands(), has_chromium):
         sys.exit("The browser tests need Chromium: install it, or set CHROMIUM to its path.")

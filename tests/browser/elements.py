@@ -47,5 +47,12 @@ def expect_no_unread(page: Page) -> None:
     expect(badge(page)).to_be_hidden()
 
 
-def expect_online(page: Page) -> None:
-    expect(page.locator("notifications-bell")).to_have_attribute("data-status", "online")
+def expect_online(page: Page, timeout: float = 15_000) -> None:
+    expect(page.locator("notifications-bell")).to_have_attribute(
+        "data-status", "online", timeout=timeout
+    )
+
+
+def expect_back_online(page: Page) -> None:
+    """After failures: the client waits for up to 30 seconds before it tries again."""
+    expect_online(page, timeout=60_000)

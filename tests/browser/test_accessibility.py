@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from .conftest import Problems, Site
 from .elements import badge, expect_online, items, open_bell, panel, toasts
 from .looks import LOOKS
-from .states import Story, operator_states, show_the_elements
+from .states import TEXTS, Story, operator_states, show_the_elements
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 DESKTOP = {"width": 1280, "height": 800}
@@ -21,15 +21,20 @@ NARROW = {"width": 320, "height": 640}  # what is left of 1280 pixels at 400 %
 ZOOMED = {"width": 640, "height": 400}  # and of 1280 × 800 at 200 %
 FAILURES = "ERR_FAILED|WebSocket|401"  # that the story brings about
 
-# What is cut off by the sides of the window, or makes the page scroll sideways.
+# What is cut off by the sides of the window, or makes the page scroll sideways; and what
+# does not scroll with the page, also above and below.
 OVERFLOWING = """() => {
-  const { scrollWidth, clientWidth } = document.documentElement
+  const { scrollWidth, clientWidth, clientHeight } = document.documentElement
   const found = scrollWidth > clientWidth ? [`the page is ${scrollWidth} wide`] : []
   for (const element of document.querySelectorAll("body *")) {
     const { left, right, width } = element.getBoundingClientRect()
     const isSeen = width > 1 && element.checkVisibility({ visibilityProperty: true })
     const isCut = left < -0.5 || right > clientWidth + 0.5
     if (isSeen && isCut) found.push(element.outerHTML.slice(0, 200))
+  }
+  for (const element of document.querySelectorAll("[data-part=panel], [data-part=toast]")) {
+    const { top, bottom } = element.getBoundingClientRect()
+    if (top < -0.5 || bottom > clientHeight + 0.5) found.push(element.outerHTML.slice(0, 200))
   }
   return found
 }"""
@@ -109,6 +114,50 @@ def test_nothing_is_cut_off_when_narrow_or_zoomed_and_from_right_to_left(
     assert {name: list for name, list in found.items() if list} == {}
 
 
+def test_a_word_that_does_not_end_is_broken(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    page = log_in("alice", site, viewport=NARROW).new_page()
+    page.goto("/")
+    expect_online(page)
+
+    site.shell('notify_accounts(alice, "a", "x" * 300); broadcast("a", "x" * 300, level="error")')
+
+    expect(toasts(page)).to_have_count(2)
+    expect(items(open_bell(page))).to_have_count(2)
+    page.mouse.move(0, 0)
+    too_wide = "(all) => all.filter((e) => e.scrollWidth > e.clientWidth).length"
+    bodies = page.locator("[data-part=body]:visible")
+    expect(bodies).to_have_count(5)  # of two toasts, two items and the banner
+    assert bodies.evaluate_all(too_wide) == 0
+
+
+def test_from_right_to_left_all_is_mirrored_but_what_is_written_the_other_way(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    context = log_in("alice", site, reduced_motion="reduce")
+    context.add_cookies([{"name": "django_language", "value": "ar", "url": site.url}])
+    page = context.new_page()
+    page.goto("/")
+    expect_online(page)
+
+    # Its toast stays, as it leads somewhere.
+    site.shell(f'notify_accounts(alice, "a", "{TEXTS["en"][0]}", url="/orders/1/")')
+    expect(toasts(page)).to_have_count(1)
+    site.shell(f'notify_accounts(alice, "a", "{TEXTS["ar"][0]}")')
+    expect(toasts(page)).to_have_count(2)
+    page.locator("notifications-bell [data-part=bell]").click()
+    expect(items(page)).to_have_count(2)
+
+    directions = "(bodies) => bodies.map((body) => getComputedStyle(body).direction)"
+    assert toasts(page).locator("[data-part=body]").evaluate_all(directions) == ["ltr", "rtl"]
+    assert items(page).locator("[data-part=body]").evaluate_all(directions) == ["rtl", "ltr"]
+    stack = page.locator("notifications-toasts").bounding_box()
+    assert stack and stack["x"] == 0
+    stripe = toasts(page).first.evaluate("(e) => getComputedStyle(e, '::before').right")
+    assert stripe == "0px"
+
+
 # What a screen reader says by itself: what is added to live regions, or is shown in them.
 LISTEN = """() => {
   window.spoken = []
@@ -117,7 +166,9 @@ LISTEN = """() => {
     const region = element?.closest("[aria-live], [role=status], [role=alert]")
     if (!region || region.ariaLive === "off" || !element.checkVisibility()) return
     const manner = region.ariaLive ?? { status: "polite", alert: "assertive" }[region.role]
-    spoken.push(`${manner}: ${element.innerText.replace(/\\s+/g, " ").trim()}`)
+    const isAtomic = region.ariaAtomic ? region.ariaAtomic === "true" : Boolean(region.role)
+    const { innerText } = isAtomic ? region : element
+    spoken.push(`${manner}: ${innerText.replace(/\\s+/g, " ").trim()}`)
   }
   new MutationObserver((changes) => {
     for (const { type, target, addedNodes } of changes) {
@@ -152,6 +203,7 @@ def test_a_screen_reader_says_each_once_and_politely(
     assert spoken[-1] == "polite: Archived Undo"
     assert len(spoken) == len(set(spoken)), spoken
     told = [words for words in spoken if "News" in words]
+    assert all(words.count("Close") == 1 for words in told), spoken
     more = [words for words in spoken if words.startswith("polite: More new notifications")]
     assert len(told) <= 6 and len(more) == 1, spoken  # three by their text, or six in two bursts
     assert len(spoken) == len(told) + len(more) + 2
@@ -186,18 +238,24 @@ def test_what_colours_tell_is_told_by_shapes_in_forced_colours(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     page = log_in("alice", site, forced_colors="active").new_page()
+    no_styles = {"body": "", "content_type": "text/css"}  # but ours
+    page.route("**/site.css", lambda route: route.fulfill(**no_styles))
     page.goto("/")
     expect_online(page)
     site.shell('notify_accounts(alice, "a", "News")')
     expect(items(open_bell(page))).to_have_count(1)
 
-    def style(place: str, name: str) -> str:
-        return str(page.locator(place).first.evaluate(f"(e) => getComputedStyle(e).{name}"))
+    def style(place: str, name: str, part: str = "") -> str:
+        script = f"(e) => getComputedStyle(e, {part!r}).{name}"
+        return str(page.locator(place).first.evaluate(script))
 
-    for place in ("toast", "panel", "badge"):
-        assert style(f"[data-part={place}]", "borderTopStyle") == "solid"
-    canvas = style("body", "backgroundColor")
-    assert style("[data-part=unread]", "backgroundColor") not in (canvas, "rgba(0, 0, 0, 0)")
+    for place in ("toast", "panel", "badge", "undo"):
+        assert style(f"[data-part={place}]", "borderLeftStyle") == "solid"
+    page.locator("notifications-bell").evaluate("(bell) => (bell.dataset.status = 'offline')")
+    nothing = (style("[data-part=panel]", "backgroundColor"), "rgba(0, 0, 0, 0)")
+    assert style("[data-part=unread]", "backgroundColor") not in nothing
+    assert style("[data-part=toast]", "backgroundColor", "::before") not in nothing
+    assert style("[data-part=bell]", "backgroundColor", "::after") not in nothing
     assert style("button[data-view=inbox] span", "textDecorationLine") == "underline"
     assert style("button[data-view=unread] span", "textDecorationLine") == "none"
     page.keyboard.press("Tab")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Page, expect
 
+from .client import expect_sockets
 from .conftest import Site
 from .elements import badge, expect_online, items, open_bell, toasts
 
@@ -37,9 +38,11 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
     assert site.shell("print(Broadcast.objects.count())").strip() == "1"
     expect(items(open_bell(open_tab("carol")))).to_contain_text("Back in five minutes")
 
-    open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
+    with bobs_tab.expect_response("**/notifications/mark/"):
+        open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
     expect(badge(bobs_tab)).to_be_hidden()
 
+    expect_sockets(site, admin, 3)
     admin.goto("/admin/notifications/broadcast/")
     row = admin.get_by_role("row", name="Back in five minutes")
     expect(row).to_contain_text("1 of 4")  # read
@@ -78,6 +81,7 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
     expect_online(alices_tab)
     expect_online(bobs_tab)
+    expect_sockets(site, bobs_tab, 2)
     (alices_first,), bobs = connections()
     admin = open_tab("operator", "/admin/notifications/connection/")
     admin.get_by_role("row", name="alice").get_by_role("checkbox").check()

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from .conftest import Problems, Site
 from .elements import badge, expect_online, items, notify, open_bell, panel
+from .long_list import jump_to_end, load_all, look_at_first
 
 OpenTab = Callable[..., Page]
 
@@ -103,7 +104,26 @@ def test_times_keep_themselves_current(site: Site, open_tab: OpenTab) -> None:
     time = items(open_bell(page)).locator("time")
     expect(time).to_have_text("now")
 
-    page.clock.run_for(60_000)
+    page.clock.fast_forward(60_000)
     expect(time).to_have_text("1 minute ago")
-    page.clock.run_for(120_000)
+    page.clock.fast_forward(120_000)
     expect(time).to_have_text(re.compile("[23] minutes ago"))
+
+
+def test_times_out_of_sight_are_current_when_they_come_into_it(
+    site: Site, open_tab: OpenTab
+) -> None:
+    notify(site, 60)
+    page = open_tab("alice", "/notifications/")
+    page.clock.install()
+    page.reload()
+    load_all(page)
+    look_at_first(page)
+    last = items(page).last.locator("time")
+    page.wait_for_function("() => !last.checkVisibility({ contentVisibilityAuto: true })")
+
+    page.clock.fast_forward(300_000)
+    assert last.text_content() == "now"
+    jump_to_end(page)
+
+    expect(last).to_have_text("5 minutes ago")

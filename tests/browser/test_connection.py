@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
 from .client import expect_status, status, wait_until
 from .conftest import Problems, Site
@@ -61,15 +62,30 @@ def server() -> FakeServer:
 
 
 @pytest.fixture
-def page(site: Site, open_tab: Callable[..., Page], server: FakeServer) -> Iterator[Page]:
-    """A tab whose clock can be moved forward, and whose sockets all end at `server`."""
-    page = open_tab("alice", "/login/")
+def page(quiet_site: Site, log_in: Callable[..., BrowserContext], server: FakeServer) -> Page:
+    return open_page(log_in("alice", quiet_site), server)
+
+
+def open_page(context: BrowserContext, server: FakeServer) -> Page:
+    """Open a tab whose clock stands still but for `run_for`, and whose sockets end at `server`."""
+    page = context.new_page()
+    page.goto("/login/")
     page.route_web_socket("**/ws/notifications/**", server.accept)
     page.add_init_script("window.jitter = 0.999; Math.random = () => window.jitter")
-    page.clock.install()
+    now = time.time()
+    page.clock.install(time=now)
+    page.clock.pause_at(now + 60)  # it runs until then
     page.goto("/")
     wait_for_sockets(page, server, 1)
-    yield page
+    expect_status(page, "online")
+    return page
+
+
+@pytest.fixture
+def live_page(page: Page) -> Page:
+    """The same with a clock that runs, for what is drawn frame by frame."""
+    page.clock.resume()
+    return page
 
 
 def wait_for_sockets(page: Page, server: FakeServer, count: int) -> None:
@@ -102,6 +118,8 @@ def test_after_any_other_close_it_comes_back(page: Page, server: FakeServer, cod
 def test_a_changed_session_is_tried_once(page: Page, server: FakeServer) -> None:
     server.greets = False
     server.close(4402)
+    expect_status(page, "offline")
+    page.clock.run_for(1)
     wait_for_sockets(page, server, 2)
     server.close(4402)
 
@@ -189,6 +207,8 @@ def test_waiting_gets_longer_and_has_full_jitter(page: Page, server: FakeServer)
         wait_for_sockets(page, server, attempt + 1)
     page.evaluate("() => { window.jitter = 0 }")
     server.close(4503)
+    expect_status(page, "offline")
+    page.clock.run_for(1)
 
     wait_for_sockets(page, server, 9)
 
@@ -233,6 +253,8 @@ def test_a_tab_that_is_looked_at_again_asks_whether_the_server_lives(
 def test_a_server_that_does_not_greet_is_tried_again(page: Page, server: FakeServer) -> None:
     server.greets = False
     server.close(4503)
+    expect_status(page, "offline")
+    page.clock.run_for(1000)
     wait_for_sockets(page, server, 2)
 
     page.clock.run_for(19_000)
@@ -242,55 +264,56 @@ def test_a_server_that_does_not_greet_is_tried_again(page: Page, server: FakeSer
     wait_for_sockets(page, server, 3)
 
 
-def test_what_is_no_frame_harms_nothing(page: Page, server: FakeServer) -> None:
+def test_what_is_no_frame_harms_nothing(live_page: Page, server: FakeServer) -> None:
     for text in ["", "no", "[]", "null", "3", '{"type": 3}', '{"type": "state"}', "{}"]:
         server.sockets[-1].send(text)
     server.say("unheard_of.type", id=7)
     server.say("news", "Stored nowhere")
 
-    expect(toasts(page)).to_contain_text(["Stored nowhere"])
-    expect_no_unread(page)
+    expect(toasts(live_page)).to_contain_text(["Stored nowhere"])
+    expect_no_unread(live_page)
 
 
-def test_the_cursor_in_the_url_is_the_last_pair_seen(page: Page, server: FakeServer) -> None:
+def test_the_cursor_in_the_url_is_the_last_pair_seen(live_page: Page, server: FakeServer) -> None:
     first = server.start()
     assert (first["seq"], first["broadcast_seq"]) == (0, 0)
     server.notify(11, "Eleven", unread=1)
-    expect(toasts(page)).to_have_count(1)
+    expect(toasts(live_page)).to_have_count(1)
 
     server.close(4012)
-    page.clock.run_for(1000)
+    live_page.clock.run_for(1000)
 
-    wait_for_sockets(page, server, 2)
+    wait_for_sockets(live_page, server, 2)
     assert server.start() == {**first, "seq": 11, "broadcast_seq": 5}
 
 
-def test_the_same_frame_twice_is_told_once(page: Page, server: FakeServer) -> None:
+def test_the_same_frame_twice_is_told_once(live_page: Page, server: FakeServer) -> None:
     for _ in range(2):
         server.notify(11, "Eleven", unread=1)
     server.notify(12, "Twelve", unread=2)
 
-    expect(toasts(page)).to_have_text(["Eleven Close", "Twelve Close"])
-    expect(badge(page)).to_have_text("2")
+    expect(toasts(live_page)).to_have_text(["Eleven Close", "Twelve Close"])
+    expect(badge(live_page)).to_have_text("2")
 
 
-def test_a_resync_loads_the_list_again(page: Page, server: FakeServer) -> None:
+def test_a_resync_loads_the_list_again(live_page: Page, server: FakeServer) -> None:
     server.notify(11, "From before", unread=1)
-    expect(items(open_bell(page))).to_contain_text(["From before"])
+    expect(items(open_bell(live_page))).to_contain_text(["From before"])
 
     server.say("resync", **server.start())
 
-    expect(items(page)).to_have_count(0)
-    expect_no_unread(page)
+    expect(items(live_page)).to_have_count(0)
+    expect_no_unread(live_page)
     server.notify(12, "From now", unread=1)
-    expect(items(page)).to_contain_text(["From now"])
+    expect(items(live_page)).to_contain_text(["From now"])
     assert len(server.sockets) == 1
 
 
 def test_a_list_that_did_not_load_loads_once_online(
-    site: Site, page: Page, server: FakeServer, problems: Problems
+    site: Site, log_in: Callable[..., BrowserContext], server: FakeServer, problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")
+    page = open_page(log_in("alice", site), server)
     site.shell('notify_accounts(alice, "news", "From the outage")')
     page.route("**/notifications/items/**", lambda route: route.abort())
     server.close(4012)

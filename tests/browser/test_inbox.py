@@ -219,6 +219,10 @@ def test_the_dropdown_is_in_the_window_wherever_the_bell_is(
     assert box["x"] >= 8 and box["x"] + box["width"] <= 1280 - 8
     assert box["y"] >= 8 and box["y"] + box["height"] <= 600 - 8
     assert box["height"] > 300
+    place_of_bell = bell(page).bounding_box()
+    assert place_of_bell
+    assert box["x"] < place_of_bell["x"] + place_of_bell["width"]
+    assert box["x"] + box["width"] > place_of_bell["x"]
 
 
 @pytest.mark.parametrize(("path", "lines"), [("/", 6), ("/notifications/", 12)])
@@ -231,6 +235,7 @@ def test_a_long_body_is_cut_and_whole_in_its_title(
     expect_online(page)
     place = open_bell(page) if path == "/" else page.get_by_role("main")
     bodies = items(place).locator("[data-part=body]")
+    expect(place.locator("[data-part=batch]")).to_be_visible()  # no longer the server's list
     expect(bodies).to_have_text(["Short", body])
 
     shown = bodies.last.evaluate(
@@ -240,6 +245,18 @@ def test_a_long_body_is_cut_and_whole_in_its_title(
     assert round(shown) == lines
     expect(bodies.last).to_have_attribute("title", body)
     assert bodies.first.get_attribute("title") is None
+
+
+def test_the_buttons_of_an_item_cover_none_of_its_text(site: Site, open_tab: OpenTab) -> None:
+    site.shell(f'notify_accounts(alice, "news", {"word " * 200!r})')
+    row = items(open_bell(open_tab("alice")))
+
+    row.hover()
+
+    icon = row.locator("[data-as=archived] svg").bounding_box()
+    body = row.locator("[data-part=body]").bounding_box()
+    assert icon and body
+    assert icon["y"] >= body["y"] + body["height"]
 
 
 # --- The page

@@ -8,7 +8,17 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from .client import wait_until
 from .conftest import Problems, Site
-from .elements import badge, bell, expect_no_unread, expect_online, items, notify, open_bell, panel
+from .elements import (
+    badge,
+    bell,
+    expect_no_unread,
+    expect_online,
+    items,
+    notify,
+    open_bell,
+    panel,
+    toasts,
+)
 
 OpenTab = Callable[..., Page]
 
@@ -29,6 +39,7 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
 
     tab_to(page, bell(page))
     page.keyboard.press("Enter")
+    expect(panel(page)).to_be_focused()
     expect(items(panel(page))).to_have_count(1)
     names = []
     for _ in range(9):
@@ -45,10 +56,56 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
     expect_no_unread(page)
 
 
+def test_who_goes_on_past_the_dropdown_closes_it(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 1)
+    page = open_tab("alice")
+    expect(items(open_bell(page))).to_have_count(1)
+    tab_to(page, panel(page).get_by_role("link", name="See all notifications"))
+
+    page.keyboard.press("Tab")
+
+    expect(panel(page)).to_be_hidden()
+    expect(bell(page)).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("a:focus, button:focus")).to_be_visible()
+
+
+def test_a_key_leads_to_the_newest_toast_and_another_back(site: Site, open_tab: OpenTab) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    notify(site, 2)
+    expect(toasts(page)).to_have_count(2)
+    place = page.get_by_role("button", name="Log out")
+    place.focus()
+
+    page.keyboard.press("F8")
+    expect(toasts(page).last.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(place).to_be_focused()
+
+    page.keyboard.press("F8")
+    for left in (1, 0):
+        page.keyboard.press("Enter")
+        expect(toasts(page)).to_have_count(left)
+    expect(place).to_be_focused()
+
+
+def test_the_focus_stays_when_the_bell_takes_the_place_of_the_servers(open_tab: OpenTab) -> None:
+    page = open_tab("alice", "/login/")
+    asked: list[Route] = []
+    page.route("**/elements/bell.js", lambda route: asked.append(route))
+    page.goto("/", wait_until="commit")
+    page.locator("a[data-part=bell]").focus()
+    wait_until(page, lambda: len(asked) > 0)
+
+    asked[0].continue_()
+
+    expect(bell(page)).to_be_focused()
+
+
 def test_the_focus_stays_when_the_live_list_takes_the_place_of_the_servers(
     site: Site, open_tab: OpenTab
 ) -> None:
-    notify(site, 2)
+    notify(site, 30)  # rows are made by twenties
     page = open_tab("alice", "/login/")
     asked: list[Route] = []
     page.route("**/notifications/items/**", lambda route: asked.append(route))
@@ -104,6 +161,21 @@ def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab
 
     expect(badge(page)).to_have_text("2")
     expect(panel(page).locator("[data-part=content]")).to_be_focused()
+
+
+def test_the_focus_stays_in_the_list_of_a_page_whose_button_goes(
+    site: Site, open_tab: OpenTab
+) -> None:
+    notify(site, 1)
+    page = open_tab("alice", "/notifications/")
+    expect_online(page)
+    inbox = page.get_by_role("main")
+    expect(inbox.locator("notifications-inbox")).to_have_attribute("aria-busy", "false")
+
+    inbox.get_by_role("button", name="Mark all read").press("Enter")
+
+    expect(inbox.get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(inbox.locator("[data-part=content]")).to_be_focused()
 
 
 def test_after_the_last_of_a_page_comes_the_first_of_the_next(

@@ -1,60 +1,25 @@
-"""Very many at once: the page goes on answering."""
+"""Very many at once, or in the list: the page goes on answering."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from .client import CLIENT
 from .conftest import Site
-from .elements import expect_online, toasts
+from .elements import expect_online, items, open_bell, toasts
+from .long_list import ROWS, STEPS, fill_inbox, load_all, look_at_first
+from .tasks import traced, wait_for_frames
 
 LONG = 50  # ms
+NOTICED = 100  # ms, of waiting for what one did
 COUNT = f"""() => {{
   window.came = []
   {CLIENT}.addEventListener("notification", () => came.push(performance.now()))
 }}"""
-
-
-class Tasks:
-    """How long the page's main thread was busy with one task, in ms of its own processor time."""
-
-    # Not in time by the clock, in which other processes of the machine have their share.
-    longest: float
-
-    def __init__(self) -> None:
-        self.longest = 0
-
-    def read(self, trace: bytes) -> None:
-        events = json.loads(trace)["traceEvents"]
-        mains = {
-            (event["pid"], event["tid"])
-            for event in events
-            if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-        }
-        tasks = [
-            event.get("tdur", 0) / 1000
-            for event in events
-            if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in mains
-        ]
-        assert len(tasks) > 10
-        self.longest = max(tasks)
-
-
-@contextmanager
-def traced(browser: Browser, page: Page) -> Iterator[Tasks]:
-    tasks = Tasks()
-    browser.start_tracing(page=page, categories=["toplevel", "__metadata"])
-    yield tasks
-    tasks.read(browser.stop_tracing())
-
-
-def wait_for_frames(page: Page) -> None:
-    """Until what was asked for is painted."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
 
 def test_what_is_long_would_be_found(site: Site, open_tab: Callable[..., Page]) -> None:
@@ -70,23 +35,47 @@ def test_what_is_long_would_be_found(site: Site, open_tab: Callable[..., Page]) 
     assert tasks.longest > LONG
 
 
+@pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
 def test_a_thousand_in_a_second_are_a_number_and_no_long_task(
-    site: Site, browser: Browser, open_tab: Callable[..., Page]
+    site: Site, browser: Browser, open_tab: Callable[..., Page], is_open: bool
 ) -> None:
     page = open_tab("alice")
     expect_online(page)
+    if is_open:
+        expect(open_bell(page).locator("[data-part=empty]")).to_be_visible()
     page.evaluate(COUNT)
 
     with traced(browser, page) as tasks:
         site.shell(
             "from django.db import transaction\n"
             "with transaction.atomic():\n"
-            "    for n in range(1000): notify_accounts(alice, 'news', f'News {n}')"
+            "    for n in range(1000):\n"
+            # Their toasts stay, as they lead somewhere.
+            "        notify_accounts(alice, 'news', f'News {n}', url='/orders/1/')"
         )
         page.wait_for_function("() => came.length === 1000")
-        wait_for_frames(page)
+        if is_open:
+            page.wait_for_function(f"() => {ROWS} === 1000")
 
-    assert page.evaluate("() => came.at(-1) - came[0]") < 3000  # ms
+    assert page.evaluate("() => came.at(-1) - came[0]") < 3000
     expect(toasts(page)).to_have_count(4)
-    expect(toasts(page).first).to_have_text("More new notifications: 997 Close")
+    # Single ones are three, and after a second another in the place of the first.
+    expect(toasts(page).first).to_have_text(re.compile(r"More new notifications: 99\d\s+Close"))
     assert tasks.longest < LONG
+
+
+def test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait(
+    site: Site, browser: Browser, open_tab: Callable[..., Page]
+) -> None:
+    fill_inbox(site, 10_000)
+    page = open_tab("alice", "/notifications/")
+
+    with traced(browser, page) as loading:
+        load_all(page)
+    look_at_first(page)
+    with traced(browser, page) as tasks:
+        for step in STEPS.values():
+            step(page)
+
+    assert items(page).count() == 9_999
+    assert max(loading.longest, tasks.longest) < NOTICED

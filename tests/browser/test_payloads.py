@@ -123,7 +123,8 @@ def test_in_inbox_panel_toast_and_banner_it_is_text(
     tell(site)
     if javascript:
         expect(toasts(page).first).to_be_visible()
-        links = toasts(page).locator("[data-part=link]")
+        # The link of the summary leads to the inbox, and would load this page anew.
+        links = toasts(page).locator("[data-part=link]:not([href='/notifications/'])")
         links.evaluate_all("(links) => links.forEach((link) => link.click())")
         assert sorted(bodies(page, javascript)) == sorted(EVERYTHING)
         expect_no_harm(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -14,9 +13,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from benchmarks.weight import total, weigh
+from tests.demo_data import make_demo_data
 from tests.modules import SOURCE
 
-from .conftest import Problems, Site, log_in_there
+from .conftest import SETTINGS, Problems, Site, log_in_there
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
 from .production import Deployment
 
@@ -28,10 +28,10 @@ FETCHED = """() => performance.getEntriesByType("resource")
 
 
 @pytest.fixture
-def deployment(demo_database: Path, tmp_path: Path) -> Iterator[Deployment]:
-    for file in demo_database.parent.glob(f"{demo_database.name}*"):
-        shutil.copy(file, tmp_path / file.name)
-    deployment = Deployment(tmp_path, f"sqlite:///{tmp_path / demo_database.name}")
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    database_url = f"sqlite:///{tmp_path}/site.sqlite3"
+    make_demo_data({**SETTINGS, "DATABASE_URL": database_url})
+    deployment = Deployment(tmp_path, database_url)
     with deployment.running():
         yield deployment
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from .conftest import running_site
+from .conftest import Site
 
 Run = Callable[[str], Any]
 
@@ -52,14 +51,11 @@ const cursor = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 
 
 @pytest.fixture(scope="module")
-def page(
-    browser: Browser, demo_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Page]:
-    with running_site(demo_database, tmp_path_factory.mktemp("site")) as site:
-        page = browser.new_page()
-        page.goto(f"{site.url}/login/")
-        yield page
-        page.close()
+def page(browser: Browser, quiet_site: Site) -> Iterator[Page]:
+    page = browser.new_page()
+    page.goto(f"{quiet_site.url}/login/")
+    yield page
+    page.close()
 
 
 @pytest.fixture

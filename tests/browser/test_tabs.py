@@ -27,8 +27,9 @@ window.BroadcastChannel = class extends BroadcastChannel {
 """
 
 
-def notify(site: Site, *bodies: str) -> None:
-    site.shell(f'[notify_accounts(alice, "news", body) for body in {bodies}]')
+def notify(site: Site, *bodies: str, url: str = "") -> None:
+    """With a url their toasts stay, as they lead somewhere."""
+    site.shell(f'[notify_accounts(alice, "news", body, url="{url}") for body in {bodies}]')
 
 
 def leading_first(*pages: Page) -> list[Page]:
@@ -51,7 +52,7 @@ def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTa
     for page in pages:
         expect_status(page, "online")
 
-    notify(site, "To all of them")
+    notify(site, "To all of them", url="/orders/1/")
 
     for page in pages:
         expect(toasts(page)).to_have_text(["To all of them Close"])
@@ -68,7 +69,7 @@ def test_another_tab_takes_over_from_one_that_is_closed(
     site: Site, tabs: tuple[Page, Page], open_tab: OpenTab
 ) -> None:
     leader, follower = tabs
-    notify(site, "Before")
+    notify(site, "Before", url="/orders/1/")
     expect(toasts(follower)).to_have_text(["Before Close"])
 
     leader.close()
@@ -110,7 +111,7 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     expect_status(follower, "online")
     notify(site, "Heard by both")
 
-    for page in (leader, follower):
+    for page in (follower, leader):  # who hears it first
         expect(toasts(page)).to_have_text(["Heard by both Close"], timeout=20_000)
     assert not is_leader(leader)
     expect_sockets(site, follower, 1)

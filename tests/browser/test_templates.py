@@ -15,15 +15,15 @@ TOAST = '<div data-part="toast"><a data-slot="link"><b data-slot="body"></b></a>
 
 
 def test_items_and_toasts_are_what_a_site_makes_of_them(
-    demo_database: Path, tmp_path: Path, log_in: Callable[..., BrowserContext], problems: Problems
+    tmp_path: Path, log_in: Callable[..., BrowserContext], problems: Problems
 ) -> None:
-    problems.expect("ERR_CONNECTION_REFUSED")  # once the site is gone
+    problems.expect("ERR_CONNECTION_RE(FUSED|SET)|Connection closed before")  # of the site gone
     own = tmp_path / "templates/notifications"
     own.mkdir(parents=True)
     item = THEMES.rpartition("```django\n")[2].partition("```")[0]
     (own / "_item.html").write_text(item)
     (own / "_toast.html").write_text(TOAST)
-    with running_site(demo_database, tmp_path, SITE_TEMPLATES=str(own.parent)) as site:
+    with running_site(tmp_path, SITE_TEMPLATES=str(own.parent)) as site:
         page = log_in("alice", site).new_page()
         page.goto("/")
         expect_online(page)
@@ -42,6 +42,22 @@ def test_items_and_toasts_are_what_a_site_makes_of_them(
         row = items(page)
         expect(row.locator("strong")).to_have_text("Order 1 <is> paid")
         expect(row.locator("[data-part=dot]")).to_be_hidden()
+
+
+def test_a_rule_of_the_site_wins_over_ours_however_weak_it_is(
+    site: Site, open_tab: Callable[..., Page]
+) -> None:
+    page = open_tab("alice")
+    weak = {"body": ":where(*) { color: rgb(1, 2, 3) }", "content_type": "text/css"}
+    page.route("**/site.css", lambda route: route.fulfill(**weak))  # which comes before ours
+    page.reload()
+    expect_online(page)
+    site.shell('broadcast("works", "Tonight we move", level="warning")')
+    open_bell(page)
+
+    # Of each of our style sheets, what has a colour of its own there.
+    for part in ("toast", "about", "banner"):
+        expect(page.locator(f"[data-part={part}]")).to_have_css("color", "rgb(1, 2, 3)")
 
 
 def test_an_element_that_a_site_defined_itself_is_left_alone(

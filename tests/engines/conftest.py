@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.conftest import PASSWORD, SETTINGS, Site, make_demo_data, running_site
+from tests.browser.conftest import PASSWORD, Site, running_site
 
 from .engine import Engine
 from .firefox import firefox
@@ -24,9 +24,7 @@ def running_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture(scope="package")
 def site(running_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site for each engine, so that none finds what another left."""
-    demo_database = tmp_path_factory.mktemp("demo") / "site.sqlite3"
-    make_demo_data({**SETTINGS, "DATABASE_URL": f"sqlite:///{demo_database}"})
-    with running_site(demo_database, tmp_path_factory.mktemp("site")) as site:
+    with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 

@@ -12,9 +12,10 @@ TIMEOUT: Final = 15  # seconds
 TEXTS: Final = """
 return [...document.querySelectorAll(arguments[0])].map(({ textContent }) => textContent.trim())
 """
-MIDDLE: Final = """
-const { left, top, width, height } = document.querySelector(arguments[0]).getBoundingClientRect()
-return [left + width / 2, top + height / 2]
+# WebKit takes a frame longer than the others to see that what is of `content-visibility: auto`
+# has come into view, and until then the driver says that it can't be clicked.
+IS_DRAWN: Final = """
+return document.querySelector(arguments[0])?.checkVisibility({ contentVisibilityAuto: true })
 """
 STATUS: Final = "return document.querySelector('notifications-bell')?.dataset.status"
 
@@ -30,52 +31,49 @@ class Engine(ABC):
     """A browser, driven in one of its tabs at a time by the commands of W3C WebDriver."""
 
     @abstractmethod
-    def visit(self, url: str) -> None: ...
+    def do(self, command: str, **parameters: Any) -> Any:
+        """Have a command of that name in the standard performed; return its value."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Say goodbye to whoever performs the commands."""
+
+    def visit(self, url: str) -> None:
+        self.do("Navigate", url=url)
+
     def run(self, script: str, *arguments: Any) -> Any:
         """Run the body of a function in the page; return what it returns."""
+        return self.do("ExecuteScript", script=script, args=arguments)
 
-    @abstractmethod
     def click(self, selector: str) -> None:
-        """Click as a person does: it fails where something else lies above."""
+        """Click as a person does: once it is drawn; it fails where something else lies above."""
+        wait_until(lambda: bool(self.run(IS_DRAWN, selector)))
+        self.do("ElementClick", id=self._find(selector))
 
-    @abstractmethod
-    def act(self, actions: list[dict[str, Any]]) -> None:
-        """Perform what pointers and keys are to do."""
+    def write(self, selector: str, text: str) -> None:
+        self.do("ElementSendKeys", id=self._find(selector), text=text)
 
-    def click_in_the_middle(self, selector: str) -> None:
-        """Click there, whatever lies there."""
-        x, y = self.run(MIDDLE, selector)
-        moves = [
-            {"type": "pointerMove", "x": round(x), "y": round(y)},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pointerUp", "button": 0},
-        ]
-        self.act([{"type": "pointer", "id": "mouse", "actions": moves}])
+    def _find(self, selector: str) -> str:
+        (element,) = self.do("FindElement", using="css selector", value=selector).values()
+        return str(element)
 
-    @abstractmethod
-    def write(self, selector: str, text: str) -> None: ...
-
-    @abstractmethod
     def open_tab(self) -> str:
         """Open another tab, in front, and go on in it."""
+        tab = str(self.do("NewWindow", type="tab")["handle"])
+        self.show(tab)
+        return tab
 
-    @abstractmethod
     def show(self, tab: str) -> None:
         """Bring a tab to the front, and go on in it."""
+        self.do("SwitchToWindow", handle=tab)
 
-    @abstractmethod
     def close_tab(self) -> None:
         """Close the tab; `show` another one next."""
+        self.do("CloseWindow")
 
     @property
-    @abstractmethod
-    def tabs(self) -> list[str]: ...
-
-    @abstractmethod
-    def delete_cookies(self) -> None:
-        """Delete those of the page's site."""
+    def tabs(self) -> list[str]:
+        return list(self.do("GetWindowHandles"))
 
     def forget(self) -> None:
         """Be a fresh browser as far as the site can tell, with one tab."""
@@ -84,7 +82,7 @@ class Engine(ABC):
             self.show(tab)
             self.close_tab()
         self.show(last)
-        self.delete_cookies()
+        self.do("DeleteAllCookies")  # those of the page's site
         self.visit("about:blank")
 
     def expect_texts(self, selector: str, *texts: str) -> None:

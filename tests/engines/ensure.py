@@ -1,33 +1,32 @@
-"""Make sure of Firefox and WebKit for the tests in them: `python -m tests.engines.ensure`."""
+"""
+Make sure of Firefox and WebKit for the tests in them: `python -m tests.engines.ensure`.
+
+Exits with EX_UNAVAILABLE where they are not there and can't be installed.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
+
+from tests.installing import apt_install, is_installed_by
 
 from . import firefox, webkit
 
-PACKAGES = "firefox-esr webkit2gtk-driver xvfb"
-INSTALL = (
-    "apt-get update && DEBIAN_FRONTEND=noninteractive "
-    f"apt-get install -y --no-install-recommends {PACKAGES}"
-)
+PACKAGES = {
+    "firefox-esr": firefox.is_installed,
+    "webkit2gtk-driver": webkit.is_installed,
+    "xvfb": webkit.has_display,
+}
 
 
-def are_installed() -> bool:
-    return bool(firefox.executable() and webkit.is_installed())
-
-
-def install() -> None:
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"No Firefox or no WebKit found; trying: {INSTALL}", flush=True)
-        subprocess.run(INSTALL, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
+def missing() -> list[str]:
+    return [package for package, is_installed in PACKAGES.items() if not is_installed()]
 
 
 if __name__ == "__main__":
-    if not are_installed():
-        install()
-    if not are_installed():
-        sys.exit(f"These tests need what Debian has in the packages {PACKAGES}.")
+    if not is_installed_by(
+        apt_install("--no-install-recommends", *PACKAGES), lambda: not missing()
+    ):
+        print(f"not run: the tests in Firefox and WebKit; {', '.join(missing())} missing")
+        sys.exit(os.EX_UNAVAILABLE)

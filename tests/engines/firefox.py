@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,6 +22,10 @@ EXECUTABLES: Final = ("firefox-esr", "firefox")
 
 def executable() -> str | None:
     return next(filter(None, map(shutil.which, EXECUTABLES)), None)
+
+
+def is_installed() -> bool:
+    return bool(executable())
 
 
 class FirefoxProcess(Service):
@@ -46,57 +50,18 @@ class Firefox(Engine):
         self._file = self._socket.makefile("rb")
         self._ids = itertools.count(1)
         self._receive()  # who it is
-        self._do("NewSession", capabilities={})
+        self.do("NewSession", capabilities={})
 
     def close(self) -> None:
         self._file.close()
         self._socket.close()
 
-    def visit(self, url: str) -> None:
-        self._do("Navigate", url=url)
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self._do("ExecuteScript", script=script, args=arguments)["value"]
-
-    def click(self, selector: str) -> None:
-        self._do("ElementClick", id=self._find(selector))
-
-    def act(self, actions: list[dict[str, Any]]) -> None:
-        self._do("PerformActions", actions=actions)
-
-    def write(self, selector: str, text: str) -> None:
-        self._do("ElementSendKeys", id=self._find(selector), text=text)
-
-    def open_tab(self) -> str:
-        tab = str(self._do("NewWindow", type="tab", focus=True)["handle"])
-        self.show(tab)
-        return tab
-
-    def show(self, tab: str) -> None:
-        self._do("SwitchToWindow", handle=tab, focus=True)
-
-    def close_tab(self) -> None:
-        self._do("CloseWindow")
-
-    @property
-    def tabs(self) -> list[str]:
-        tabs: list[str] = self._do("GetWindowHandles")
-        return tabs
-
-    def delete_cookies(self) -> None:
-        self._do("DeleteAllCookies")
-
-    def _find(self, selector: str) -> str:
-        found = self._do("FindElement", using="css selector", value=selector)["value"]
-        (element,) = found.values()
-        return str(element)
-
-    def _do(self, command: str, **parameters: Any) -> Any:
+    def do(self, command: str, **parameters: Any) -> Any:
         message = json.dumps([0, next(self._ids), f"WebDriver:{command}", parameters]).encode()
         self._socket.sendall(b"%d:%b" % (len(message), message))
         _, _, error, result = self._receive()
         assert error is None, error
-        return result
+        return result["value"] if isinstance(result, dict) and "value" in result else result
 
     def _receive(self) -> Any:
         length = b""
@@ -110,9 +75,8 @@ def firefox() -> Iterator[Engine]:
     with TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as directory:
         process = FirefoxProcess(Path(directory), free_port())
         process.start()
-        engine = Firefox(process.port)
         try:
-            yield engine
+            with closing(Firefox(process.port)) as engine:
+                yield engine
         finally:
-            engine.close()
             process.kill()

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,6 +20,20 @@ from .engine import Engine
 
 DRIVER: Final = "WebKitWebDriver"
 DISPLAY: Final = "Xvfb"
+REQUESTS: Final = {
+    "NewSession": ("POST", "/session"),
+    "DeleteSession": ("DELETE", ""),
+    "Navigate": ("POST", "/url"),
+    "ExecuteScript": ("POST", "/execute/sync"),
+    "FindElement": ("POST", "/element"),
+    "ElementClick": ("POST", "/element/{id}/click"),
+    "ElementSendKeys": ("POST", "/element/{id}/value"),
+    "NewWindow": ("POST", "/window/new"),
+    "SwitchToWindow": ("POST", "/window"),
+    "CloseWindow": ("DELETE", "/window"),
+    "GetWindowHandles": ("GET", "/window/handles"),
+    "DeleteAllCookies": ("DELETE", "/cookie"),
+}
 
 
 def mini_browser() -> Path | None:
@@ -27,7 +41,11 @@ def mini_browser() -> Path | None:
 
 
 def is_installed() -> bool:
-    return bool(mini_browser() and shutil.which(DRIVER) and shutil.which(DISPLAY))
+    return bool(mini_browser() and shutil.which(DRIVER))
+
+
+def has_display() -> bool:
+    return bool(shutil.which(DISPLAY))
 
 
 class Driver(Service):
@@ -48,54 +66,18 @@ class WebKit(Engine):
         options = {"binary": str(browser), "args": ["--automation"]}
         capabilities = {"alwaysMatch": {"webkitgtk:browserOptions": options}}
         self._url = url
-        session = self._do("POST", "/session", capabilities=capabilities)
+        session = self.do("NewSession", capabilities=capabilities)
         self._url = f"{url}/session/{session['sessionId']}"
 
     def close(self) -> None:
-        self._do("DELETE", "")
+        self.do("DeleteSession")
 
-    def visit(self, url: str) -> None:
-        self._do("POST", "/url", url=url)
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self._do("POST", "/execute/sync", script=script, args=arguments)
-
-    def click(self, selector: str) -> None:
-        self._do("POST", f"/element/{self._find(selector)}/click")
-
-    def act(self, actions: list[dict[str, Any]]) -> None:
-        self._do("POST", "/actions", actions=actions)
-
-    def write(self, selector: str, text: str) -> None:
-        self._do("POST", f"/element/{self._find(selector)}/value", text=text)
-
-    def open_tab(self) -> str:
-        tab = str(self._do("POST", "/window/new", type="tab")["handle"])
-        self.show(tab)
-        return tab
-
-    def show(self, tab: str) -> None:
-        self._do("POST", "/window", handle=tab)
-
-    def close_tab(self) -> None:
-        self._do("DELETE", "/window")
-
-    @property
-    def tabs(self) -> list[str]:
-        tabs: list[str] = self._do("GET", "/window/handles")
-        return tabs
-
-    def delete_cookies(self) -> None:
-        self._do("DELETE", "/cookie")
-
-    def _find(self, selector: str) -> str:
-        (element,) = self._do("POST", "/element", using="css selector", value=selector).values()
-        return str(element)
-
-    def _do(self, method: str, path: str, **parameters: Any) -> Any:
+    def do(self, command: str, **parameters: Any) -> Any:
+        method, path = REQUESTS[command]
+        url = self._url + path.format_map(parameters)
         body = json.dumps(parameters).encode() if method == "POST" else None
         try:
-            with urlopen(Request(self._url + path, body, method=method), timeout=60) as answer:
+            with urlopen(Request(url, body, method=method), timeout=60) as answer:
                 return json.load(answer)["value"]
         except HTTPError as error:
             raise AssertionError(error.read().decode()) from None
@@ -109,11 +91,10 @@ def webkit() -> Iterator[Engine]:
     ):
         driver = Driver(Path(directory), free_port(), name)
         driver.start()
-        engine = WebKit(driver.url)
         try:
-            yield engine
+            with closing(WebKit(driver.url)) as engine:
+                yield engine
         finally:
-            engine.close()
             driver.kill()
 
 
@@ -124,5 +105,7 @@ def display() -> Iterator[str]:
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
         assert server.stdout
-        yield f":{server.stdout.readline().strip()}"
-        server.terminate()
+        try:
+            yield f":{server.stdout.readline().strip()}"
+        finally:
+            server.terminate()

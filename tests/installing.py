@@ -1,0 +1,28 @@
+"""Browsers for the tests, installed where the machine lets us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+
+
+def apt_install(*arguments: str) -> list[str]:
+    """The command that installs packages of Debian's, where we may give it."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return []
+    install = f"DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(arguments)}"
+    return [f"apt-get update && {install}"]
+
+
+def is_installed_by(commands: Iterable[str], is_there: Callable[[], bool]) -> bool:
+    """Run one command after the other, until it is there; return whether it is."""
+    if is_there():
+        return True
+    for command in commands:
+        print(f"No browser found; trying: {command}", flush=True)
+        subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
+        if is_there():
+            return True
+    return False
