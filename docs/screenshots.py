@@ -21,7 +21,7 @@ from typing import Any, Final
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.conftest import FLAGS, SETTINGS, Site, log_in_there, make_demo_data, running_site
+from tests.browser.conftest import FLAGS, Site, log_in_there, running_site
 from tests.browser.elements import expect_online, items, open_bell, toasts
 from tests.browser.looks import LOOKS
 from tests.browser.states import Story, operator_states, show_the_elements
@@ -55,22 +55,20 @@ ONLY_THE_ELEMENTS = "main, footer, .site-nav, .brand { visibility: hidden }"
 
 
 def main() -> None:
-    with TemporaryDirectory() as demo, sync_playwright() as playwright:
-        database = Path(demo) / "site.sqlite3"
-        make_demo_data({**SETTINGS, "DATABASE_URL": f"sqlite:///{database}"})
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
         for name, options in SHEETS.items():
-            with new_site(database) as site:
+            with new_site() as site:
                 draw_sheet(browser, site, name, {**CALM, **options})
-        with new_site(database) as site:
+        with new_site() as site:
             photograph_looks(browser, site)
-        with new_site(database) as site:
+        with new_site() as site:
             photograph_pages(browser, site)
 
 
 @contextmanager
-def new_site(database: Path) -> Iterator[Site]:
-    with TemporaryDirectory() as directory, running_site(database, Path(directory)) as site:
+def new_site() -> Iterator[Site]:
+    with TemporaryDirectory() as directory, running_site(Path(directory)) as site:
         yield site
 
 
