@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
+
+from tests.listener import listener
 
 Condition = Literal["good", "dark", "portal page", "portal redirect", "no websockets"]
 
@@ -22,11 +23,9 @@ ANSWERS: dict[Condition, bytes] = {
 class Network:
     def __init__(self, port: int, server: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._port = port
         self._server = server
         self._condition: Condition = "good"
         self._links: set[Link] = set()
-        self._loop = asyncio.new_event_loop()
 
     def become(self, condition: Condition) -> None:
         """Be like that from now on; what is connected is cut off."""
@@ -35,43 +34,24 @@ class Network:
 
     def cut(self) -> None:
         for link in list(self._links):
-            self._loop.call_soon_threadsafe(link.close)
+            link.loop.call_soon_threadsafe(link.close)
 
     def forget(self) -> None:
         """Lose what is sent over the present connections, and tell neither end."""
         for link in list(self._links):
             link.is_lost = True
 
-    async def serve(self, started: threading.Event) -> None:
-        self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
-        started.set()
-        await self._stopping.wait()
-        # To be accepted and not yet begun when its server closes loses a connection, and leaks it:
-        # asyncio asserts that the server is open (Server._attach) and swallows the failure.
-        for listener in server.sockets:
-            asyncio.get_running_loop().remove_reader(listener)
-        await asyncio.sleep(0)
-        server.close()
-        # Again and again: somebody may just have come in.
-        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-            self.cut()
-            await asyncio.wait(tasks, timeout=0.1)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._condition == "dark":
-            await close(writer)
             return
         there, back = await asyncio.open_connection("127.0.0.1", self._server)
         link = Link(writer, back)
         self._links.add(link)
-        await asyncio.gather(self._ask(link, reader), self._answer(link, there))
-        self._links.discard(link)
-        for end in (writer, back):
-            await close(end)
+        try:
+            await asyncio.gather(self._ask(link, reader), self._answer(link, there))
+        finally:
+            self._links.discard(link)
+            link.close()
 
     async def _ask(self, link: Link, reader: asyncio.StreamReader) -> None:
         async for data in link.pump(reader):
@@ -95,6 +75,7 @@ class Link:
     def __init__(self, browser: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.browser = browser
         self.server = server
+        self.loop = asyncio.get_running_loop()
         self.is_lost = False
 
     async def pump(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -109,27 +90,9 @@ class Link:
         self.server.close()
 
 
-async def close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
 @contextmanager
 def network(port: int, server: int) -> Iterator[Network]:
     """Run a network on the port, with the server's port behind it."""
-    started, network = threading.Event(), Network(port, server)
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: network._loop) as runner:
-            runner.run(network.serve(started))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert started.wait(10), "the network did not start"
-    try:
+    network = Network(port, server)
+    with listener(port, network.connect):
         yield network
-    finally:
-        network.stop()
-        thread.join(10)
-        assert not thread.is_alive(), "the network did not end"
