@@ -35,9 +35,12 @@ def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
         expect(each).to_contain_text("News 1")
     for each in (page, phone):
         expect(badge(each)).to_have_text("1")
+    mark_all = panel(page).get_by_role("button", name="Mark all read")
+    expect(mark_all).to_be_visible()
     panel(page).get_by_role("button", name="Archived").click()
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("News 2")
+    expect(mark_all).to_be_hidden()  # none of these is unread
 
     press(rows, "Back to the inbox")
     expect(phones_rows).to_have_count(2)

@@ -41,3 +41,16 @@ def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) 
 
     assert "Short-lived" not in browser.get("/notifications/").content.decode()
     assert browser.get(ITEMS).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("view", "is_offered"), [("", True), ("unread=1", True), ("archived=1", False)]
+)
+def test_all_can_be_marked_read_where_something_may_be_unread(
+    browser: Client, alice: User, notify: Any, view: str, is_offered: bool
+) -> None:
+    notify(alice, "New")
+
+    page = browser.get(f"/notifications/?{view}").content.decode()
+
+    assert ('<form data-action="mark-all"' in page) == is_offered
