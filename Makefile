@@ -29,11 +29,13 @@ test: .venv/dev
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 -m database --reuse-db \
 		tests/unit tests/sockets
 	@echo "Cluster tests"
-	@$(PLAIN) $(PYTEST) -n 2 -m "not slow" tests/cluster
+	@$(PLAIN) $(PYTEST) -n 2 -m "not slow and not alone" tests/cluster
+	@echo "Cluster tests that measure fractions of a second, one by one"
+	@$(PLAIN) $(PYTEST) -m alone tests/cluster
 	@echo "Traps, shown on plain Channels and the seed"
 	@$(PLAIN) $(PYTEST) -n 2 tests/traps
 	@echo "Slow cluster tests, in parallel"
-	@$(PLAIN) $(PYTEST) -m slow -n 4 tests/cluster
+	@$(PLAIN) $(PYTEST) -m "slow and not alone" -n 4 tests/cluster
 	@echo "Browser tests"
 	@$(PLAIN) $(PYTEST) -n 2 tests/browser
 

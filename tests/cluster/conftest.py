@@ -29,6 +29,10 @@ from tests.visitor import Visitor
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def wait_until(condition: Callable[[], Any], timeout: float = 20) -> None:
     """Poll what no socket tells."""
     deadline = time.monotonic() + timeout

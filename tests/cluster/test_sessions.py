@@ -47,6 +47,7 @@ def log_out(visitor, url):
     return time.monotonic()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("engine", "server"),
     [

@@ -62,7 +62,7 @@ def test_whoever_reads_nothing_is_cut_off_within_a_minute():
     assert conf.STALL_TIMEOUT + 1 + CLOSING <= 60
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
