@@ -39,11 +39,12 @@ def free_port() -> int:
 
     It lies below the range that outgoing connections are given: there, another
     connection could take the port while its server is stopped, and a client
-    trying to reconnect could even reach itself.
+    trying to reconnect could even reach itself. Nor is it one that browsers refuse: the
+    highest of Fetch's "bad ports" is 10080.
     """
     while True:
         # pytest-randomly gives the global generator of every xdist worker the same seed.
-        port = random.SystemRandom().randrange(10_000, 32_000)
+        port = random.SystemRandom().randrange(10_100, 32_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -69,7 +69,6 @@ def page(quiet_site: Site, log_in: Callable[..., BrowserContext], server: FakeSe
 def open_page(context: BrowserContext, server: FakeServer) -> Page:
     """Open a tab whose clock stands still but for `run_for`, and whose sockets end at `server`."""
     page = context.new_page()
-    page.goto("/login/")
     page.route_web_socket("**/ws/notifications/**", server.accept)
     page.add_init_script("window.jitter = 0.999; Math.random = () => window.jitter")
     now = time.time()
