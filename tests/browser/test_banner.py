@@ -55,6 +55,24 @@ def test_dismissing_holds_on_all_devices(
     expect(banners(bobs_tab)).to_have_count(2)
 
 
+def test_on_a_slow_computer_all_come(site: Site, open_tab: OpenTab) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    page.evaluate(
+        """() => {
+          const { cloneNode } = Node.prototype
+          Node.prototype.cloneNode = function (deep) {
+            for (const start = performance.now(); performance.now() - start < 20; );
+            return cloneNode.call(this, deep)
+          }
+        }"""
+    )
+
+    site.shell(BOTH)
+
+    expect(banners(page)).to_have_count(2)
+
+
 def test_without_javascript_a_banner_is_dismissed_too(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:

@@ -48,7 +48,8 @@ export class NotificationsBanner extends HTMLElement {
   #render = eachFrame(() => {
     if (!this.#client.isLoaded(VIEW)) return this.#load()
     this.querySelectorAll("[data-fallback]").forEach((element) => element.remove())
-    this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
+    const isAll = this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
+    if (!isAll) this.#render()
   })
 
   #act = ({ target }) => {
