@@ -55,6 +55,15 @@ def test_older_ones_load_at_the_end_of_the_dropdown(site: Site, open_tab: OpenTa
     expect(panel(page).get_by_role("button", name="Show older")).to_be_hidden()
 
 
+def test_a_list_comes_however_slow_the_computer_is(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 3)
+    page = open_tab("alice")
+    expect_online(page)
+    page.evaluate("() => { let now = performance.now(); performance.now = () => (now += 10) }")
+
+    expect(items(open_bell(page))).to_have_count(3)
+
+
 def test_following_an_item_reads_it(open_tab: OpenTab) -> None:
     page = open_tab("alice")
     page.get_by_role("button", name="Pay Espresso machine").click()

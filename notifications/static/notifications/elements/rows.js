@@ -1,6 +1,6 @@
 import { Batches } from "./batches.js";
 
-// In one go, as the page has other things to do:
+// In one go, as the page has other things to do, but one row at least:
 const MOST_MADE = 20 // rows, which the browser lays out after it
 const LONGEST = 8 // ms, of filling those that are there
 
@@ -41,12 +41,14 @@ export class Rows {
     this.#removeAllBut(new Set(items.map(({ id }) => id)))
     const most = this.#rows.size + MOST_MADE
     const end = performance.now() + LONGEST
+    let isFirst = true
     let isAll = true
     let place = this.#batches.first
     for (const item of items) {
       if (this.item(item.id) !== item) {
-        if (this.#rows.size < most && performance.now() < end) this.#renderRow(item)
+        if (isFirst || (this.#rows.size < most && performance.now() < end)) this.#renderRow(item)
         else isAll = false
+        isFirst = false
       }
       const element = this.#rows.get(item.id)?.element
       if (!element) continue
