@@ -32,19 +32,15 @@ def notify(site: Site, *bodies: str, url: str = "") -> None:
     site.shell(f'[notify_accounts(alice, "news", body, url="{url}") for body in {bodies}]')
 
 
-def leading_first(*pages: Page) -> list[Page]:
-    leaders = [is_leader(page) for page in pages]
-    assert sum(leaders) == 1
-    return sorted(pages, key=lambda page: not leaders[pages.index(page)])
-
-
 @pytest.fixture
 def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
     """Two tabs of alice's: the one with the socket, and the other."""
-    leader, follower = leading_first(*(open_tab("alice") for _ in range(2)))
-    for page in (leader, follower):
+    pages = [open_tab("alice") for _ in range(2)]
+    for page in pages:
         expect_status(page, "online")
-    return leader, follower
+    leaders = [is_leader(page) for page in pages]
+    assert sum(leaders) == 1
+    return (pages[0], pages[1]) if leaders[0] else (pages[1], pages[0])
 
 
 def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTab) -> None:
