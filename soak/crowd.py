@@ -18,11 +18,13 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from notifications.transports import CLOSING
 from soak import visitor
 
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back
 ASLEEP: Final = 31.0  # seconds; longer than the servers wait for a sign of life
-LOGGED_OUT: Final = 5.0  # seconds that the servers may take to close a session's sockets
+# Seconds for the servers to close a session's sockets, and to wait for the peer's part of that.
+LOGGED_OUT: Final = 5.0 + CLOSING
 OUTLIVED: Final = "outlived its session"
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed without a word
 
