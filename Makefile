@@ -37,7 +37,8 @@ test: .venv/dev
 	@echo "Slow cluster tests, in parallel"
 	@$(PLAIN) $(PYTEST) -m "slow and not alone" -n 4 tests/cluster
 	@echo "Browser tests"
-	@$(PLAIN) $(PYTEST) -n 2 tests/browser
+# One at a time: the browser and the server are as busy as two processors allow.
+	@$(PLAIN) $(PYTEST) tests/browser
 
 # The main paths in Firefox and WebKit as well.
 engines: .venv/dev
