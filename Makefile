@@ -6,9 +6,12 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 # Tests choose their own services, whatever the shell's environment names.
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
-PYTEST := $(PY) -m pytest --quiet
+# Always in the same order, but for make latest.
+PYTEST := $(PY) -m pytest --quiet --randomly-seed 1
+QUICK := "not verify and not realtime"
+LONG := "verify and not realtime"
 
-.PHONY: run test engines chaos soak fuzz bench lint types messages lock screenshots clean
+.PHONY: run test verify verify-soak verify-waiting verify-sqlite mutants engines engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -18,32 +21,57 @@ run: .venv/run
 	@echo "Notify Site: http://$(HOST):$(PORT)/"
 	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
 
-test: .venv/dev
+# All that only waits for conditions, once: red means that something is wrong.
+test: lint types .venv/dev
 	@$(PY) -m tests.ensure_browser
-	@echo "Unit and socket tests on SQLite"
-	@$(PLAIN) $(PYTEST) -n 2 tests/unit tests/sockets
-	@echo "The model of the protocol"
-	@$(PLAIN) $(PYTEST) -n 2 tests/model
-	@echo "Unit and socket tests on PostgreSQL"
+	@echo "Unit, socket and cluster tests, on PostgreSQL"
 # The database need not be dropped, as the server goes; threads may still be connected.
-	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 -m database --reuse-db \
-		tests/unit tests/sockets
-	@echo "Cluster tests"
-	@$(PLAIN) $(PYTEST) -n 2 -m "not slow and not alone" tests/cluster
-	@echo "Cluster tests that measure fractions of a second, one by one"
-	@$(PLAIN) $(PYTEST) -m alone tests/cluster
-	@echo "Traps, shown on plain Channels and the seed"
-	@$(PLAIN) $(PYTEST) -n 2 tests/traps
-	@echo "Slow cluster tests, in parallel"
-	@$(PLAIN) $(PYTEST) -m "slow and not alone" -n 4 tests/cluster
+	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db -m $(QUICK) \
+		tests/unit tests/sockets tests/cluster
+	@echo "The model of the protocol"
+	@$(PLAIN) $(PYTEST) -n 2 -m $(QUICK) tests/model/test_model.py
 	@echo "Browser tests"
-# One at a time: the browser and the server are as busy as two processors allow.
-	@$(PLAIN) $(PYTEST) tests/browser
+	@$(PLAIN) $(PYTEST) -n 2 -m $(QUICK) tests/browser
+
+# The rest: what takes long, what SQLite does, other browsers, and real time last, by itself.
+verify: .venv/dev
+	@$(PY) -m tests.ensure_browser
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync verify-soak verify-waiting verify-sqlite
+	@echo "Long browser tests"
+	@$(PLAIN) $(PYTEST) -n 2 -m $(LONG) tests/browser
+	@$(MAKE) --no-print-directory engines-if-there
+	@echo "Real time, one by one"
+	@$(PLAIN) $(PY) -m tests.realtime
+
+verify-soak:
+	@echo "A short soak"
+	@$(PLAIN) $(PYTEST) -m $(LONG) tests/cluster/test_soak.py
+
+verify-waiting:
+	@echo "Outages, deploys, chaos and traps: mostly waiting"
+	@$(PLAIN) $(PYTEST) -n 3 --maxschedchunk 1 -m $(LONG) --ignore tests/cluster/test_soak.py \
+		tests/cluster tests/traps
+
+verify-sqlite:
+	@echo "What carries SQL on SQLite, and more stories of the model"
+	@$(PLAIN) $(PYTEST) -m "(database or verify) and not realtime" tests/unit tests/sockets \
+		tests/model/test_model.py
+
+# One of what the model's rules guard is taken out at a time.
+mutants: .venv/dev
+	@$(PLAIN) $(PYTEST) -n 2 tests/model/test_rules.py
 
 # The main paths in Firefox and WebKit as well.
 engines: .venv/dev
 	@$(PY) -m tests.engines.ensure
 	@$(PLAIN) $(PYTEST) tests/engines
+
+# Where they are missing and can't be installed, it is said that they were not run.
+engines-if-there: .venv/dev
+	@$(PY) -m tests.engines.ensure; case $$? in \
+		0) echo "Main paths in Firefox and WebKit"; $(PLAIN) $(PYTEST) tests/engines ;; \
+		69) ;; \
+		*) exit 1 ;; esac
 
 # For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
 chaos: .venv/dev

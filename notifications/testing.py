@@ -32,7 +32,7 @@ from .protocol import Frame
 
 PATH: Final = "/ws/notifications/"
 ORIGIN: Final = "http://testserver"
-PATIENCE: Final = 5.0  # seconds for what should come at once; the machine may be busy
+PATIENCE: Final = 30.0  # seconds for what should come at once; the machine may be busy
 
 
 class Tab(WebsocketCommunicator):

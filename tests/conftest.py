@@ -11,12 +11,17 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 
 from notifications import layer
+from tests.realtime import REASONS, without_parameters
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the database: only that can tell one from another."""
+    """Mark what uses the database, and refuse what measures time without a reason."""
     for item in items:
+        if item.get_closest_marker("realtime"):
+            name = without_parameters(item.nodeid)
+            if name not in REASONS:
+                raise pytest.UsageError(f"{name} is marked realtime: name it in tests/realtime.py")
         fixtures = getattr(item, "fixturenames", [])
         if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(fixtures):
             item.add_marker("database")

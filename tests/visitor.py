@@ -14,6 +14,8 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+PATIENCE = 30  # seconds for what should come at once; the machine may be busy
+
 _CSRF_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
@@ -23,7 +25,7 @@ class OpenTab:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
-    def receive(self, type: str, timeout: float = 5) -> dict[str, Any]:
+    def receive(self, type: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """Return the next frame of this type, passing over others; TimeoutError after `timeout`."""
         end = time.monotonic() + timeout
         while True:
@@ -36,7 +38,7 @@ class OpenTab:
     def say(self, text: str | bytes) -> None:
         self.connection.send(text)
 
-    def closed_with(self, timeout: float = 5) -> int | None:
+    def closed_with(self, timeout: float = PATIENCE) -> int | None:
         """Wait until the server closes the socket; return the code."""
         end = time.monotonic() + timeout
         try:
@@ -61,7 +63,7 @@ class Visitor:
         return self
 
     def get(self, url: str) -> str:
-        with self._opener.open(url, timeout=20) as answer:
+        with self._opener.open(url, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     def get_json(self, url: str) -> Any:
@@ -72,14 +74,14 @@ class Visitor:
         if not (token := _CSRF_FIELD.search(self.get(page))):
             raise AssertionError(f"there is no form on {page}")
         data = urlencode({**fields, "csrfmiddlewaretoken": token[1]}).encode()
-        with self._opener.open(Request(action, data), timeout=20) as answer:
+        with self._opener.open(Request(action, data), timeout=PATIENCE) as answer:
             return int(answer.status)
 
     def post_json(self, site: str, path: str, content: Any) -> Any:
         token = next(cookie.value for cookie in self.cookies if cookie.name == "csrftoken")
         headers = {"Content-Type": "application/json", "X-CSRFToken": token or ""}
         request = Request(f"{site}{path}", json.dumps(content).encode(), headers)
-        with self._opener.open(request, timeout=20) as answer:
+        with self._opener.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def open_tab(self, site: str, **cursor: Any) -> OpenTab:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.demo_data import make_demo_data
+from notifications import models
+from tests.demo_data import SQLITE, make_demo_data
 from tests.services import (
     PostgresServer,
     RedisServer,
@@ -23,17 +26,13 @@ from tests.services import (
     redis_server,
     site_server,
 )
-from tests.visitor import Visitor
+from tests.visitor import PATIENCE, Visitor
 
 # Short intervals; the periodic task only when a test runs it.
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = 20) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
     """Poll what no socket tells."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -57,9 +56,21 @@ class Site:
         return self.manage("shell", "-v", "0", "-c", f"{imports}\n{code}").strip()
 
     def count(self, model: str) -> int:
-        return int(
-            self.shell(f"from notifications.models import {model}; print({model}.objects.count())")
-        )
+        """How many rows of a model of ours there are."""
+        return count_rows(self.env["DATABASE_URL"], getattr(models, model)._meta.db_table)
+
+
+def count_rows(database: str, table: str) -> int:
+    query = f"SELECT count(*) FROM {table}"
+    if database.startswith(SQLITE):
+        with closing(
+            sqlite3.connect(database.removeprefix(SQLITE), timeout=PATIENCE)
+        ) as connection:
+            return int(connection.execute(query).fetchone()[0])
+    with psycopg.connect(database) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        assert row
+        return int(row[0])
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from tests.demo_data import make_demo_data
 from tests.services import manage
-from tests.visitor import OpenTab
+from tests.visitor import PATIENCE, OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
@@ -60,7 +60,7 @@ class Browser:
         headers = self._headers(host, scheme)
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
         answer = Answer(connection.getresponse())
         connection.close()

@@ -15,7 +15,7 @@ INTERVAL = 1  # seconds; so long the checks of the hub are apart
 LONGEST = 0.2  # seconds for an answer
 TABS = 10  # on each server
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.realtime
 
 ENV = {
     **FAST,

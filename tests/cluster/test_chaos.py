@@ -8,15 +8,15 @@ from chaos.run import run
 from chaos.surroundings import Size
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_nothing_is_lost_nothing_twice_nothing_out_of_order(tmp_path):
-    size = Size(notifications=1500, faults=14, minutes=0.4, accounts=30, clients_per_account=2)
+    size = Size(notifications=3000, faults=30, minutes=1, accounts=30, clients_per_account=2)
 
     report = run(seed=2, size=size, directory=tmp_path)
 
     assert report["problems"] == []
     assert {name: cases for name, cases in report["cases"].items() if cases} == {}
-    assert report["committed notifications"] >= 1500
-    assert sum(report["faults"].values()) == 14
-    assert report["clients"]["items shown"] > 1500
+    assert report["committed notifications"] >= 3000
+    assert sum(report["faults"].values()) == 30
+    assert report["clients"]["items shown"] > 3000
     assert all(report["pushes"][harm] for harm in ("dropped", "doubled", "repeated", "delayed"))

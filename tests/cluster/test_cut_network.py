@@ -34,7 +34,7 @@ def site(cluster_env, shared_redis):
         yield Site(env, servers)
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_who_is_cut_off_the_network_is_gone_everywhere_and_who_is_not_stays(site, new_visitor):
     bob = new_visitor(site.servers[0].url, "bob")
     alice = new_visitor(site.servers[0].url, "alice")

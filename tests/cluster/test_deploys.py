@@ -22,7 +22,7 @@ from tests.visitor import OpenTab
 
 WINDOW = 3.0  # seconds
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.verify
 
 
 @pytest.fixture

@@ -179,6 +179,7 @@ def is_heartbeat(payload, opcode):
     return isinstance(told, dict) and told.get("type") == "heartbeat"
 
 
+@pytest.mark.verify
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
 )
@@ -200,6 +201,7 @@ def test_every_message_of_any_sequence_is_answered_in_order(server, alice, seque
         client.close()
 
 
+@pytest.mark.verify
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
 )

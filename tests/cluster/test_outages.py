@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.conftest import FAST, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.verify
 
 INTERVAL = 2  # seconds, so that what a push brings and what the check brings are told apart
 WITHIN = INTERVAL + 2  # seconds in which the check brings what a push did not

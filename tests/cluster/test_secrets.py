@@ -34,6 +34,8 @@ from tests.services import (
     site_server,
 )
 
+pytestmark = pytest.mark.verify
+
 ORDER, NEWS, NONSENSE = (f"{name}-{secrets.token_hex(8)}" for name in ("order", "news", "nonsense"))
 
 

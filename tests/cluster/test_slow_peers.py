@@ -62,7 +62,7 @@ def test_whoever_reads_nothing_is_cut_off_within_a_minute():
     assert conf.STALL_TIMEOUT + 1 + CLOSING <= 60
 
 
-@pytest.mark.alone
+@pytest.mark.realtime
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
@@ -116,6 +116,7 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
     assert "Traceback" not in server.output()
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(kind, direct):

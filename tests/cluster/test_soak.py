@@ -11,8 +11,7 @@ from tests.raw_client import RawClient
 from tests.services import free_port, site_server
 
 
-@pytest.mark.slow
-@pytest.mark.longest
+@pytest.mark.verify
 def test_a_second_crowd_leaves_nothing_that_the_first_did_not(tmp_path):
     size = Size(minutes=1, rounds=2, changes_per_second=15, samples=2)
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.services import ROOT
 
 THREADS = 25
@@ -44,6 +46,7 @@ for name in ("alice", "bob"):
 """
 
 
+@pytest.mark.verify
 def test_fifty_at_once_from_two_processes_all_get_consecutive_numbers(start_site):
     site = start_site({}, servers=0)
     processes = [start_shell(site.env) for _ in range(2)]

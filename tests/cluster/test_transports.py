@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from tests.cluster.conftest import FAST
 from tests.services import free_port, site_server
+from tests.visitor import PATIENCE
 
 SIZES = [34, 125, 126, 127, 65_535, 65_536, 65_537, 150_000]
 
@@ -59,7 +60,7 @@ def start(start_site, shared_redis):
 def frames_of(connection, type, count):
     frames = []
     while len(frames) < count:
-        text = connection.recv(timeout=10)
+        text = connection.recv(timeout=PATIENCE)
         if json.loads(text)["type"] == type:
             frames.append(text)
     return frames
@@ -80,6 +81,7 @@ def test_every_size_arrives_whole_and_in_order(start, new_visitor, server, direc
     assert "transport is not known" not in site.servers[0].output()
 
 
+@pytest.mark.verify
 def test_a_slow_reader_gets_all_in_order_when_it_reads(start, new_visitor, server, direct):
     site = start(server, direct)
     url = site.servers[0].url

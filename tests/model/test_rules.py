@@ -1,4 +1,8 @@
-"""Without any one of its rules the protocol fails, and the model finds out."""
+"""
+Without any one of its rules the protocol fails, and the model finds out: `make mutants`.
+
+Named by hand only: what they guard changes seldom, and some take a minute.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sockets import Socket
 from notifications.subscriptions import Subscriptions
-from notifications.testing import log_in
+from notifications.testing import PATIENCE, log_in
 
 
 async def read_cursor(account):
@@ -392,7 +392,7 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
     def read_slowly(wanted, size):
         changes = read_changes(wanted, size)
         reading.set()
-        assert changed.wait(10)
+        assert changed.wait(PATIENCE)
         return changes
 
     tab = await connect(alice)
@@ -416,6 +416,7 @@ def make_notifications(account, count):
     delivery.deliver([account.pk], "default")
 
 
+@pytest.mark.realtime
 async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
     connect, alice, settings, monkeypatch
 ):
@@ -468,7 +469,7 @@ async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
     await get_hub().join(socket)
 
     told = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (frame := await transport.frames.get())["type"] != "heartbeat":
             told.append(frame)
     assert [frame["seq"] for frame in told if frame["type"] == "hello"] == [*range(1, count + 1)]
@@ -608,9 +609,10 @@ async def test_a_silent_client_is_pinged_then_closed(connect, alice, settings):
     await tab.receive_until_level()
 
     assert await tab.receive("ping")
-    assert (await tab.receive("bye", timeout=3))["code"] == 4408
+    assert (await tab.receive("bye"))["code"] == 4408
 
 
+@pytest.mark.realtime
 async def test_a_client_that_answers_pings_stays(connect, alice, settings):
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 1.5
     tab = await connect(alice)
@@ -664,11 +666,11 @@ async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect,
     assert await late.closed_with() == 4012
     assert not draining.done()
     await other.disconnect()
-    await asyncio.wait_for(draining, 2)  # nobody is left to wait for
+    await asyncio.wait_for(draining, PATIENCE)  # nobody is left to wait for
 
 
 async def first_to_hear(tabs, type):
-    hearing = {asyncio.create_task(tab.receive(type, 5)): tab for tab in tabs}
+    hearing = {asyncio.create_task(tab.receive(type)): tab for tab in tabs}
     done, waiting = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()

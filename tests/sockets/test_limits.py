@@ -23,6 +23,7 @@ async def say(tab, text, times):
         await tab.send_input({"type": "websocket.receive", "text": text})
 
 
+@pytest.mark.realtime
 async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down(
     connect, alice, settings
 ):
@@ -39,7 +40,7 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
     assert answers[-1]["code"] == "rate_limited"
     assert "50 a second" in answers[-1]["content"]["body"]
     refused = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not refused or refused[-1]["type"] != "heartbeat":
             await say(tab, HEARTBEAT, 1)
             frame = None if await tab.receive_nothing(0.1) else await tab.receive_json_from()
@@ -204,7 +205,7 @@ async def test_what_a_proxy_passes_on_from_the_client_spoils_no_registry(
 
     await tab.connect(PATIENCE)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not (row := await Connection.objects.afirst()):
             await asyncio.sleep(0.02)
     assert (row.address, row.user_agent) == (kept, "Mozilla[31m/5.0 ÿ")

@@ -71,7 +71,7 @@ async def log_in_to(account, besides=None):
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -85,7 +85,7 @@ async def stays(tab):
 
 async def goodbye(tab):
     """Return what the tab is told when it is closed."""
-    bye = await tab.receive("bye", timeout=5)
+    bye = await tab.receive("bye")
     assert await tab.closed_with() == bye["code"]
     return bye
 
@@ -531,7 +531,7 @@ async def test_who_comes_into_an_audience_reloads_at_once(connect, alice, bob, t
 
     await sync_to_async(change)(alice, group)
 
-    joined = await tab.receive("resync", timeout=5)
+    joined = await tab.receive("resync")
     assert joined["scope"] == (await sync_to_async(Reader.of)(alice)).scope
     assert await stays(bobs_tab)
 
@@ -556,6 +556,6 @@ async def test_who_leaves_an_audience_reloads_at_once(connect, alice, bob, told,
 
     await sync_to_async(LEAVES[way])(alice, group)
 
-    left = await tab.receive("resync", timeout=5)
+    left = await tab.receive("resync")
     assert left["scope"] == (await sync_to_async(Reader.of)(bob)).scope
     assert await stays(bobs_tab)

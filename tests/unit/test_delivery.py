@@ -243,7 +243,7 @@ def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
 
     def notify(order: int) -> None:
         try:
-            together.wait(10)
+            together.wait(30)
             for _ in range(5):
                 notify_accounts([alice.pk, bob.pk][::order], "hello", "Hello")
                 marks.mark_all(Reader.of(alice), "read", 1000, 1000)
@@ -277,17 +277,17 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
             with transaction.atomic():
                 notify_accounts(alice.pk, "hello", "Began first")
                 first_inserted.set()
-                assert second_committed.wait(10)
+                assert second_committed.wait(30)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(first)
-        assert first_inserted.wait(10)
+        assert first_inserted.wait(30)
         notify_accounts(alice.pk, "hello", "Committed first")
         between = read_changes(reader, start, 100)
         second_committed.set()
-        ended.result(10)
+        ended.result(30)
     after = read_changes(reader, between.cursor, 100)
 
     first_pk, second_pk = (
@@ -391,7 +391,7 @@ def test_two_that_replace_at_once_never_leave_two(alice: User) -> None:
 
     def notify(body: str) -> None:
         try:
-            together.wait(10)
+            together.wait(30)
             for _ in range(5):
                 notify_accounts(alice.pk, "hello", body, replace_key="a")
         finally:
@@ -446,7 +446,7 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
 
     def send(body: str) -> None:
         try:
-            together.wait(10)
+            together.wait(30)
             for _ in range(3):
                 broadcast("news", body)
         finally:

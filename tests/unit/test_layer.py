@@ -85,7 +85,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wait_until(condition: Callable[[], Any]) -> None:
     """Poll what happens in the background."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
@@ -93,7 +93,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
 
 def settle() -> None:
     """Wait until all that was published is sent or given up."""
-    background_loop.run(asyncio.sleep(0), timeout=10)
+    background_loop.run(asyncio.sleep(0), timeout=30)
     wait_until(lambda: not background_loop._started)
 
 

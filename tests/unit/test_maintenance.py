@@ -311,7 +311,7 @@ async def test_in_a_server_a_failed_pass_is_logged_and_the_next_one_tried(
     caplog.set_level(logging.INFO, "notifications")
     running = asyncio.create_task(maintenance.run_forever())
     try:
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 30)
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):

@@ -452,7 +452,7 @@ def test_two_at_once_with_the_same_key_create_one_without_an_error(
 
     def notify(named: list[Any]) -> NotifyResult:
         try:
-            together.wait(10)
+            together.wait(30)
             with transaction.atomic():
                 return notify_accounts(named, "hello", "Hello", idempotency_key="a")
         finally:
@@ -481,9 +481,9 @@ def test_the_second_with_a_key_waits_for_the_first_to_commit(alice: User) -> Non
         with transaction.atomic():
             notify_accounts(alice.pk, "hello", "First", idempotency_key="a")
             result = pool.submit(second)
-            assert second_begins.wait(10)
+            assert second_begins.wait(30)
             assert not ended.wait(0.2)
-        assert (result.result(10).created, result.result().skipped) == (0, 1)
+        assert (result.result(30).created, result.result().skipped) == (0, 1)
 
     assert Notification.objects.get().body == "First"
 

@@ -158,6 +158,7 @@ def test_all_addresses_are_found(bobs: dict[str, Any]) -> None:
 # --- Reading changes nothing, and changing takes the token
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("who", ["nobody", "bob", "operator"])
 def test_no_address_changes_anything_when_it_is_only_read(
     bobs: dict[str, Any], bob: User, operator: User, who: str
@@ -172,6 +173,7 @@ def test_no_address_changes_anything_when_it_is_only_read(
     assert snapshot() == before
 
 
+@pytest.mark.verify
 def test_no_address_takes_a_change_without_the_token(bobs: dict[str, Any], operator: User) -> None:
     browser = visitor(operator, enforce_csrf_checks=True)
     browser.get("/")  # the cookie alone is what a foreign form brings along
@@ -187,6 +189,7 @@ def test_no_address_takes_a_change_without_the_token(bobs: dict[str, Any], opera
 # --- Whatever is somebody else's
 
 
+@pytest.mark.verify
 def test_no_address_shows_or_changes_what_is_somebody_elses(
     bobs: dict[str, Any], alice: User
 ) -> None:
@@ -322,6 +325,7 @@ def test_each_action_takes_its_own_permission_and_no_other(
     assert act(staff(make_account, "sam", [*looking, needed])) == {action}
 
 
+@pytest.mark.verify
 def test_the_admin_shows_nothing_to_staff_without_permissions(
     bobs: dict[str, Any], make_account: Callable[..., User]
 ) -> None:
@@ -339,6 +343,7 @@ def test_the_admin_shows_nothing_to_staff_without_permissions(
 # --- No redirect leaves the site
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("who", ["nobody", "alice", "operator"])
 def test_no_address_redirects_to_another_site(
     bobs: dict[str, Any], alice: User, operator: User, who: str

@@ -122,7 +122,7 @@ def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
             Inbox.objects.select_for_update().get(pk=first)
             if attempts.count(first) == 0:
                 attempts.append(first)
-                both_have_one.wait(10)
+                both_have_one.wait(30)
             inbox = Inbox.objects.select_for_update().get(pk=second)
             inbox.seq += 1
             inbox.save()
@@ -182,7 +182,7 @@ def test_numbering_overcomes_a_real_serialisation_failure(
             while not waiting and not notifying.done():
                 cursor.execute(WAITING_HERE)
                 waiting = cursor.fetchone()[0]
-        notifying.result(10)
+        notifying.result(30)
 
     assert [error.__cause__.sqlstate for error in failures] == ["40001"]  # type: ignore[union-attr]
     assert list(Notification.objects.values_list("seq", flat=True)) == [2]
@@ -201,19 +201,19 @@ def test_a_locked_database_is_waited_for(alice: User, monkeypatch: pytest.Monkey
             with transaction.atomic():
                 Inbox.objects.create(pk=1)
                 locked.set()
-                assert tried.wait(10)
+                assert tried.wait(30)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold)
-        assert locked.wait(10)
+        assert locked.wait(30)
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout = 200")  # ms, instead of 20 s
         try:
             in_short_transaction(lambda: Inbox.objects.create(pk=2), "default")
         finally:
             connection.close()
-        held.result(10)
+        held.result(30)
 
     assert Inbox.objects.count() == 2
