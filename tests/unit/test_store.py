@@ -1,22 +1,39 @@
-"""store.js and pages.js, the rules of the protocol as pure functions, run in a browser."""
+"""store.js and pages.js, the rules of the protocol as pure functions, run by Deno."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
-from .conftest import Site
+from tests.modules import SOURCE
 
 Run = Callable[[str], Any]
 
-IMPORT = """
-const {
-  applyFrame, applyMark, beginMark, countsOf, cursorOf, endMark, initialState, isNew, isUnread
-} = await import("/static/notifications/store.js")
-const { applyPage, isOvertaken, itemsIn } = await import("/static/notifications/pages.js")
+DENO = Path(sys.executable).parent / "deno"
+# Executes the scripts that come as lines of JSON, and answers each with a line.
+RUNNER = f"""
+import {{ createInterface }} from "node:readline"
+import * as store from {json.dumps((SOURCE / "store.js").as_uri())}
+import * as pages from {json.dumps((SOURCE / "pages.js").as_uri())}
+
+const given = {{ ...store, ...pages }}
+for await (const line of createInterface({{ input: process.stdin }})) {{
+  let answer
+  try {{
+    const run = new Function(...Object.keys(given), JSON.parse(line))
+    answer = {{ result: run(...Object.values(given)) }}
+  }} catch (error) {{
+    answer = {{ failure: error.stack }}
+  }}
+  console.log(JSON.stringify(answer))
+}}
 """
 # What the scripts below are given beside the module's own functions.
 HELPERS = """
@@ -51,17 +68,30 @@ const cursor = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, quiet_site: Site) -> Iterator[Page]:
-    page = browser.new_page()
-    page.goto(f"{quiet_site.url}/login/")
-    yield page
-    page.close()
+def deno(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """One for all tests: nothing that they share is changed, as one of them shows."""
+    runner = tmp_path_factory.mktemp("deno") / "runner.js"
+    runner.write_text(RUNNER)
+    command = [DENO, "run", "--no-remote", "--no-prompt", runner]
+    environment = {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        yield process
 
 
 @pytest.fixture
-def run(page: Page) -> Run:
+def run(deno: subprocess.Popen[str]) -> Run:
     """Run a script with the store's functions; return what it returns."""
-    return lambda script: page.evaluate(f"async () => {{ {IMPORT}{HELPERS}{script} }}")
+
+    def run(script: str) -> Any:
+        assert deno.stdin and deno.stdout
+        deno.stdin.write(f"{json.dumps(HELPERS + script)}\n")
+        deno.stdin.flush()
+        answer = json.loads(deno.stdout.readline())
+        assert "failure" not in answer, answer["failure"]
+        return answer["result"]
+
+    return run
 
 
 def test_own_items_and_broadcasts_merge_by_the_time_of_the_foremost(run: Run) -> None:
