@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 from playwright.sync_api import Page
 
-from .conftest import Site
+from .site import Site
 
 CLIENT = "globalThis[Symbol.for('notifications.client')]"
 
@@ -22,22 +20,25 @@ def expect_status(page: Page, wanted: str) -> None:
     page.wait_for_function(f"(wanted) => {CLIENT}?.status === wanted", arg=wanted)
 
 
-def wait_until(page: Page, condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_until(page: Page, condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for what the page sends, which reaches this process with its other events."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
-        page.evaluate("() => 0")
+        page.wait_for_timeout(20)  # meanwhile events are taken in
 
 
 def connections(site: Site) -> list[str]:
-    """The ids of the sockets in the server's registry, which it writes once a second."""
-    path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, timeout=20)) as database:
-        return [row[0] for row in database.execute("SELECT id FROM notifications_connection")]
+    """The ids of these accounts' sockets in the registry, which is written five times a second."""
+    code = (
+        "from notifications.models import Connection\n"
+        "ids = Connection.objects.filter(account__in=get_user_model().objects.values('pk'))\n"
+        "print(*ids.values_list('pk', flat=True))"
+    )
+    return site.shell(code).split()
 
 
-def expect_sockets(site: Site, page: Page, count: int, seconds: float = 15) -> None:
+def expect_sockets(site: Site, page: Page, count: int, seconds: float = 30) -> None:
     wait_until(page, lambda: len(connections(site)) == count, seconds)
 
 

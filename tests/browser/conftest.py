@@ -1,9 +1,10 @@
 """
 A real Chromium on the demo site in a real server process.
 
-A test that changes something on the site has one of its own, with the demo's accounts
-and orders; whatever goes wrong in a page (errors, refusals of the content security
-policy, answers that failed) fails the test, also when nothing on the page shows it.
+All tests of a process share one site, but each has the demo's accounts and orders to itself;
+one that changes the site, or needs another, has one of its own (`@pytest.mark.own_site`).
+Whatever goes wrong in a page (errors, refusals of the content security policy, answers that
+failed) fails the test, also when nothing on the page shows it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from tests.demo_data import make_demo_data
 from tests.services import (
-    SiteServer,
     chromium_executable,
     free_port,
-    manage,
     postgres_server,
     redis_server,
     site_server,
 )
+
+from .site import SETTINGS as SETTINGS  # for the benchmarks
+from .site import Site, running_site, settings_of
 
 FLAGS = [
     "--no-sandbox",
@@ -47,38 +49,8 @@ FLAGS = [
     "WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
 ]
 PASSWORD = "demo"
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings"}
 
-expect.set_options(timeout=15_000)  # ms; several test runs may share the machine
-
-
-class Site:
-    """The demo site in one or more server processes, and what runs beside them."""
-
-    def __init__(self, env: dict[str, str], *servers: SiteServer) -> None:
-        self.env = env
-        self.servers = servers
-
-    @property
-    def server(self) -> SiteServer:
-        return self.servers[0]
-
-    @property
-    def url(self) -> str:
-        return self.server.url
-
-    def shell(self, code: str) -> str:
-        """Run code in another process: `manage.py shell` beside the server."""
-        return manage("shell", "--no-imports", "-c", f"{SHELL}{code}", env=self.env)
-
-
-SHELL = """
-from django.contrib.auth import get_user_model
-from notifications import broadcast, notify_accounts
-from notifications.models import Broadcast, Notification
-from notifications import delivery
-alice, bob, carol = (get_user_model().objects.get(username=n) for n in ("alice", "bob", "carol"))
-"""
+expect.set_options(timeout=30_000)  # ms; several test runs may share the machine
 
 
 class Problems:
@@ -122,25 +94,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@contextmanager
-def running_site(directory: Path, **more: str) -> Iterator[Site]:
-    """One process, SQLite and the in-memory layer: what `make run` starts."""
-    env = {**SETTINGS, "DATABASE_URL": f"sqlite:///{directory}/site.sqlite3", **more}
-    make_demo_data(env)
-    with site_server(free_port(), env) as server:
-        yield Site(env, server)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with running_site(tmp_path) as site:
+@pytest.fixture(scope="package")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests of this process: to start one takes longer than most tests."""
+    with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
-@pytest.fixture(scope="package")
-def quiet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for all tests that leave nothing behind on it: to start one takes half a second."""
-    with running_site(tmp_path_factory.mktemp("quiet")) as site:
+@pytest.fixture
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """The shared site with new accounts, or one of the test's own if it is marked so."""
+    if mark := request.node.get_closest_marker("own_site"):
+        directory = request.getfixturevalue("tmp_path")
+        with running_site(directory, **mark.kwargs) as site:
+            yield site
+    else:
+        site = request.getfixturevalue("shared_site")
+        site.begin_anew()
         yield site
 
 
@@ -150,11 +120,7 @@ def cluster(tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
         redis = stack.enter_context(redis_server())
-        env = {
-            **SETTINGS,
-            "DATABASE_URL": postgres.create_database("site"),
-            "REDIS_URL": redis.url,
-        }
+        env = settings_of(postgres.create_database("site"), REDIS_URL=redis.url)
         make_demo_data(env)
         servers = [stack.enter_context(site_server(free_port(), env)) for _ in range(2)]
         yield Site(env, *servers)
@@ -183,20 +149,26 @@ def new_context(browser: Browser, problems: Problems) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def log_in(
-    new_context: Callable[..., BrowserContext], request: pytest.FixtureRequest
+    new_context: Callable[..., BrowserContext],
 ) -> Callable[..., BrowserContext]:
     """Log an account in, in a browser of its own; the account's other tabs share it."""
 
     def log_in(name: str, site: Site, **options: Any) -> BrowserContext:
         context = new_context(base_url=site.url, **options)
-        log_in_there(context, name)
+        log_in_as(context, name, site)
         return context
 
     return log_in
 
 
+def log_in_as(context: BrowserContext, name: str, site: Site) -> None:
+    """Without the form: for what is not about logging in."""
+    cookie = {"name": "sessionid", "value": site.log_in(name), "url": site.url}
+    context.add_cookies([cookie])  # type: ignore[list-item]
+
+
 def log_in_there(context: BrowserContext, name: str) -> None:
-    """Send the log-in form, without a page of the browser's: that takes half a second less."""
+    """Send the log-in form of whatever site that is, without a page of the browser's."""
     context.request.get("/login/")
     token = next(c["value"] for c in context.cookies() if c["name"] == "csrftoken")
     answer = context.request.post(
@@ -225,3 +197,7 @@ def open_tab(site: Site, log_in: Callable[..., BrowserContext]) -> Callable[...,
 def _sync_playwright_keeps_a_loop() -> None:
     # Django takes Playwright's loop for that of a server.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "own_site(**env): has a site with this environment")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import Site
+from .site import Site
 
 
 def notify(site: Site, count: int) -> None:
@@ -47,7 +47,7 @@ def expect_no_unread(page: Page) -> None:
     expect(badge(page)).to_be_hidden()
 
 
-def expect_online(page: Page, timeout: float = 15_000) -> None:
+def expect_online(page: Page, timeout: float = 30_000) -> None:
     expect(page.locator("notifications-bell")).to_have_attribute(
         "data-status", "online", timeout=timeout
     )

@@ -8,8 +8,8 @@ from typing import Final
 from playwright.sync_api import Page, Route
 
 from .client import CLIENT
-from .conftest import Site
 from .elements import expect_online, items
+from .site import Site
 from .tasks import wait_for_frames
 
 LOAD_ALL: Final = f"""async () => {{

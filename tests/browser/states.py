@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from .client import wait_until
-from .conftest import PASSWORD, Site, log_in_there
+from .conftest import PASSWORD, log_in_as
 from .elements import close_toasts, expect_online, items, toasts
+from .site import Site
 
 # Bodies of one of each level, of which the last one is long, then of broadcasts.
 TEXTS = {
@@ -288,7 +289,7 @@ def show_the_elements(browser: Browser, site: Site) -> Page:
         reduced_motion="reduce",
         viewport={"width": 800, "height": 860},
     )
-    log_in_there(context, "alice")
+    log_in_as(context, "alice", site)
     page = context.new_page()
     story = Story(site, page)
     story.notify((error, "error", ""), (warning, "warning", ""), (info, "info", ""), then=AGE)

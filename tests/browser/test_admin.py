@@ -10,8 +10,8 @@ from collections.abc import Callable
 from playwright.sync_api import BrowserContext, Page, expect
 
 from .client import expect_sockets
-from .conftest import Site
 from .elements import badge, expect_online, items, open_bell, toasts
+from .site import Site
 
 OpenTab = Callable[..., Page]
 

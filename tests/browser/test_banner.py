@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import expect_no_unread, expect_online
+from .site import Site
 
 OpenTab = Callable[..., Page]
 BOTH = (

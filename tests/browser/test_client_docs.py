@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .client import expect_status
-from .conftest import Problems, Site
+from .conftest import Problems
+from .site import Site
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs/client.md"
 SCRIPTS = re.findall(r"^```js\n(.*?)^```", DOCUMENTED.read_text(), re.DOTALL | re.MULTILINE)

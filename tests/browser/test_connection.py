@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
 from .client import expect_status, status, wait_until
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import badge, expect_no_unread, items, open_bell, toasts
+from .site import Site
 
 MINUTE = 60_000  # ms
 
@@ -62,8 +63,8 @@ def server() -> FakeServer:
 
 
 @pytest.fixture
-def page(quiet_site: Site, log_in: Callable[..., BrowserContext], server: FakeServer) -> Page:
-    return open_page(log_in("alice", quiet_site), server)
+def page(site: Site, log_in: Callable[..., BrowserContext], server: FakeServer) -> Page:
+    return open_page(log_in("alice", site), server)
 
 
 def open_page(context: BrowserContext, server: FakeServer) -> Page:

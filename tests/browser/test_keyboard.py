@@ -7,7 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import Locator, Page, Route, expect
 
 from .client import wait_until
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import (
     badge,
     bell,
@@ -19,6 +19,7 @@ from .elements import (
     panel,
     toasts,
 )
+from .site import Site
 
 OpenTab = Callable[..., Page]
 

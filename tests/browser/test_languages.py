@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from notify_site.shop.demo import ACCOUNTS, ITEMS, PASSWORD
 
-from .conftest import Site
 from .elements import expect_online, items
+from .site import Site
 
 # All that a page says or could say: also what is hidden, and the elements' templates.
 TEXTS = """() => {
@@ -54,6 +54,7 @@ def log_in_in_chinese(context: BrowserContext, name: str) -> Page:
     return page
 
 
+@pytest.mark.verify
 def test_no_english_is_left_in_chinese_pages(
     site: Site, new_context: Callable[..., BrowserContext]
 ) -> None:

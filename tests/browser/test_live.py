@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.balancer import balancer
 from tests.services import free_port
 
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import (
     badge,
     expect_back_online,
@@ -21,6 +21,7 @@ from .elements import (
     panel,
     toasts,
 )
+from .site import Site
 
 OpenTab = Callable[..., Page]
 
@@ -72,12 +73,17 @@ def test_the_bell_rings_in_tabs_of_two_server_processes(
 
     pay_and_read(shop, other_tab, bobs_tab)
 
+    # What is stored nowhere, only the shared layer brings.
+    cluster.shell_beside('notify_accounts(alice, "progress", "Half done", persist=False)')
+    for page in (shop, other_tab):
+        expect(toasts(page)).to_have_text(["Half done Close"])
+
 
 def test_a_shell_beside_the_server_rings_the_bell(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     expect_online(page)
 
-    site.shell('notify_accounts(alice, "shipped", "Your parcel is on its way")')
+    site.shell_beside('notify_accounts(alice, "shipped", "Your parcel is on its way")')
 
     expect(toasts(page)).to_contain_text("Your parcel is on its way")
     expect(badge(page)).to_have_text("1")
@@ -106,6 +112,7 @@ def test_a_broadcast_appears_everywhere_and_waits_for_who_logs_in_later(
     assert site.shell("print(Broadcast.objects.count())").strip() == "1"
 
 
+@pytest.mark.own_site
 def test_a_restarted_server_is_found_again_and_what_was_missed_shows_once(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
@@ -114,7 +121,7 @@ def test_a_restarted_server_is_found_again_and_what_was_missed_shows_once(
     expect_online(page)
 
     site.server.kill()
-    site.shell('notify_accounts(alice, "shipped", "Your parcel is on its way")')
+    site.shell_beside('notify_accounts(alice, "shipped", "Your parcel is on its way")')
     expect(page.locator("notifications-bell")).to_have_attribute("data-status", "offline")
     site.server.start()
 
@@ -138,13 +145,14 @@ def test_the_tabs_of_a_killed_server_go_on_at_another_by_themselves(
         expect(toasts(page)).to_have_text(["before Close"])
 
         first.kill()
-        cluster.shell('notify_accounts(alice, "hello", "meanwhile")')
+        cluster.shell_beside('notify_accounts(alice, "hello", "meanwhile")')
 
         expect(badge(page)).to_have_text("2", timeout=60_000)
         expect(toasts(page)).to_have_text(["before Close", "meanwhile Close"])
         expect_online(page)
 
 
+@pytest.mark.own_site
 def test_many_that_were_missed_are_three_toasts_and_a_number(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
@@ -153,7 +161,7 @@ def test_many_that_were_missed_are_three_toasts_and_a_number(
     expect_online(page)
 
     site.server.kill()
-    site.shell('for n in range(8): notify_accounts(alice, "news", f"News {n}")')
+    site.shell_beside('for n in range(8): notify_accounts(alice, "news", f"News {n}")')
     site.server.start()
 
     expect_back_online(page)
@@ -163,6 +171,7 @@ def test_many_that_were_missed_are_three_toasts_and_a_number(
     expect(badge(page)).to_have_text("8")
 
 
+@pytest.mark.own_site
 def test_what_was_read_before_the_page_came_back_is_not_announced(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
@@ -171,7 +180,7 @@ def test_what_was_read_before_the_page_came_back_is_not_announced(
     expect_online(page)
 
     site.server.kill()
-    site.shell(
+    site.shell_beside(
         'result = notify_accounts(alice, "shipped", "Read elsewhere")\n'
         "from notifications.audiences import Reader\n"
         "from notifications.marks import mark\n"
@@ -266,14 +275,11 @@ def test_following_a_toast_reads_it(open_tab: OpenTab) -> None:
     expect_no_unread(page)
 
 
-def test_what_is_stored_nowhere_is_only_announced(
-    cluster: Site, log_in: Callable[..., BrowserContext]
-) -> None:
-    page = log_in("alice", cluster).new_page()
-    page.goto("/")
+def test_what_is_stored_nowhere_is_only_announced(site: Site, open_tab: OpenTab) -> None:
+    page = open_tab("alice")
     expect_online(page)
 
-    cluster.shell('notify_accounts(alice, "progress", "Half done", persist=False)')
+    site.shell('notify_accounts(alice, "progress", "Half done", persist=False)')
 
     expect(toasts(page)).to_have_text(["Half done Close"])
     expect_no_unread(page)

@@ -16,9 +16,10 @@ from benchmarks.weight import total, weigh
 from tests.demo_data import make_demo_data
 from tests.modules import SOURCE
 
-from .conftest import SETTINGS, Problems, Site, log_in_there
+from .conftest import Problems, log_in_there
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
 from .production import Deployment
+from .site import SETTINGS, Site
 
 EVERY_PAGE = 15_000  # bytes
 IN_ALL = 25_000
@@ -58,7 +59,7 @@ def test_the_minified_scripts_do_what_their_source_does(
         tab.goto("/")
         expect_online(tab)
 
-    Site(deployment.env, deployment.server).shell(
+    Site(deployment.env, deployment.server).shell_beside(
         'notify_accounts(alice, "news", "For alice"); '
         'broadcast("news", "For all", level="warning", audience="everyone")'
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .conftest import Problems, Site, running_site
+from .conftest import Problems
 from .elements import expect_online, items, open_bell, panel, toasts
 from .looks import THEMES
+from .site import Site, running_site
 
 TOAST = '<div data-part="toast"><a data-slot="link"><b data-slot="body"></b></a></div>'
 

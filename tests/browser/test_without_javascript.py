@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .conftest import Site
 from .elements import badge, expect_no_unread, items, notify
+from .site import Site
 
 
 @pytest.fixture
