@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -12,9 +12,10 @@ from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from tests.services import free_port
 
 from .client import CLIENT, expect_status, status, wait_until
-from .conftest import Problems, Site, log_in_there
+from .conftest import Problems, log_in_as
 from .elements import badge, expect_back_online, expect_online, items, open_bell, panel, toasts
 from .network import Condition, Network, network
+from .site import Site
 
 DAY = 24 * 3600 * 1000  # ms
 ANNOUNCED = f"""() => {{
@@ -33,11 +34,11 @@ def net(site: Site) -> Iterator[Network]:
 
 @pytest.fixture
 def alices(
-    net: Network, new_context: Callable[..., BrowserContext], problems: Problems
+    site: Site, net: Network, new_context: Callable[..., BrowserContext], problems: Problems
 ) -> BrowserContext:
     problems.expect("WebSocket connection|ERR_|CORS|403")
     context = new_context(base_url=net.url)
-    log_in_there(context, "alice")
+    log_in_as(context, "alice", site)
     return context
 
 
@@ -50,6 +51,18 @@ def open_page(alices: BrowserContext) -> Page:
     page = alices.new_page()
     page.goto("/")
     expect_online(page)
+    return page
+
+
+@pytest.fixture
+def still_page(alices: BrowserContext) -> Page:
+    """A page whose clock stands still: it waits for nothing unless it is let."""
+    page = alices.new_page()
+    now = time.time()
+    page.clock.install(time=now)
+    page.clock.pause_at(now + 60)  # it runs until then
+    page.goto("/")
+    expect_status(page, "online")
     return page
 
 
@@ -90,32 +103,42 @@ def test_without_a_network_the_list_stays_and_learns_what_was_missed(
 
 
 def test_a_browser_that_is_online_again_does_not_wait(
-    alices: BrowserContext, net: Network, page: Page, sockets: list[WebSocket]
+    alices: BrowserContext, net: Network, still_page: Page
 ) -> None:
-    page.evaluate("() => { Math.random = () => 0.999 }")
+    sockets = watch_sockets(still_page)
+    still_page.evaluate("() => { Math.random = () => 0.999 }")
     net.become("dark")
     alices.set_offline(True)
-    # After the third attempt it waits for 8 seconds.
-    wait_until(page, lambda: len(sockets) == 3)
-    expect_status(page, "offline")
+    for attempt, seconds in enumerate([1, 2, 4], start=1):
+        expect_status(still_page, "offline")
+        still_page.clock.run_for(seconds * 1000)
+        wait_until(still_page, lambda attempt=attempt: len(sockets) == attempt)
+    expect_status(still_page, "offline")  # for 8 seconds of a clock that stands still
     net.become("good")
 
     alices.set_offline(False)
 
-    expect(page.locator("notifications-bell")).to_have_attribute(
-        "data-status", "online", timeout=5000
-    )
+    expect_status(still_page, "online")
 
 
-def test_a_flaky_network_loses_and_doubles_nothing(site: Site, net: Network, page: Page) -> None:
+def test_a_flaky_network_loses_and_doubles_nothing(
+    site: Site, net: Network, page: Page, sockets: list[WebSocket]
+) -> None:
     open_bell(page)
-    told = []
-    chance = random.Random(6)
-    for round in range(4):
+    told: list[str] = []
+    # Cut again: at once, while it comes back, when it is back, and when it has all.
+    moments: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: wait_until(page, lambda: len(sockets) > tried),
+        lambda: expect_online(page),
+        lambda: expect(badge(page)).to_have_text(str(len(told))),
+    ]
+    for round, wait in enumerate(moments):
+        tried = len(sockets)
         told += [f"{round}.{number}" for number in range(5)]
         net.cut()
         notify(site, *told[-5:])
-        page.wait_for_timeout(chance.uniform(0, 500))
+        wait()
         net.cut()
 
     expect(items(panel(page)).locator("[data-slot=body]")).to_have_text(told[::-1])
@@ -179,17 +202,20 @@ def test_where_websockets_do_not_get_through_it_is_looked_over_http(
 
 
 def test_a_computer_that_slept_notices_at_once_when_it_is_looked_at(
-    site: Site, net: Network, page: Page, sockets: list[WebSocket]
+    site: Site, net: Network, still_page: Page
 ) -> None:
+    sockets = watch_sockets(still_page)
     net.forget()
 
-    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    still_page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
     notify(site, "In its sleep")
 
     # It asks, and waits for 5 seconds; the heartbeat alone would take 10.
-    wait_until(page, lambda: len(sockets) == 1, seconds=8)
-    expect(toasts(page)).to_contain_text(["In its sleep"])
-    expect_status(page, "online")
+    still_page.clock.run_for(7000)
+    wait_until(still_page, lambda: len(sockets) == 1)
+    still_page.clock.resume()
+    expect(toasts(still_page)).to_contain_text(["In its sleep"])
+    expect_status(still_page, "online")
 
 
 @pytest.mark.parametrize("days", [-1, 1])
@@ -207,30 +233,31 @@ def test_a_clock_that_is_a_day_off_changes_nothing(
     expect(items(open_bell(page)).locator("time")).to_have_text("now")
 
 
-def test_after_a_restart_not_all_come_back_at_once(site: Site, page: Page) -> None:
+@pytest.mark.own_site
+def test_after_a_restart_not_all_come_back_at_once(site: Site, still_page: Page) -> None:
     """As many clients as a page may have sockets, of which each chooses its moment."""
-    page.evaluate(
+    still_page.evaluate(
         f"""async () => {{
           const {{ Connection }} = await import("/static/notifications/connection.js")
           const url = new URL({CLIENT}.config.urls.socket, location.href.replace("http", "ws"))
-          window.opened = []
           window.connections = Array.from({{ length: 40 }}, () => {{
             const connection = new Connection({{
-              url: () => (window.opened.push(performance.now()), url),
+              url: () => (connection.openedAt.push(performance.now()), url),
               poll: async () => {{}}, onFrame() {{}}, onStatus() {{}}
             }})
+            connection.openedAt = []
             connection.start()
             return connection
           }})
         }}"""
     )
-    all_online = "() => connections.every(({ status }) => status === 'online')"
-    page.wait_for_function(all_online)
-    page.evaluate("() => { opened.length = 0 }")
+    all_are = "(wanted) => connections.every(({ status }) => status === wanted)"
+    still_page.wait_for_function(all_are, arg="online")
 
     site.server.kill()
-    page.wait_for_function("() => opened.length >= 40")
+    still_page.wait_for_function(all_are, arg="offline")
+    still_page.clock.run_for(1000)
 
-    opened = sorted(page.evaluate("() => opened.slice(0, 40)"))
+    opened = sorted(still_page.evaluate("() => connections.map(({ openedAt }) => openedAt[1])"))
     assert opened[-1] - opened[0] > 500
     assert max(b - a for a, b in pairwise(opened)) < 500

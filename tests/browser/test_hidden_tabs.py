@@ -11,9 +11,9 @@ from tests.cluster.conftest import wait_until
 from tests.visitor import Visitor
 
 from .client import CLIENT, connections
-from .conftest import Site
 from .plain_chromium import PlainChromium, PlainTab, plain_chromium
 from .settings import NOTIFICATIONS_HEARTBEAT_TIMEOUT as HEARTBEAT_TIMEOUT
+from .site import Site
 
 HAS_TOAST = "document.querySelector('[data-part=toast]') !== null"
 
@@ -64,6 +64,7 @@ def test_only_tabs_that_are_seen_show_toasts_and_else_the_next_that_is(
     assert second.toasts == ["Seen"]
 
 
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that none is robbed of the lead
 def test_a_frozen_tab_gives_up_the_lead_and_follows_when_it_thaws(
     site: Site, chromium: PlainChromium
 ) -> None:
@@ -72,7 +73,7 @@ def test_a_frozen_tab_gives_up_the_lead_and_follows_when_it_thaws(
 
     notify(site, "In the meantime")
 
-    follower.wait_for(f"{CLIENT}.unread.total === 1", seconds=5)
+    follower.wait_for(f"{CLIENT}.unread.total === 1")
     leader.send("Page.setWebLifecycleState", state="active")
     leader.wait_for(f"{CLIENT}.unread.total === 1")
     leader.wait_for_status("online")
@@ -96,6 +97,7 @@ def test_a_page_that_one_goes_back_to_has_learned_what_was_missed(
     assert tab.toasts == ["Meanwhile"]
 
 
+@pytest.mark.realtime
 def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
     site: Site, chromium: PlainChromium
 ) -> None:
