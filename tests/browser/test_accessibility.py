@@ -10,9 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import badge, expect_online, items, open_bell, panel, toasts
 from .looks import LOOKS
+from .site import Site
 from .states import TEXTS, Story, operator_states, show_the_elements
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -51,6 +52,7 @@ def violations(page: Page, *rules: str) -> list[str]:
     ]
 
 
+@pytest.mark.verify
 def test_axe_finds_nothing_in_any_state_light_and_dark(
     site: Site, new_context: Callable[..., BrowserContext], problems: Problems
 ) -> None:
@@ -69,6 +71,7 @@ def test_axe_finds_nothing_in_any_state_light_and_dark(
     assert {name: list for name, list in found.items() if list} == {}
 
 
+@pytest.mark.verify
 def test_axe_finds_nothing_where_operators_write(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
@@ -79,6 +82,7 @@ def test_axe_finds_nothing_where_operators_write(
     assert found == {"broadcasts": [], "compose": [], "preview": []}
 
 
+@pytest.mark.verify
 def test_each_look_in_the_docs_can_be_read(site: Site, browser: Browser) -> None:
     page = show_the_elements(browser, site)
     style = page.add_style_tag(content=" ")
@@ -94,6 +98,7 @@ def test_each_look_in_the_docs_can_be_read(site: Site, browser: Browser) -> None
     assert {name: list for name, list in found.items() if list} == {}
 
 
+@pytest.mark.verify
 def test_nothing_is_cut_off_when_narrow_or_zoomed_and_from_right_to_left(
     site: Site, new_context: Callable[..., BrowserContext], problems: Problems
 ) -> None:

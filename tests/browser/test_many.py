@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from .client import CLIENT
-from .conftest import Site
 from .elements import expect_online, items, open_bell, toasts
 from .long_list import ROWS, STEPS, fill_inbox, load_all, look_at_first
+from .site import Site
 from .tasks import traced, wait_for_frames
 
 LONG = 50  # ms
@@ -22,6 +22,7 @@ COUNT = f"""() => {{
 }}"""
 
 
+@pytest.mark.verify
 def test_what_is_long_would_be_found(site: Site, open_tab: Callable[..., Page]) -> None:
     page = open_tab("alice")
     browser = page.context.browser
@@ -35,6 +36,7 @@ def test_what_is_long_would_be_found(site: Site, open_tab: Callable[..., Page]) 
     assert tasks.longest > LONG
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
 def test_a_thousand_in_a_second_are_a_number_and_no_long_task(
     site: Site, browser: Browser, open_tab: Callable[..., Page], is_open: bool
@@ -64,6 +66,7 @@ def test_a_thousand_in_a_second_are_a_number_and_no_long_task(
     assert tasks.longest < LONG
 
 
+@pytest.mark.realtime
 def test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait(
     site: Site, browser: Browser, open_tab: Callable[..., Page]
 ) -> None:

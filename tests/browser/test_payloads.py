@@ -14,8 +14,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from .conftest import Problems, Site
+from .conftest import Problems
 from .elements import expect_online, items, open_bell, toasts
+from .site import Site
 
 ACTING = [
     "<img src=x onerror=window.owned=1>",
@@ -141,6 +142,7 @@ def test_in_inbox_panel_toast_and_banner_it_is_text(
     assert [url for url in asked if not url.startswith(site.url)] == []
 
 
+@pytest.mark.verify
 def test_in_the_admin_it_is_text(site: Site, log_in: Callable[..., BrowserContext]) -> None:
     tab = log_in("alice", site, user_agent=TEXTS[0]).new_page()
     tab.goto("/")
@@ -181,6 +183,7 @@ AS_MARKUP = """async (texts) => {
 }"""
 
 
+@pytest.mark.verify
 def test_even_as_markup_it_does_nothing_under_the_sites_policy(
     browser: Browser, site: Site, open_tab: Callable[..., Page], problems: Problems
 ) -> None:
