@@ -75,19 +75,19 @@ engines-if-there: .venv/dev
 
 # For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
 chaos: .venv/dev
-	@$(PLAIN) $(PY) -m chaos $(CHAOS)
+	@$(PLAIN) $(PY) -m harness.chaos $(CHAOS)
 
 # For example: make soak SOAK="--minutes 60"; --help names the rest.
 soak: .venv/dev
-	@$(PLAIN) $(PY) -m soak $(SOAK)
+	@$(PLAIN) $(PY) -m harness.soak $(SOAK)
 
 # For example: make fuzz FUZZ="--seconds 60 frames"; --help names the rest.
 fuzz: .venv/fuzz
-	@$(PLAIN) $(PY) -m fuzz $(FUZZ)
+	@$(PLAIN) $(PY) -m harness.fuzz $(FUZZ)
 
-# All of it; some of it with `.venv/bin/python -m benchmarks --help`.
+# All of it; some of it with `.venv/bin/python -m harness.benchmarks --help`.
 bench: .venv/bench
-	@$(PLAIN) $(PY) -m benchmarks
+	@$(PLAIN) $(PY) -m harness.benchmarks
 
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet

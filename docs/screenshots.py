@@ -21,11 +21,11 @@ from typing import Any, Final
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from harness.services import chromium_executable
 from tests.browser.conftest import FLAGS, Site, log_in_there, running_site
 from tests.browser.elements import expect_online, items, open_bell, toasts
 from tests.browser.looks import LOOKS
 from tests.browser.states import Story, operator_states, show_the_elements
-from tests.services import chromium_executable
 
 IMAGES = Path(__file__).resolve().parent / "images"
 CALM: Final = {"reduced_motion": "reduce", "viewport": {"width": 800, "height": 620}}

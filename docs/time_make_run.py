@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.services import free_port
+from harness.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 600  # seconds

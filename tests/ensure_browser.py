@@ -6,8 +6,9 @@ import shlex
 import sys
 from collections.abc import Iterator
 
+from harness.services import chromium_executable
+
 from .installing import apt_install, is_installed_by
-from .services import chromium_executable
 
 
 def has_chromium() -> bool:

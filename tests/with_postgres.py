@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from .services import postgres_server
+from harness.services import postgres_server
 
 if __name__ == "__main__":
     with postgres_server() as postgres:

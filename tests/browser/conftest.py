@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.demo_data import make_demo_data
-from tests.services import (
+from harness.demo_data import make_demo_data
+from harness.services import (
     chromium_executable,
     free_port,
     postgres_server,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.services import ROOT
+from harness.services import ROOT
 
 THEMES = (ROOT / "docs/themes.md").read_text()
 LOOKS: dict[str, str] = dict(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from tests.listener import listener
+from harness.listener import listener
 
 Condition = Literal["good", "dark", "portal page", "portal redirect", "no websockets"]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.services import chromium_executable
-from tests.visitor import Visitor
+from harness.services import chromium_executable
+from harness.visitor import Visitor
 
 from .client import CLIENT
 

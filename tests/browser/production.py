@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services import SiteServer, free_port, manage, site_server
+from harness.services import SiteServer, free_port, manage, site_server
 
 
 class Deployment:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.demo_data import make_demo_data
-from tests.services import SiteServer, free_port, manage, site_server
+from harness.demo_data import make_demo_data
+from harness.services import SiteServer, free_port, manage, site_server
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings"}
 KEY = "TESTS_KEY"

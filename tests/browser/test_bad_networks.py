@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
-from tests.services import free_port
+from harness.services import free_port
 
 from .client import CLIENT, expect_status, status, wait_until
 from .conftest import Problems, log_in_as

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.visitor import Visitor
 from tests.cluster.conftest import wait_until
-from tests.visitor import Visitor
 
 from .client import CLIENT, connections
 from .plain_chromium import PlainChromium, PlainTab, plain_chromium

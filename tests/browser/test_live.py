@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.balancer import balancer
-from tests.services import free_port
+from harness.balancer import balancer
+from harness.services import free_port
 
 from .conftest import Problems
 from .elements import (

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from benchmarks.weight import total, weigh
-from tests.demo_data import make_demo_data
-from tests.modules import SOURCE
+from harness.benchmarks.weight import total, weigh
+from harness.demo_data import make_demo_data
+from harness.modules import SOURCE
 
 from .conftest import Problems, log_in_there
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts

@@ -14,9 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from notifications import models
-from tests.demo_data import SQLITE, make_demo_data
-from tests.services import (
+from harness.demo_data import SQLITE, make_demo_data
+from harness.services import (
     PostgresServer,
     RedisServer,
     SiteServer,
@@ -26,7 +25,8 @@ from tests.services import (
     redis_server,
     site_server,
 )
-from tests.visitor import PATIENCE, Visitor
+from harness.visitor import PATIENCE, Visitor
+from notifications import models
 
 # Short intervals; the periodic task only when a test runs it.
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 from websockets.sync.client import connect
 
-from tests.demo_data import make_demo_data
-from tests.services import manage
-from tests.visitor import PATIENCE, OpenTab
+from harness.demo_data import make_demo_data
+from harness.services import manage
+from harness.visitor import PATIENCE, OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:

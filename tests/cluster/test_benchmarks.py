@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from benchmarks import report
-from benchmarks.runner import run
-from tests.services import ROOT
+from harness.benchmarks import report
+from harness.benchmarks.runner import run
+from harness.services import ROOT
 
 
 @pytest.mark.verify
@@ -47,7 +47,15 @@ def test_a_slow_reader_and_many_accounts_keep_nobody_waiting():
 @pytest.mark.verify
 def test_the_hot_queries_are_all_timed(tmp_path):
     report = tmp_path / "queries.md"
-    command = [sys.executable, "-m", "benchmarks.queries", "--rows", "10000", "--output", report]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.benchmarks.queries",
+        "--rows",
+        "10000",
+        "--output",
+        report,
+    ]
 
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.run import run
-from chaos.surroundings import Size
+from harness.chaos.run import run
+from harness.chaos.surroundings import Size
 
 
 @pytest.mark.verify

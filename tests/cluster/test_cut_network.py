@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from harness.demo_data import make_demo_data
+from harness.network import machine
+from harness.raw_client import HEARTBEAT, RawClient, frame
+from harness.services import free_port, site_server
 from tests.cluster.conftest import FAST, Site, wait_until
-from tests.demo_data import make_demo_data
-from tests.network import machine
-from tests.raw_client import HEARTBEAT, RawClient, frame
-from tests.services import free_port, site_server
 
 WITHIN = 29  # seconds: the default timeout of 20, and a check after 9
 
@@ -27,7 +27,7 @@ def site(cluster_env, shared_redis):
     with ExitStack() as stack:
         servers = [
             stack.enter_context(
-                site_server(free_port(), env, kind, application="soak.site", host="0.0.0.0")
+                site_server(free_port(), env, kind, application="harness.soak.site", host="0.0.0.0")
             )
             for kind in ("daphne", "uvicorn")
         ]

@@ -17,8 +17,8 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from harness.visitor import OpenTab
 from tests.cluster.conftest import FAST, wait_until
-from tests.visitor import OpenTab
 
 WINDOW = 3.0  # seconds
 

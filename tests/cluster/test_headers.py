@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness.services import SiteServer, free_port, site_server
 from tests.cluster.deployed import Answer, Browser, deploy
-from tests.services import SiteServer, free_port, site_server
 
 POLICY = [
     "base-uri 'none'",

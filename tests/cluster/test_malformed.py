@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.demo_data import make_demo_data
-from tests.raw_client import (
+from harness.demo_data import make_demo_data
+from harness.raw_client import (
     BINARY,
     CLOSE,
     HEARTBEAT,
@@ -26,7 +26,7 @@ from tests.raw_client import (
     frame,
     upgrade,
 )
-from tests.services import free_port, site_server
+from harness.services import free_port, site_server
 
 EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
 GARBAGE = random.Random(5).randbytes(4000)

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
+from harness.services import running_command
+from harness.visitor import PATIENCE, Visitor
 from tests.cluster.conftest import FAST, wait_until
-from tests.services import running_command
-from tests.visitor import PATIENCE, Visitor
 
 
 @pytest.fixture

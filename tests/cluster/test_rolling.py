@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from chaos.plan import Fault
-from chaos.run import run
-from chaos.surroundings import Size
-from tests.nginx import nginx
+from harness.chaos.plan import Fault
+from harness.chaos.run import run
+from harness.chaos.surroundings import Size
+from harness.nginx import nginx
 
 SOCKETS = 120
-WINDOW = 2.0  # seconds, as chaos.settings has it; each worker drains once
+WINDOW = 2.0  # seconds, as harness.chaos.settings has it; each worker drains once
 
 
 @pytest.mark.verify

@@ -20,9 +20,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.cluster.conftest import wait_until
-from tests.cluster.deployed import Answer, Browser, deploy
-from tests.services import (
+from harness.services import (
     PostgresServer,
     RedisServer,
     ServerName,
@@ -33,6 +31,8 @@ from tests.services import (
     redis_server,
     site_server,
 )
+from tests.cluster.conftest import wait_until
+from tests.cluster.deployed import Answer, Browser, deploy
 
 pytestmark = pytest.mark.verify
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from websockets.sync.client import connect
 
+from harness.visitor import OpenTab
 from tests.cluster.conftest import FAST, wait_until
-from tests.visitor import OpenTab
 
 # So long that a message is told apart from a look at all sessions, which comes each 10 seconds.
 TOLD = {**FAST, "NOTIFICATIONS_HEARTBEAT_INTERVAL": "2"}

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.raw_client import HEARTBEAT, RawClient, frame, upgrade
+from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.transports import ASGI_ROOM, CLOSING
 from tests.cluster.conftest import FAST, wait_until
-from tests.raw_client import HEARTBEAT, RawClient, frame, upgrade
-from tests.services import free_port, site_server
 
 STALL = 5  # seconds, in place of the default
 EACH = 10  # clients of each kind

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from soak.run import Size, run
+from harness.demo_data import make_demo_data
+from harness.raw_client import RawClient
+from harness.services import free_port, site_server
+from harness.soak.run import Size, run
 from tests.cluster.conftest import FAST, Site, wait_until
-from tests.demo_data import make_demo_data
-from tests.raw_client import RawClient
-from tests.services import free_port, site_server
 
 
 @pytest.mark.verify
@@ -31,7 +31,7 @@ def site(tmp_path):
     """A server that tells what it holds."""
     env = {**FAST, "DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3"}
     make_demo_data(env)
-    with site_server(free_port(), env, application="soak.site") as server:
+    with site_server(free_port(), env, application="harness.soak.site") as server:
         yield Site(env, [server])
 
 

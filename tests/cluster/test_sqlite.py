@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.services import ROOT
+from harness.services import ROOT
 
 THREADS = 25
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import pytest
 from websockets.sync.client import connect
 
+from harness.services import free_port, site_server
+from harness.visitor import PATIENCE
 from tests.cluster.conftest import FAST
-from tests.services import free_port, site_server
-from tests.visitor import PATIENCE
 
 SIZES = [34, 125, 126, 127, 65_535, 65_536, 65_537, 150_000]
 

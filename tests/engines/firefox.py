@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from tests.services import Service, free_port
+from harness.services import Service, free_port
 
 from .engine import Engine
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tests.services import Service, free_port
+from harness.services import Service, free_port
 
 from .engine import Engine
 

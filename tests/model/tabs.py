@@ -17,13 +17,13 @@ from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.test import RequestFactory
 
+from harness.services import ROOT
 from notifications import inbox, views
 from notifications.audiences import Reader
 from notifications.authentication import Session
 from notifications.protocol import Frame
 from notifications.sockets import Socket, parse_start
 from notifications.transports import Message
-from tests.services import ROOT
 
 from .processes import Process
 

@@ -8,8 +8,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
+from harness.services import redis_server
 from notifications import anotify_accounts, broadcast
-from tests.services import redis_server
 
 REDIS_LAYERS = [
     "channels_redis.pubsub.RedisPubSubChannelLayer",

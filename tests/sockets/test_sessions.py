@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.test import Client
 
+from harness.services import redis_server
 from notifications import authentication, hub, layer, session_check
 from notifications.audiences import Reader
 from notifications.authentication import session_names
@@ -23,7 +24,6 @@ from notifications.hub import get_hub
 from notifications.protocol import CloseCode
 from notifications.routing import websocket_application
 from notifications.testing import PATIENCE, Tab, log_in
-from tests.services import redis_server
 
 # Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
 ENGINES = ["db", "cached_db", "cache", "file"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.plain_channels.asgi import application as tutorial
+from harness.benchmarks.plain_channels.asgi import application as tutorial
 
 from channels.exceptions import StopConsumer  # isort: skip  # needs the apps loaded
 from channels.generic.websocket import AsyncWebsocketConsumer  # isort: skip

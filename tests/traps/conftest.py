@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from benchmarks.peers import Missing
-from tests.demo_data import make_demo_data
-from tests.services import RedisServer, _running, redis_server
+from harness.benchmarks.peers import Missing
+from harness.demo_data import make_demo_data
+from harness.services import RedisServer, _running, redis_server
 from tests.traps.peers import Ours, Peer, Plain, Seed
 
 P = TypeVar("P", bound=Peer)

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.peers import Seed as SeedPeer
-from tests.services import Service, _site_environment, free_port
-from tests.visitor import Visitor
+from harness.benchmarks.peers import Seed as SeedPeer
+from harness.services import Service, _site_environment, free_port
+from harness.visitor import Visitor
 
 
 class Peer(Service):

@@ -13,8 +13,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
+from harness.services import postgres_server
 from notifications import notify_accounts
-from tests.services import postgres_server
 
 Connect = Callable[[], psycopg.Connection]
 

@@ -14,8 +14,8 @@ from channels.layers import InMemoryChannelLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from harness.services import RedisServer, redis_server
 from notifications import protocol
-from tests.services import RedisServer, redis_server
 from tests.traps.layers import MESSAGE, Layer, all_of
 from tests.traps.peers import Ours, Plain, close_code, receive
 

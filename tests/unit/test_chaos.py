@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos import plan
-from chaos.clients import Known
-from chaos.faults import Outages
-from chaos.journal import Account, Journal, read
-from chaos.judge import Verdict, healings, judge_client, judge_database, judge_list
-from chaos.tab import Shown, Tab
-from chaos.truth import Row, Truth
+from harness.chaos import plan
+from harness.chaos.clients import Known
+from harness.chaos.faults import Outages
+from harness.chaos.journal import Account, Journal, read
+from harness.chaos.judge import Verdict, healings, judge_client, judge_database, judge_list
+from harness.chaos.tab import Shown, Tab
+from harness.chaos.truth import Row, Truth
 
 HEAD = {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": "s", "unread": 0, "unread_broadcasts": 0}
 

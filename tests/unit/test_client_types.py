@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.modules import SOURCE
+from harness.modules import SOURCE
 
 DENO = Path(sys.executable).parent / "deno"
 TYPES = SOURCE / "client.d.ts"

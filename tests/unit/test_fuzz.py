@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from fuzz.__main__ import Outcome
+from harness.fuzz.__main__ import Outcome
 
 SAID = """\
 INFO: seed corpus: files: 5 min: 2b max: 75b total: 181b rss: 65Mb
@@ -30,7 +30,7 @@ def test_a_target_that_ended_before_its_time_has_found_something():
 
 def test_nothing_is_found_in_what_the_fuzzer_starts_from():
     replayed = subprocess.run(
-        [sys.executable, "-m", "fuzz.replay"], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "harness.fuzz.replay"], capture_output=True, text=True, timeout=120
     )
 
     assert (replayed.returncode, replayed.stderr) == (0, "")

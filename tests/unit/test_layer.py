@@ -17,10 +17,10 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from django.contrib.auth.models import User
 from django.test import Client
 
+from harness.services import RedisServer, redis_server
 from notifications import background_loop, layer, notify_accounts
 from notifications.layer import PROBE_AFTER, Breaker, breaker, publish
 from notifications.messages import for_accounts
-from tests.services import RedisServer, redis_server
 
 MESSAGE = ("group", {"type": "hello"})
 

@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
+from harness.plans import plans
 from notifications import delivery, inbox, marks, withdrawal
 from notifications.audiences import Reader
 from notifications.changes import read_changes_of_many
 from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
-from tests.plans import plans
 
 pytestmark = pytest.mark.django_db
 

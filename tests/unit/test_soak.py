@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from soak.report import as_text
-from soak.run import differences
+from harness.soak.report import as_text
+from harness.soak.run import differences
 
 BEFORE = {
     "daphne 0": {"files": 20, "memory": 100 * 2**20, "objects": 16_000},

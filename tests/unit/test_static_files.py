@@ -18,7 +18,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from tests.modules import DYNAMIC, ENTRY, SOURCE, STATIC, imports, reached
+from harness.modules import DYNAMIC, ENTRY, SOURCE, STATIC, imports, reached
 
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 MANIFEST = "tests.unit.test_static_files.ManifestStorage"

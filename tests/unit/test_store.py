@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.modules import SOURCE
+from harness.modules import SOURCE
 
 Run = Callable[[str], Any]
 

@@ -1,0 +1,74 @@
+"""Accounts and their sessions, made in bulk: `python -m harness.benchmarks.accounts <sessions>`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+PASSWORD: Final = "!benchmark"  # unusable
+
+
+def session_key(account: int) -> str:
+    return f"benchmark{account:023d}"
+
+
+def make(sessions: int) -> None:
+    """Make accounts with the keys 1 to `sessions`, and a session for each."""
+    from datetime import timedelta
+
+    from django.contrib.auth import (
+        BACKEND_SESSION_KEY,
+        HASH_SESSION_KEY,
+        SESSION_KEY,
+        get_user_model,
+    )
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    user_model = get_user_model()
+    user_model.objects.bulk_create(
+        [
+            user_model(pk=pk, username=f"account{pk}", password=PASSWORD)
+            for pk in range(1, sessions + 1)
+        ],
+        batch_size=5000,
+    )
+    # It depends on the password only, so it is the same for all.
+    session_hash = user_model(password=PASSWORD).get_session_auth_hash()
+    store = SessionStore()
+    expire_date = timezone.now() + timedelta(days=1)
+    Session.objects.bulk_create(
+        [
+            Session(
+                session_key=session_key(pk),
+                session_data=store.encode(
+                    {
+                        SESSION_KEY: str(pk),
+                        BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
+                        HASH_SESSION_KEY: session_hash,
+                    }
+                ),
+                expire_date=expire_date,
+            )
+            for pk in range(1, sessions + 1)
+        ],
+        batch_size=5000,
+    )
+
+
+# More of them, which need no session: by the database itself, from the highest key on.
+MORE: Final = f"""
+INSERT INTO auth_user
+    (id, username, password, is_superuser, is_staff, is_active, first_name, last_name, email,
+     date_joined)
+SELECT key, 'account' || key, '{PASSWORD}', false, false, true, '', '', '',
+       now() - interval '1 hour'
+FROM generate_series((SELECT max(id) + 1 FROM auth_user), %s) AS key
+"""
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    make(int(sys.argv[1]))

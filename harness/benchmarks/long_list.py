@@ -1,0 +1,60 @@
+"""
+What a long inbox asks of the browser: `python -m harness.benchmarks.long_list [count …]`.
+
+The demo site runs in one process; a real Chromium loads all items on alice's inbox page. For each
+thing done there, the longest time that the page's main thread was busy with one task, and for the
+loading that with all tasks together, in milliseconds of its own processor time: what else the
+machine does counts for little.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+from harness.services import chromium_executable
+from tests.browser.conftest import FLAGS, log_in_there, running_site
+from tests.browser.long_list import STEPS, fill_inbox, load_all, look_at_first
+from tests.browser.tasks import traced
+
+COUNTS: Final = (100, 1_000, 10_000)
+ALL_TASKS: Final = "load all, all tasks"
+
+
+def measure(browser: Browser, count: int) -> dict[str, float]:
+    """Return the longest task in ms, by what was done with so many items, and what loading took."""
+    with TemporaryDirectory() as directory, running_site(Path(directory)) as site:
+        fill_inbox(site, count)
+        context = browser.new_context(base_url=site.url)
+        log_in_there(context, "alice")
+        page = context.new_page()
+        page.goto("/notifications/")
+        with traced(browser, page) as loading:
+            load_all(page)
+        look_at_first(page)
+        times = {"load all": loading.longest}
+        for name, step in STEPS.items():
+            with traced(browser, page) as tasks:
+                step(page)
+            times[name] = tasks.longest
+        context.close()
+    return {**times, ALL_TASKS: loading.total}
+
+
+def main() -> None:
+    counts = [int(argument) for argument in sys.argv[1:]] or COUNTS
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+        results = {count: measure(browser, count) for count in counts}
+        browser.close()
+    print(f"{'longest task, ms, with items':32}" + "".join(f"{count:>8,}" for count in results))
+    for name in next(iter(results.values())):
+        print(f"{name:32}" + "".join(f"{times[name]:8,.0f}" for times in results.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""
+How long the hot queries take as the tables grow: `python -m harness.benchmarks.queries`.
+
+PostgreSQL is filled to each size; then the app's own functions are timed, and
+the plan of each of their statements is read: none may scan a big table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from harness.benchmarks import inboxes, measure
+from harness.benchmarks.surroundings import durable_postgres
+from harness.plans import plans
+
+SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
+BIG: Final = 100_000  # rows of a table, from which on no plan must scan it
+# As on a machine that has a few GB for its database; the last two are for filling it.
+SERVER: Final = ("--shared_buffers=1GB", "--maintenance_work_mem=1GB", "--max_wal_size=8GB")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is timed: `run`, with what `prepare` gave it."""
+
+    name: str
+    run: Callable[[Any], Any]
+    prepare: Callable[[], Any] = lambda: None
+    repeat: int = 15
+
+
+def queries(accounts: int) -> Iterator[Query]:
+    """Yield what is timed, what changes most last."""
+    from django.contrib.auth import get_user_model
+    from django.db import connection
+    from django.utils import timezone
+
+    from notifications import delivery, inbox, marks, retention, withdrawal
+    from notifications.audiences import Reader
+    from notifications.changes import read_changes_of_many
+    from notifications.conf import conf
+    from notifications.inbox import Cursor
+    from notifications.maintenance import Maintenance
+    from notifications.models import Inbox, Notification
+
+    chance = random.Random(1)
+    maintenance = Maintenance()
+
+    def readers(keys: Any) -> list[Reader]:
+        return Reader.of_many(list(get_user_model().objects.filter(pk__in=keys)))
+
+    def someone() -> Reader:
+        return readers([chance.randint(inboxes.BUSY + 1, accounts)])[0]
+
+    def busy() -> Reader:
+        return readers([inboxes.BUSY])[0]
+
+    def keys(count: int, most: int = accounts) -> list[int]:
+        return chance.sample(range(1, most + 1), min(count, most))
+
+    def behind(readers: list[Reader], changes: int) -> list[tuple[Reader, Cursor, int]]:
+        return [
+            (reader, replace(head.cursor, seq=head.cursor.seq - changes), 100)
+            for reader, head in zip(readers, inbox.read_heads(readers), strict=True)
+        ]
+
+    def notified(count: int) -> list[int]:
+        found = keys(count)
+        Notification.objects.insert(found, type="order_paid", body="Order 12 is paid")
+        return found
+
+    def all_notified() -> list[int]:
+        if not Notification.objects.unnumbered().exists():
+            Notification.objects.insert(
+                range(1, accounts + 1), type="order_paid", body="Order 12 is paid"
+            )
+        return keys(1000)
+
+    def all_unread() -> tuple[Reader, Cursor]:
+        mine = Notification.objects.filter(account_id=inboxes.BUSY)
+        mine.update(read_at=None, archived_at=None)
+        Inbox.objects.filter(pk=inboxes.BUSY).update(unread=mine.count())
+        reader = busy()
+        return reader, inbox.read_head(reader).cursor
+
+    def change_1000(**values: Any) -> None:
+        found = Notification.objects.in_inbox().filter(account__in=keys(1000))
+        chosen = list(found.values_list("pk", flat=True)[:1000])
+        Notification.objects.filter(pk__in=chosen).update(**values)
+
+    def due() -> None:
+        change_1000(expires_at=timezone.now())
+
+    def outdated() -> None:
+        days = (conf.RETENTION_DAYS or 0) + 1
+        change_1000(read_at=timezone.now() - datetime.timedelta(days=days))
+
+    def own_item() -> tuple[Reader, list[str]]:
+        reader = someone()
+        row = Notification.objects.unread().filter(account_id=reader.account_id).first()
+        return reader, [row.wire_id] if row else []
+
+    many = f"{inboxes.BUSY_ROWS:,}"
+    deep = f"n{inboxes.BUSY_ROWS // 2}b{inboxes.BROADCASTS}"
+    using = connection.alias
+    yield Query("page", inbox.read_page, someone)
+    yield Query("unread page", lambda reader: inbox.read_page(reader, view="unread"), someone)
+    yield Query(f"page of {many}", inbox.read_page, busy)
+    yield Query(f"page in the middle of {many}", lambda reader: inbox.read_page(reader, deep), busy)
+    yield Query(
+        f"unread page of {many}", lambda reader: inbox.read_page(reader, view="unread"), busy
+    )
+    yield Query("head and counts", inbox.read_head, someone)
+    yield Query("heads and counts of 500 accounts", inbox.read_heads, lambda: readers(keys(500)))
+    yield Query(
+        f"heads and counts of 500 accounts with {inboxes.READERS_RECEIPTS} receipts each",
+        inbox.read_heads,
+        lambda: readers(keys(500, inboxes.READERS)),
+    )
+    yield Query("newest numbers of 500 accounts", inbox.newest_seqs, lambda: keys(500))
+    yield Query(
+        "10 changes",
+        read_changes_of_many,
+        lambda: behind([someone()], 10),
+    )
+    yield Query(
+        "100 of 1,000 changes",
+        read_changes_of_many,
+        lambda: behind([busy()], 1000),
+    )
+    yield Query(
+        "3 changes of each of 500 accounts",
+        read_changes_of_many,
+        lambda: behind(readers(keys(500)), 3),
+        repeat=3,
+    )
+    yield Query("maintenance with nothing to do", lambda _: maintenance.run())
+    yield Query("numbering 1", lambda keys: delivery.deliver(keys, using), lambda: notified(1))
+    yield Query(
+        "numbering 1,000",
+        lambda keys: delivery.deliver(keys, using),
+        lambda: notified(1000),
+        repeat=5,
+    )
+    yield Query(
+        "marking 1",
+        lambda given: marks.mark(given[0], "read", given[1]),
+        own_item,
+    )
+    yield Query(
+        f"marking {many}",
+        lambda given: marks.mark_all(given[0], "read", given[1].seq, given[1].broadcast_seq),
+        all_unread,
+        repeat=3,
+    )
+    yield Query("expiring 1,000", lambda _: withdrawal.expire(using), due, repeat=3)
+    yield Query("deleting 1,000", lambda _: next(retention.steps(using)), outdated, repeat=3)
+    yield Query(
+        "numbering 1,000 while all others wait",
+        lambda keys: delivery.deliver(keys, using),
+        all_notified,
+        repeat=1,
+    )
+
+
+def measure_queries(rows: int) -> tuple[dict[str, str], list[str]]:
+    """Return each query's milliseconds, median and least, and the plans that are wrong."""
+    times: dict[str, str] = {}
+    problems: list[str] = []
+    big_tables = _tables_with(BIG)
+    for query in queries(rows // inboxes.ROWS_PER_ACCOUNT):
+        given = query.prepare()
+        with plans() as found:
+            query.run(given)
+        # With fewer accounts, 500 are so many of them that to scan is right.
+        problems += [
+            f"{query.name}, {rows:,} rows: scans {table}\n{plan.statement:.2000}\n{plan.text}"
+            for plan in found
+            for table in sorted(plan.scanned & big_tables)
+            if rows >= BIG
+        ]
+        taken = []
+        for _ in range(query.repeat):
+            given = query.prepare()
+            began = time.perf_counter()
+            query.run(given)
+            taken.append(1000 * (time.perf_counter() - began))
+        times[query.name] = f"{median(taken):,.1f} ({min(taken):,.1f})"
+        print(f"  {query.name}: {times[query.name]} ms", flush=True)
+    return times, problems
+
+
+def _tables_with(rows: int) -> set[str]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [rows]
+        )
+        return {name for (name,) in cursor.fetchall()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.benchmarks.queries", description=__doc__
+    )
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES, metavar="N")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where the table goes, too")
+    options = parser.parse_args()
+    if min(options.rows) < SIZES[0]:
+        parser.error(f"--rows must be {SIZES[0]} or more, not {min(options.rows)}")
+    columns: dict[int, dict[str, str]] = {}
+    problems: list[str] = []
+    with durable_postgres(*SERVER) as postgres:
+        os.environ["DATABASE_URL"] = postgres.create_database("benchmark")
+        os.environ["DJANGO_SETTINGS_MODULE"] = "notify_site.settings"
+        os.environ.pop("REDIS_URL", None)
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        for rows in options.rows:
+            began = time.monotonic()
+            inboxes.fill(rows)
+            print(f"{rows:,} rows ({time.monotonic() - began:.0f} s to fill)", flush=True)
+            columns[rows], wrong = measure_queries(rows)
+            problems += wrong
+        report = _report(columns)
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+    print(report)
+    if options.output:
+        options.output.parent.mkdir(exist_ok=True)
+        options.output.write_text(report)
+    return 1 if problems else 0
+
+
+def _report(columns: dict[int, dict[str, str]]) -> str:
+    from django.db import connection
+
+    version = ".".join(map(str, divmod(connection.cursor().connection.info.server_version, 10000)))
+    machine, versions = measure.machine(), measure.versions()
+    sizes = " ".join(map(str, columns))
+    lines = [
+        "# Hot queries by size",
+        "",
+        f"`python -m harness.benchmarks.queries --rows {sizes}`, {datetime.date.today()}.",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}, load {machine['load']}; "
+        f"PostgreSQL {version} with `{' '.join(SERVER)}`, Python {versions['python']}, "
+        f"Django {versions['django']}, psycopg {versions['psycopg']}.",
+        "",
+        "Milliseconds that a call of the app's own function takes, with all its statements: the "
+        "median, and the least.",
+        f"{inboxes.ROWS_PER_ACCOUNT} notifications per account and {inboxes.BUSY_ROWS:,} more for "
+        f"one; {inboxes.BROADCASTS:,} live broadcasts; {inboxes.RECEIPTS} receipts per account, "
+        f"{inboxes.READERS_RECEIPTS} for {inboxes.READERS:,} of them. The command fails if the "
+        f"plan of any statement scans a table of {BIG:,} rows or more.",
+        "",
+        f"| | {' | '.join(f'{rows:,} rows' for rows in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for name in next(iter(columns.values())):
+        lines.append(f"| {name} | {' | '.join(times[name] for times in columns.values())} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

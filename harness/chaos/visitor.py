@@ -1,0 +1,69 @@
+"""One account's way to the site over HTTP: its list, page by page, and its marks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from harness.benchmarks.accounts import session_key
+from harness.chaos.tab import Frame
+
+TIMEOUT: Final = 5.0  # seconds
+CSRF_TOKEN: Final = "c" * 32
+PAGE: Final = 100  # items
+
+
+class Unanswered(Exception):
+    """The server was away, or answered with an error."""
+
+
+def cookie(account: int) -> str:
+    return f"sessionid={session_key(account)}; csrftoken={CSRF_TOKEN}"
+
+
+def read_list(port: int, account: int) -> tuple[list[Frame], Frame]:
+    """Return all items of the list, and the head that its first page gave. Raises Unanswered."""
+    items: list[Frame] = []
+    head: Frame = {}
+    query = {"limit": str(PAGE)}
+    while True:
+        page = _ask(port, account, "GET", f"/notifications/items/?{urlencode(query)}")
+        head = head or page
+        items += page["items"]
+        if page["next"] is None:
+            return items, head
+        query["before"] = page["next"]
+
+
+def read_head(port: int, account: int) -> Frame:
+    """Return where the account's list stands, with the counts. Raises Unanswered."""
+    head: Frame = _ask(port, account, "GET", "/notifications/items/?limit=1")
+    return head
+
+
+def mark(port: int, account: int, told: Frame) -> Any:
+    """Return the answer to a mark. Raises Unanswered: then it may have been taken or not."""
+    return _ask(port, account, "POST", "/notifications/mark/", json.dumps(told))
+
+
+def _ask(port: int, account: int, method: str, path: str, body: str | None = None) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    headers = {
+        "Cookie": cookie(account),
+        "X-CSRFToken": CSRF_TOKEN,
+        "Content-Type": "application/json",
+        "Connection": "close",
+    }
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unanswered(str(error)) from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Unanswered(f"{answer.status}: {content[:200]!r}")
+    return json.loads(content)

@@ -1,0 +1,53 @@
+"""The demo's accounts and orders for a site that is to be served."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from harness.services import manage, postgres_binaries
+
+SQLITE = "sqlite:///"
+
+# By the kind of database and the settings, on which the hashes of the passwords depend.
+_dumps: dict[tuple[bool, str | None], bytes] = {}
+
+
+def make_demo_data(env: Mapping[str, str]) -> None:
+    """
+    Fill the empty database of a site.
+
+    The first by manage.py, as a developer does it; later ones in the same process with a copy
+    of that, which takes a tenth of the time.
+    """
+    url = env["DATABASE_URL"]
+    is_sqlite = url.startswith(SQLITE)
+    kind = is_sqlite, env.get("DJANGO_SETTINGS_MODULE")
+    if kind in _dumps:
+        (_load_sqlite if is_sqlite else _load_postgres)(url, _dumps[kind])
+        return
+    manage("migrate", "-v", "0", env=env)
+    manage("demo_data", env=env)
+    _dumps[kind] = (_dump_sqlite if is_sqlite else _dump_postgres)(url)
+
+
+def _dump_sqlite(url: str) -> bytes:
+    with closing(sqlite3.connect(url.removeprefix(SQLITE))) as database:
+        return database.serialize()
+
+
+def _load_sqlite(url: str, dump: bytes) -> None:
+    Path(url.removeprefix(SQLITE)).write_bytes(dump)
+
+
+def _dump_postgres(url: str) -> bytes:
+    command = [postgres_binaries() / "pg_dump", "--no-owner", url]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def _load_postgres(url: str, dump: bytes) -> None:
+    command = [postgres_binaries() / "psql", "-q", "-v", "ON_ERROR_STOP=1", url]
+    subprocess.run(command, check=True, capture_output=True, input=dump)

@@ -1,0 +1,241 @@
+"""
+What a client may make up, and what must come of it whatever it is.
+
+An input is text for people to read, so that a finding explains itself: a line for each frame;
+the query and the headers of a handshake, a line each; a request's first line and its body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any, ClassVar, Final, Protocol
+from urllib.parse import urljoin
+
+from asgiref.testing import ApplicationCommunicator
+
+from harness.fuzz.site import Site
+
+PATIENCE: Final = 10.0  # seconds for an answer
+CODES: Final = {"bad_json", "bad_frame", "bad_type", "bad_field"}
+MOST_ERRORS: Final = 20  # in a row
+MOST_FRAMES: Final = 30  # in one input
+HEARTBEAT: Final = '{"type":"heartbeat"}'
+ORIGIN: Final = "http://testserver"
+HEADERS: Final = {b"host": b"testserver", b"origin": ORIGIN.encode()}
+
+
+class Target(Protocol):
+    seeds: ClassVar[list[bytes]]
+
+    def __init__(self, site: Site) -> None: ...
+
+    def __call__(self, data: bytes) -> None:
+        """Try this input; raises if anything came of it that must not."""
+
+
+class _Sockets:
+    """What both targets have in common that open sockets, one at a time and in one event loop."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._loop = asyncio.new_event_loop()
+
+    def __call__(self, data: bytes) -> None:
+        self._loop.run_until_complete(self._try(data))
+        self._site.check_log()
+
+    async def _try(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    async def _open(self, query: bytes, headers: dict[bytes, bytes]) -> Any:
+        cookie = f"sessionid={self._site.session}".encode()
+        scope = {
+            "type": "websocket",
+            "scheme": "ws",
+            "path": "/ws/notifications/",
+            "query_string": query,
+            "headers": list({**HEADERS, b"cookie": cookie, **headers}.items()),
+            "client": ["127.0.0.1", 1],
+            "server": ["testserver", 80],
+            "subprotocols": [],
+        }
+        untyped: Any = ApplicationCommunicator
+        socket = untyped(self._site.application, scope)
+        await socket.send_input({"type": "websocket.connect"})
+        return socket
+
+
+class Frames(_Sockets):
+    """Each frame is answered by one, and 20 wrong ones in a row by the close."""
+
+    seeds: ClassVar = [
+        b'{"type":"heartbeat"}',
+        b'{"type": "heartbeat", "content": {"body": "", "meta_data": ""}}\n{"type":"heartbeat"}',
+        b'{}\n[]\nnull\n\n{"type":1}\n{"type":"x"}\n\x00bytes\n{"type":"heartbeat"}',
+        b'{"type":"\\ud800"}\n{"type":NaN}\n' + b"[" * 3000 + b"\n" + b"1" * 4000,
+        b"{}\n" * 25,
+    ]
+    _socket: Any = None
+
+    async def _try(self, data: bytes) -> None:
+        wrong = 0
+        for line in data.split(b"\n", MOST_FRAMES):
+            socket = self._socket = self._socket or await self._begin()
+            if line[:1] == b"\x00":
+                await socket.send_input({"type": "websocket.receive", "bytes": line[1:]})
+            else:
+                # Servers end what is not UTF-8 by themselves.
+                text = line.decode(errors="replace")
+                await socket.send_input({"type": "websocket.receive", "text": text})
+            answer = await _told(socket)
+            wrong = wrong + 1 if answer["type"] == "error" else 0
+            assert answer["type"] == "heartbeat" or answer["code"] in CODES, answer
+            if wrong == MOST_ERRORS:
+                bye = await _told(socket)
+                close = await socket.receive_output(PATIENCE)
+                assert (bye["type"], bye["code"], close["code"]) == ("bye", 4400, 4400)
+                await self._end()
+                wrong = 0
+        if wrong and self._socket:  # so that the next input begins with none
+            await self._socket.send_input({"type": "websocket.receive", "text": HEARTBEAT})
+            await self._socket.receive_output(PATIENCE)
+
+    async def _begin(self) -> Any:
+        socket = await self._open(b"", {})
+        assert (await socket.receive_output(PATIENCE))["type"] == "websocket.accept"
+        for type in ("register", "heartbeat"):
+            assert (await _told(socket))["type"] == type
+        return socket
+
+    async def _end(self) -> None:
+        await self._socket.send_input({"type": "websocket.disconnect", "code": 1006})
+        await self._socket.wait(PATIENCE)
+        self._socket = None
+
+
+class Handshakes(_Sockets):
+    """A socket begins with `register` and gets level, or is refused: with 4401, or before."""
+
+    seeds: ClassVar = [
+        b"",
+        b"seq=1&broadcast_seq=1&epoch=1&scope=everyone",
+        b"seq=99999999999999999999&epoch=-1&broadcast_seq=1e9&scope=%ff%00",
+        b"account=1\nuser-agent: Mozilla/5.0 (X11) \xff\x01\nx-forwarded-for: <script>",
+        b"account=2\norigin: http://testserver.evil.example",
+        b"\norigin: null\nhost: testserver:80",
+        b'\ncookie: sessionid="\\000"; =;;',
+        b"\ncookie: sessionid=abcdefgh\naccept-language: zh-hans;q=9",
+    ]
+
+    async def _try(self, data: bytes) -> None:
+        query, *lines = _printable(data).split(b"\n")
+        named = (line.partition(b":") for line in lines)
+        headers = {name.lower().strip(): value.strip() for name, _, value in named}
+        socket = await self._open(query.decode("ascii", "ignore").encode(), headers)
+        told = await socket.receive_output(PATIENCE)
+        if told["type"] == "websocket.accept":
+            frame = await _told(socket)
+            if frame["type"] == "bye":
+                assert frame["code"] == 4401, frame
+                assert (await socket.receive_output(PATIENCE))["code"] == 4401
+            else:
+                assert frame["type"] == "register", frame
+                while frame["type"] != "heartbeat":  # level, whatever the cursor was
+                    frame = await _told(socket)
+        else:
+            assert told["type"] == "websocket.close", told
+        await socket.send_input({"type": "websocket.disconnect", "code": 1006})
+        await socket.wait(PATIENCE)
+
+
+class Requests:
+    """A request is answered, by a status that is the client's fault at worst."""
+
+    seeds: ClassVar = [
+        b"GET items/?limit=2&before=n3b1&unread=1 text/plain",
+        b"GET items/?archived=1&limit=0 text/plain",
+        b"GET changes/?seq=1&broadcast_seq=0&epoch=1&scope=everyone text/plain",
+        b"GET ?before=n3b1 text/plain",
+        b'POST mark/ application/json\n{"ids": ["n1", "b1", "n7"], "as": "read"}',
+        b'POST mark/ application/json\n{"upto": {"seq": 6, "broadcast_seq": 2}, "as": "archived"}',
+        b'POST mark/ application/json\n{"undo": {"as": "read", "from": 1, "seq": 9}}',
+        b'POST mark/ application/json; charset=utf-16\n{"ids": [1, null], "as": "\\ud800"}',
+        b"POST mark/ application/x-www-form-urlencoded\nids=n2&ids=b2&as=read&next=//evil.example/",
+        b"POST mark/ application/x-www-form-urlencoded\nseq=6&broadcast_seq=1e2&as=unread",
+        b"POST mark/ multipart/form-data; boundary=x\n"
+        b'--x\r\nContent-Disposition: form-data; name="as"\r\n\r\nread\r\n--x--\r\n',
+        b"PUT mark/ application/json\n{}",
+    ]
+
+    def __init__(self, site: Site) -> None:
+        from django.test import Client
+
+        self._site = site
+        self._client = Client(HTTP_HOST="testserver")  # raises what a view raises
+        self._client.cookies["sessionid"] = site.session
+
+    def __call__(self, data: bytes) -> None:
+        head, _, body = data.partition(b"\n")
+        method, path, kind = [*_printable(head).decode("latin-1").split(" ", 2), "", ""][:3]
+        path, _, query = path.partition("?")
+        answer = self._client.request(
+            REQUEST_METHOD=method or "GET",
+            PATH_INFO=f"/notifications/{path}",
+            QUERY_STRING=query,
+            CONTENT_TYPE=kind,
+            CONTENT_LENGTH=len(body),
+            **{"wsgi.input": io.BytesIO(body)},
+        )
+        assert answer.status_code < 500, answer
+        if answer.status_code == 302:
+            # As a browser takes it.
+            location = urljoin(
+                f"{ORIGIN}/notifications/mark/", answer["Location"].replace("\\", "/")
+            )
+            assert location.startswith(f"{ORIGIN}/"), location
+        elif answer["Content-Type"] == "application/json":
+            json.loads(answer.content, parse_constant=_refuse)
+        self._site.check_log()
+        self._site.check_bob()
+
+
+async def _told(socket: Any) -> dict[str, Any]:
+    frame: dict[str, Any] = json.loads((await socket.receive_output(PATIENCE))["text"])
+    return frame
+
+
+def _printable(head: bytes) -> bytes:
+    """Return a head without what servers refuse by themselves: controls but for line feeds."""
+    return head.translate(None, bytes({*range(32), 127} - {10}))
+
+
+def _refuse(name: str) -> Any:
+    raise AssertionError(f"{name} is no JSON")
+
+
+TARGETS: Final[dict[str, type[Target]]] = {
+    "frames": Frames,
+    "handshakes": Handshakes,
+    "requests": Requests,
+}
+# Words that an input of chance would not hit upon.
+WORDS: Final = [
+    *("type", "heartbeat", "content", "ids", "as", "read", "unread", "archived", "inbox", "undo"),
+    *("upto", "from", "seq", "broadcast_seq", "epoch", "scope", "account", "everyone", "limit"),
+    *(
+        "before",
+        "important",
+        "next",
+        "n1",
+        "b1",
+        "true",
+        "null",
+        "NaN",
+        "1e999",
+        "9223372036854775808",
+    ),
+    *("%00", "%ff", "\\\\ud800", "\\\\u0000", "sessionid=", "origin:", "cookie:", "host:"),
+    *("GET ", "POST ", "items/", "changes/", "mark/", "application/json", "multipart/form-data"),
+]

@@ -1,0 +1,75 @@
+"""The demo site as ASGI application, with one path more: what this process holds."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from channels.layers import get_channel_layer
+
+from harness.soak import PATH
+from notify_site.asgi import application as site
+
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http" and scope["path"] == PATH:
+        if scope["query_string"] == b"uncollected":
+            await _answer(send, {"objects": len(gc.get_objects())})
+        else:
+            await _answer(send, held(with_objects=scope["query_string"] == b"objects"))
+    else:
+        await site(scope, receive, send)
+
+
+def held(with_objects: bool) -> dict[str, int]:
+    """Return how many there are of each; counting the objects takes a fraction of a second."""
+    from notifications.hub import get_hub  # needs the apps loaded
+
+    hub = get_hub()
+    layer: Any = get_channel_layer()
+    counts = {
+        "files": len(os.listdir("/proc/self/fd")),
+        # The loop has a few for looking up hosts, which it starts when it needs them and keeps.
+        "threads": sum(not each.name.startswith("asyncio_") for each in threading.enumerate()),
+        "tasks": len(asyncio.all_tasks()),
+        "sockets": len(hub._sockets),
+        "accounts": len(hub._accounts),
+        "groups": len(layer.groups),
+        "channels": len(layer.channels),
+    }
+    if with_objects:
+        gc.collect()
+        counts["objects"] = len(gc.get_objects())
+        counts["blocks"] = sys.getallocatedblocks()
+        _give_back()
+    # The last: what was counted before is over.
+    counts["memory"] = _memory()
+    return counts
+
+
+def _memory() -> int:
+    """Return how many bytes of its memory are in use (RSS)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def _give_back() -> None:
+    """Let glibc give back what it keeps of what was freed."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _answer(send: Any, content: dict[str, int]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
