@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
-from harness.services import ROOT, Service, _running, free_port
+from harness.services import ROOT, Service, free_port, running
 
 # Where each connection began is the time of its log line without what it took.
 AROUND = """
@@ -78,7 +78,7 @@ class Nginx(Service):
 @contextmanager
 def nginx(servers: Sequence[int]) -> Iterator[Nginx]:
     """Pass connections to these loopback ports, until the context ends."""
-    with _running(lambda directory: Nginx(directory, servers)) as server:
+    with running(lambda directory: Nginx(directory, servers)) as server:
         try:
             yield server
         finally:

@@ -259,7 +259,7 @@ class SiteServer(Service):
         super().__init__(
             [sys.executable, "-m", *options.split(), f"{application}:application"],
             directory,
-            env=_site_environment(env),
+            env=site_environment(env),
         )
 
     def answers(self) -> bool:
@@ -291,7 +291,7 @@ class Command(Service):
 
     def __init__(self, directory: Path, args: Sequence[str], env: Mapping[str, str]) -> None:
         super().__init__(
-            [sys.executable, "-u", "manage.py", *args], directory, env=_site_environment(env)
+            [sys.executable, "-u", "manage.py", *args], directory, env=site_environment(env)
         )
 
     def answers(self) -> bool:
@@ -299,7 +299,7 @@ class Command(Service):
 
 
 @contextmanager
-def _running(build: Callable[[Path], S]) -> Iterator[S]:
+def running(build: Callable[[Path], S]) -> Iterator[S]:
     with TemporaryDirectory(prefix="notify-site-") as directory:
         server = build(Path(directory))
         server.start()
@@ -310,11 +310,11 @@ def _running(build: Callable[[Path], S]) -> Iterator[S]:
 
 
 def redis_server() -> AbstractContextManager[RedisServer]:
-    return _running(RedisServer)
+    return running(RedisServer)
 
 
 def postgres_server() -> AbstractContextManager[PostgresServer]:
-    return _running(PostgresServer)
+    return running(PostgresServer)
 
 
 def site_server(
@@ -325,14 +325,14 @@ def site_server(
     application: str = "notify_site.asgi",
     host: str = "127.0.0.1",
 ) -> AbstractContextManager[SiteServer]:
-    return _running(
+    return running(
         lambda directory: SiteServer(directory, port, env, server, tls, application, host)
     )
 
 
 def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:
     """Run manage.py in the background, from its first line of output on."""
-    return _running(lambda directory: Command(directory, args, env))
+    return running(lambda directory: Command(directory, args, env))
 
 
 def manage(*args: str, env: Mapping[str, str]) -> str:
@@ -340,7 +340,7 @@ def manage(*args: str, env: Mapping[str, str]) -> str:
     result = subprocess.run(
         [sys.executable, "manage.py", *args],
         cwd=ROOT,
-        env=_site_environment(env),
+        env=site_environment(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -350,7 +350,7 @@ def manage(*args: str, env: Mapping[str, str]) -> str:
     return result.stdout
 
 
-def _site_environment(env: Mapping[str, str]) -> dict[str, str]:
+def site_environment(env: Mapping[str, str]) -> dict[str, str]:
     # pytest-django leaves the tests' own settings module in the environment.
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env}
 

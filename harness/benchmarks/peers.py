@@ -24,7 +24,7 @@ from harness.benchmarks.callers import HttpCaller, PlainCaller, SiteCaller
 from harness.benchmarks.load import upgrade_request
 from harness.benchmarks.remote import Remote
 from harness.benchmarks.surroundings import Surroundings
-from harness.services import Service, _site_environment, free_port
+from harness.services import Service, free_port, site_environment
 
 HERE = Path(__file__).resolve().parent
 BUILD_TIMEOUT = 300  # seconds
@@ -40,7 +40,7 @@ class ServerProcess(Service):
     def __init__(
         self, command: Sequence[str | Path], directory: Path, port: int, env: Mapping[str, str]
     ) -> None:
-        super().__init__(command, directory, env=_site_environment(env))
+        super().__init__(command, directory, env=site_environment(env))
         self.port = port
 
     def answers(self) -> bool:

@@ -17,9 +17,9 @@ from harness.services import (
     ROOT,
     PostgresServer,
     RedisServer,
-    _site_environment,
     manage,
     redis_server,
+    site_environment,
 )
 
 
@@ -90,7 +90,7 @@ def surroundings(sessions: int) -> Iterator[Surroundings]:
         subprocess.run(
             [sys.executable, "-m", "harness.benchmarks.accounts", str(sessions)],
             cwd=ROOT,
-            env=_site_environment(env),
+            env=site_environment(env),
             check=True,
         )
         yield Surroundings(Path(directory), redis, postgres, env, sessions)

@@ -22,12 +22,12 @@ from harness.services import (
     ServerName,
     Service,
     SiteServer,
-    _running,
-    _site_environment,
     free_port,
     manage,
     postgres_server,
     redis_server,
+    running,
+    site_environment,
     site_server,
 )
 
@@ -63,7 +63,7 @@ class Producer(Service):
     def __init__(
         self, directory: Path, name: str, seed: int, size: Size, env: Mapping[str, str]
     ) -> None:
-        super().__init__([], directory, env=_site_environment(env))
+        super().__init__([], directory, env=site_environment(env))
         self._name = name
         self._seed = seed
         self._size = size
@@ -168,7 +168,7 @@ def _producer(
     name: str, seed: int, size: Size, env: Mapping[str, str]
 ) -> AbstractContextManager[Producer]:
     own = {**env, "CHAOS_SEED": f"{seed} {name}"}
-    return _running(lambda directory: Producer(directory, name, seed, size, own))
+    return running(lambda directory: Producer(directory, name, seed, size, own))
 
 
 def _await_connected(clients: Remote) -> None:
@@ -185,7 +185,7 @@ def make_accounts(env: Mapping[str, str], accounts: int) -> None:
     subprocess.run(
         [sys.executable, "-m", "harness.benchmarks.accounts", str(accounts)],
         cwd=ROOT,
-        env=_site_environment(env),
+        env=site_environment(env),
         check=True,
     )
     with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.benchmarks.peers import Missing
 from harness.demo_data import make_demo_data
-from harness.services import RedisServer, _running, redis_server
+from harness.services import RedisServer, redis_server, running
 from tests.traps.peers import Ours, Peer, Plain, Seed
 
 P = TypeVar("P", bound=Peer)
@@ -36,20 +36,20 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def plain(env: dict[str, str]) -> Iterator[Plain]:
-    with _running(lambda directory: Plain(directory, env)) as server:
+    with running(lambda directory: Plain(directory, env)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def ours(env: dict[str, str]) -> Iterator[Ours]:
-    with _running(lambda directory: Ours(directory, env)) as server:
+    with running(lambda directory: Ours(directory, env)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def seed() -> Iterator[Seed]:
     try:
-        with _running(Seed) as server:
+        with running(Seed) as server:
             yield server
     except Missing as reason:
         pytest.skip(str(reason))
@@ -59,4 +59,4 @@ def seed() -> Iterator[Seed]:
 def start() -> Iterator[Start[Any]]:
     """Start a server for one test, which it may end."""
     with ExitStack() as stack:
-        yield lambda build: stack.enter_context(_running(build))
+        yield lambda build: stack.enter_context(running(build))

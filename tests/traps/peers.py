@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from harness.benchmarks.peers import Seed as SeedPeer
-from harness.services import Service, _site_environment, free_port
+from harness.services import Service, free_port, site_environment
 from harness.visitor import Visitor
 
 
@@ -29,7 +29,7 @@ class Peer(Service):
     level = "register"  # the frame after which a push reaches the socket
 
     def __init__(self, command: list[Any], directory: Path, env: dict[str, str]) -> None:
-        super().__init__(command, directory, env=_site_environment(env))
+        super().__init__(command, directory, env=site_environment(env))
 
     def answers(self) -> bool:
         socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
