@@ -6,7 +6,7 @@ import socket
 from typing import Any, Final
 
 from harness.benchmarks.load import MARK, LoadGenerator, upgrade_request
-from harness.benchmarks.remote import Remote
+from harness.remote import Remote
 from harness.services import free_port
 
 SOCKETS: Final = 1000

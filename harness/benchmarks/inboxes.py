@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.benchmarks.accounts import PASSWORD
+from harness.accounts import PASSWORD
 
 ROWS_PER_ACCOUNT: Final = 10
 BUSY: Final = 1  # the account that has many more

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from harness.benchmarks.accounts import session_key
+from harness.accounts import session_key
 from harness.benchmarks.peers import Running
 
 READERS: Final = 16  # at a time

@@ -18,12 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from harness.accounts import session_key
 from harness.benchmarks import measure
-from harness.benchmarks.accounts import session_key
 from harness.benchmarks.callers import HttpCaller, PlainCaller, SiteCaller
 from harness.benchmarks.load import upgrade_request
-from harness.benchmarks.remote import Remote
 from harness.benchmarks.surroundings import Surroundings
+from harness.remote import Remote
 from harness.services import Service, free_port, site_environment
 
 HERE = Path(__file__).resolve().parent

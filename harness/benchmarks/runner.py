@@ -12,9 +12,9 @@ from harness.benchmarks import measure
 from harness.benchmarks.ceiling import ceiling
 from harness.benchmarks.load import LoadGenerator
 from harness.benchmarks.peers import Peer, available, tool_versions
-from harness.benchmarks.remote import Remote, RemoteError
 from harness.benchmarks.scenarios import SCENARIOS, SPARE, Scenario, Turn, connect
 from harness.benchmarks.surroundings import Surroundings, surroundings
+from harness.remote import Remote, RemoteError
 
 SLOW_REPEAT: Final = 3  # of servers whose every turn takes half a minute
 CROWDS_SHARE: Final = 0.75  # of the time; the rest is for large databases, which come last

@@ -21,7 +21,7 @@ from harness.benchmarks.load import LoadGenerator
 from harness.benchmarks.measure import Meter, median, memory, percentile
 from harness.benchmarks.pages import read_pages
 from harness.benchmarks.peers import Running
-from harness.benchmarks.remote import Remote
+from harness.remote import Remote
 
 SPARE: Final = 300  # accounts with sessions beside those of the crowd
 IDLE: Final = 2.0  # seconds at rest, to know what is not due to what is measured

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from harness.benchmarks import accounts
+from harness import accounts
 from harness.services import (
     ROOT,
     PostgresServer,
@@ -88,7 +88,7 @@ def surroundings(sessions: int) -> Iterator[Surroundings]:
         }
         manage("migrate", "-v", "0", env=env)
         subprocess.run(
-            [sys.executable, "-m", "harness.benchmarks.accounts", str(sessions)],
+            [sys.executable, "-m", "harness.accounts", str(sessions)],
             cwd=ROOT,
             env=site_environment(env),
             check=True,

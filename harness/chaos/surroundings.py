@@ -13,8 +13,8 @@ from typing import Final
 
 import psycopg
 
-from harness.benchmarks.remote import Remote
 from harness.chaos.clients import Clients
+from harness.remote import Remote
 from harness.services import (
     ROOT,
     PostgresServer,
@@ -183,7 +183,7 @@ def make_accounts(env: Mapping[str, str], accounts: int) -> None:
     """Make the database's tables, and so many accounts with a session each."""
     manage("migrate", "-v", "0", env=env)
     subprocess.run(
-        [sys.executable, "-m", "harness.benchmarks.accounts", str(accounts)],
+        [sys.executable, "-m", "harness.accounts", str(accounts)],
         cwd=ROOT,
         env=site_environment(env),
         check=True,

@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from harness.benchmarks.accounts import session_key
+from harness.accounts import session_key
 from harness.chaos.tab import Frame
 
 TIMEOUT: Final = 5.0  # seconds

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import psycopg
 
-from harness.benchmarks.remote import Remote
 from harness.chaos.surroundings import make_accounts
+from harness.remote import Remote
 from harness.services import (
     PostgresServer,
     RedisServer,

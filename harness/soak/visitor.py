@@ -19,7 +19,7 @@ def log_in(account: int) -> str:
     from django.db import connection
     from django.utils.crypto import get_random_string
 
-    from harness.benchmarks.accounts import session_key
+    from harness.accounts import session_key
 
     session = Session.objects.get(pk=session_key(account))
     session.pk = get_random_string(32)

@@ -1,4 +1,4 @@
-"""Accounts and their sessions, made in bulk: `python -m harness.benchmarks.accounts <sessions>`."""
+"""Accounts and their sessions, made in bulk: `python -m harness.accounts <sessions>`."""
 
 from __future__ import annotations
 
