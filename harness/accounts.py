@@ -67,6 +67,13 @@ SELECT key, 'account' || key, '{PASSWORD}', false, false, true, '', '', '',
 FROM generate_series((SELECT max(id) + 1 FROM auth_user), %s) AS key
 """
 
+# Every tenth account is staff, every fourth in the group that gets broadcasts.
+AUDIENCES: Final = """
+UPDATE auth_user SET is_staff = true WHERE id % 10 = 0;
+INSERT INTO auth_group (id, name) VALUES (1, 'some');
+INSERT INTO auth_user_groups (user_id, group_id) SELECT id, 1 FROM auth_user WHERE id % 4 = 0;
+"""
+
 if __name__ == "__main__":
     import django
 

@@ -170,7 +170,7 @@ class PostgresServer(Service):
     # Immediate shutdown: it ends as a crash does, but leaves no process or shared memory behind.
     kill_signal = signal.SIGQUIT
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more_options: Sequence[str] = ()) -> None:
         binaries = postgres_binaries()
         user = None
         if os.geteuid() == 0:
@@ -200,7 +200,8 @@ class PostgresServer(Service):
             "fsync": "off",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        super().__init__([binaries / "postgres", "-D", data, *options], directory, user=user)
+        command: list[str | Path] = [binaries / "postgres", "-D", data, *options, *more_options]
+        super().__init__(command, directory, user=user)
         self.cwd = directory
         self.data = data
         self.url = self._database_url("postgres")
@@ -313,8 +314,13 @@ def redis_server() -> AbstractContextManager[RedisServer]:
     return running(RedisServer)
 
 
-def postgres_server() -> AbstractContextManager[PostgresServer]:
-    return running(PostgresServer)
+# A commit that counts waits for the disk; the tests' don't.
+DURABLE = "--fsync=on"
+
+
+def postgres_server(*options: str) -> AbstractContextManager[PostgresServer]:
+    """Run PostgreSQL; of its own options, those given here count for more than the tests'."""
+    return running(lambda directory: PostgresServer(directory, options))
 
 
 def site_server(

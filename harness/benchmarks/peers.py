@@ -21,10 +21,11 @@ from typing import Any
 from harness.accounts import session_key
 from harness.benchmarks import measure
 from harness.benchmarks.callers import HttpCaller, PlainCaller, SiteCaller
+from harness.benchmarks.database import empty_inboxes
 from harness.benchmarks.load import upgrade_request
-from harness.benchmarks.surroundings import Surroundings
 from harness.remote import Remote
 from harness.services import Service, free_port, site_environment
+from harness.surroundings import Surroundings
 
 HERE = Path(__file__).resolve().parent
 BUILD_TIMEOUT = 300  # seconds
@@ -114,7 +115,7 @@ class Peer:
 
     @contextmanager
     def running(self, around: Surroundings) -> Iterator[Running]:
-        around.empty_inboxes()
+        empty_inboxes(around)
         with ExitStack() as stack:
             servers = []
             for _ in range(self.processes):

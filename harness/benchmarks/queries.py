@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any, Final
 
 from harness.benchmarks import inboxes, measure
-from harness.benchmarks.surroundings import durable_postgres
 from harness.plans import plans
+from harness.services import DURABLE, postgres_server
 
 SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 BIG: Final = 100_000  # rows of a table, from which on no plan must scan it
@@ -221,7 +221,7 @@ def main() -> int:
         parser.error(f"--rows must be {SIZES[0]} or more, not {min(options.rows)}")
     columns: dict[int, dict[str, str]] = {}
     problems: list[str] = []
-    with durable_postgres(*SERVER) as postgres:
+    with postgres_server(DURABLE, *SERVER) as postgres:
         os.environ["DATABASE_URL"] = postgres.create_database("benchmark")
         os.environ["DJANGO_SETTINGS_MODULE"] = "notify_site.settings"
         os.environ.pop("REDIS_URL", None)

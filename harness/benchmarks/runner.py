@@ -10,13 +10,21 @@ from typing import Any, Final
 
 from harness.benchmarks import measure
 from harness.benchmarks.ceiling import ceiling
+from harness.benchmarks.database import grow_to, postgres_version
 from harness.benchmarks.load import LoadGenerator
 from harness.benchmarks.peers import Peer, available, tool_versions
 from harness.benchmarks.scenarios import SCENARIOS, SPARE, Scenario, Turn, connect
-from harness.benchmarks.surroundings import Surroundings, surroundings
 from harness.remote import Remote, RemoteError
+from harness.services import DURABLE
+from harness.surroundings import Surroundings, surroundings
 
 SLOW_REPEAT: Final = 3  # of servers whose every turn takes half a minute
+SETTINGS: Final = {
+    "DJANGO_SETTINGS_MODULE": "notify_site.settings",
+    "DJANGO_DEBUG": "0",
+    "DJANGO_SECRET_KEY": "only-for-the-benchmark",
+    "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+}
 CROWDS_SHARE: Final = 0.75  # of the time; the rest is for large databases, which come last
 
 Results = dict[str, Any]
@@ -67,8 +75,8 @@ def run(
         if not plan:
             continue
         sessions = max(turn.size for turn in plan) + SPARE
-        with surroundings(sessions) as around:
-            results["versions"]["postgresql"] = around.postgres_version()
+        with surroundings(sessions, SETTINGS, DURABLE) as around:
+            results["versions"]["postgresql"] = postgres_version(around)
             present = sessions
             for turn in plan:
                 share = 1.0 if turn.accounts else CROWDS_SHARE
@@ -76,7 +84,7 @@ def run(
                     results["left out"] += 1
                     continue
                 if turn.accounts > present:
-                    around.grow_to(turn.accounts)
+                    grow_to(around, turn.accounts)
                     present = turn.accounts
                 taken = _take(turn, around, present)
                 results["samples"] += taken.samples

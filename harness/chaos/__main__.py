@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from harness.chaos import report
+from harness.chaos.processes import Size
 from harness.chaos.run import run
-from harness.chaos.surroundings import Size
 from harness.services import ROOT
 
 OUTPUT = ROOT / "build/chaos"

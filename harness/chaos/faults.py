@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from harness.chaos.plan import Fault
-from harness.chaos.surroundings import Surroundings
+from harness.chaos.processes import Processes
 from harness.services import Service, manage
 
 S = TypeVar("S", bound=Service)
@@ -29,7 +29,7 @@ class Outages:
 
 
 class Faults:
-    def __init__(self, around: Surroundings, plan: Sequence[Fault]) -> None:
+    def __init__(self, around: Processes, plan: Sequence[Fault]) -> None:
         self._around = around
         self._plan = plan
         self.happened: list[dict[str, Any]] = []  # with seconds since the beginning

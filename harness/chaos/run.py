@@ -15,7 +15,7 @@ from harness.chaos import journal, plan, truth
 from harness.chaos.clients import Known
 from harness.chaos.faults import Faults
 from harness.chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
-from harness.chaos.surroundings import Front, Size, Surroundings, surroundings
+from harness.chaos.processes import Front, Processes, Size, processes
 from harness.chaos.tab import Frame
 from harness.chaos.visitor import Unanswered, read_head, read_list
 
@@ -42,7 +42,7 @@ def run(
     """
     drawn = plan.draw(seed, size.faults, 60 * size.minutes) if own_plan is None else own_plan
     began = time.monotonic()
-    with surroundings(seed, size, directory, front) as around:
+    with processes(seed, size, directory, front) as around:
         problems = []
         faults = Faults(around, drawn)
         faults.start()
@@ -85,7 +85,7 @@ class Findings:
     seconds: float  # until then
 
 
-def _look(around: Surroundings) -> Findings:
+def _look(around: Processes) -> Findings:
     """Return what there is once everything is level, and after QUIET in any case."""
     began = time.monotonic()
     while True:
@@ -109,7 +109,7 @@ def _look(around: Surroundings) -> Findings:
         time.sleep(LOOK)
 
 
-def _judged(around: Surroundings, findings: Findings, faults: Faults, seed: int) -> Report:
+def _judged(around: Processes, findings: Findings, faults: Faults, seed: int) -> Report:
     known, found = findings.known, findings.truth
     account = journal.read(around.journals)
     verdict = Verdict()
@@ -153,7 +153,7 @@ def _judged(around: Surroundings, findings: Findings, faults: Faults, seed: int)
     }
 
 
-def _level_cursors(around: Surroundings) -> dict[int, Frame] | None:
+def _level_cursors(around: Processes) -> dict[int, Frame] | None:
     """
     Return each account's cursor; None unless every client stands there.
 
@@ -174,7 +174,7 @@ def _level_cursors(around: Surroundings) -> dict[int, Frame] | None:
     return cursors
 
 
-def _committed(around: Surroundings) -> int:
+def _committed(around: Processes) -> int:
     return sum(key[0] == "n" for key in journal.read(around.journals).committed_at)
 
 

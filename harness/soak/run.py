@@ -11,20 +11,11 @@ from typing import Any, Final
 
 import psycopg
 
-from harness.chaos.surroundings import make_accounts
 from harness.remote import Remote
-from harness.services import (
-    PostgresServer,
-    RedisServer,
-    ServerName,
-    SiteServer,
-    free_port,
-    postgres_server,
-    redis_server,
-    site_server,
-)
+from harness.services import ServerName, SiteServer, free_port, site_server
 from harness.soak import PATH
 from harness.soak.crowd import OUTLIVED, Crowd
+from harness.surroundings import Surroundings, surroundings
 from notifications.transports import CLOSING
 
 SERVERS: Final[list[ServerName]] = ["daphne", "uvicorn"]
@@ -54,10 +45,7 @@ class Size:
 
 
 @dataclass
-class Surroundings:
-    redis: RedisServer
-    postgres: PostgresServer
-    url: str
+class Processes(Surroundings):
     servers: list[SiteServer]
     crowd: Remote
 
@@ -65,7 +53,7 @@ class Surroundings:
         """Return what each server holds, and what they have in Redis and the database."""
         query = f"{PATH}?objects" if with_objects else PATH
         found: dict[str, Counts] = {}
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        with self.connect() as connection:
             for number, server in enumerate(self.servers):
                 name = _name(number)
                 found[name] = server.get_json(query)
@@ -84,7 +72,7 @@ def run(seed: int, size: Size, directory: Path) -> Report:
     began = time.monotonic()
     rounds: list[dict[str, Counts]] = []
     samples: list[Report] = []
-    with _surroundings(seed, size, directory) as around:
+    with _processes(seed, size, directory) as around:
         for number in range(size.rounds):
             samples += [{"round": number + 1, **sample} for sample in _stay(around, size)]
             rounds.append(_settled(around, rounds[0] if rounds else None))
@@ -123,7 +111,7 @@ def _slack(what: str, before: int) -> float:
     return {"objects": OBJECTS, "blocks": BLOCKS}.get(what, 0)
 
 
-def _stay(around: Surroundings, size: Size) -> list[Report]:
+def _stay(around: Processes, size: Size) -> list[Report]:
     """Let the crowd come, churn, and go; return samples of that time."""
     crowd, seconds = around.crowd, 60 * size.minutes
     crowd.call("arrive", size.sockets, ARRIVAL, timeout=ARRIVAL + 10)
@@ -138,7 +126,7 @@ def _stay(around: Surroundings, size: Size) -> list[Report]:
     return taken
 
 
-def _settled(around: Surroundings, before: dict[str, Counts] | None) -> dict[str, Counts]:
+def _settled(around: Processes, before: dict[str, Counts] | None) -> dict[str, Counts]:
     """Return what is held once nobody's sockets are, or that much is as it was before."""
     deadline = time.monotonic() + SETTLING
     while not _is_empty(around.held()) and time.monotonic() < deadline:
@@ -161,17 +149,12 @@ def _is_empty(held: dict[str, Counts]) -> bool:
 
 
 @contextmanager
-def _surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surroundings]:
+def _processes(seed: int, size: Size, directory: Path) -> Iterator[Processes]:
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server())
-        postgres = stack.enter_context(postgres_server())
-        url = postgres.create_database("soak")
-        env = {
-            "DATABASE_URL": url,
-            "REDIS_URL": redis.url,
-            "DJANGO_SETTINGS_MODULE": "harness.soak.settings",
-        }
-        make_accounts(env, size.accounts)
+        settings = {"DJANGO_SETTINGS_MODULE": "harness.soak.settings"}
+        around = stack.enter_context(surroundings(size.accounts, settings))
+        around.put_accounts_in_audiences()
+        env = around.env
         servers = [
             stack.enter_context(
                 site_server(
@@ -186,7 +169,7 @@ def _surroundings(seed: int, size: Size, directory: Path) -> Iterator[Surroundin
         ports = [server.port for server in servers]
         crowd = stack.enter_context(Remote(Crowd, env, ports, size.accounts, seed))
         try:
-            yield Surroundings(redis, postgres, url, servers, crowd)
+            yield Processes(around.redis, around.postgres, env, servers, crowd)
         finally:
             for number, server in enumerate(servers):
                 (directory / f"{_name(number)}.log").write_text(server.output())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.chaos.processes import Size
 from harness.chaos.run import run
-from harness.chaos.surroundings import Size
 
 
 @pytest.mark.verify

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from harness.chaos.plan import Fault
+from harness.chaos.processes import Size
 from harness.chaos.run import run
-from harness.chaos.surroundings import Size
 from harness.nginx import nginx
 
 SOCKETS = 120

@@ -1,8 +1,7 @@
-"""What a run is made of: Redis, PostgreSQL, servers, producers and clients, all real processes."""
+"""What a run is made of beside its surroundings: servers, producers and clients."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,36 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psycopg
-
 from harness.chaos.clients import Clients
 from harness.remote import Remote
 from harness.services import (
-    ROOT,
-    PostgresServer,
-    RedisServer,
     ServerName,
     Service,
     SiteServer,
     free_port,
-    manage,
-    postgres_server,
-    redis_server,
     running,
     site_environment,
     site_server,
 )
+from harness.surroundings import Surroundings, surroundings
 
 SERVERS: Final[tuple[ServerName, ...]] = ("daphne", "daphne", "uvicorn")
 # Passes connections on to ports, and yields the one to connect to.
 Front = Callable[[list[int]], AbstractContextManager[int]]
 CONNECTED: Final = 60.0  # seconds for all clients, before anybody notifies
-# Every tenth account is staff, every fourth in the group that gets broadcasts.
-AUDIENCES: Final = """
-UPDATE auth_user SET is_staff = true WHERE id % 10 = 0;
-INSERT INTO auth_group (id, name) VALUES (1, 'some');
-INSERT INTO auth_user_groups (user_id, group_id) SELECT id, 1 FROM auth_user WHERE id % 4 = 0;
-"""
 
 
 @dataclass(frozen=True)
@@ -86,11 +72,8 @@ class Producer(Service):
 
 
 @dataclass
-class Surroundings:
+class Processes(Surroundings):
     directory: Path
-    redis: RedisServer
-    postgres: PostgresServer
-    env: dict[str, str]
     servers: list[SiteServer]
     producers: list[Producer]
     clients: Remote
@@ -106,9 +89,6 @@ class Surroundings:
         """Where the channel layers write what they did to pushes."""
         return self.directory / "pushes"
 
-    def connect(self) -> psycopg.Connection:
-        return psycopg.connect(self.env["DATABASE_URL"], autocommit=True)
-
     def keep_logs(self) -> None:
         services: list[Service] = [*self.servers, *self.producers, self.postgres]
         for number, service in enumerate(services):
@@ -117,25 +97,23 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings(
+def processes(
     seed: int, size: Size, directory: Path, front: Front | None = None
-) -> Iterator[Surroundings]:
+) -> Iterator[Processes]:
     """
     Start everything; logs and all frames that clients got stay in `directory`.
 
     front: what stands before the servers; without, each client goes to one of them.
     """
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server())
-        postgres = stack.enter_context(postgres_server())
-        env = {
-            "DATABASE_URL": postgres.create_database("chaos"),
-            "REDIS_URL": redis.url,
+        settings = {
             "DJANGO_SETTINGS_MODULE": "harness.chaos.settings",
             "CHAOS_SEED": str(seed),
             "CHAOS_PUSHES": str(directory / "pushes"),
         }
-        make_accounts(env, size.accounts)
+        around = stack.enter_context(surroundings(size.accounts, settings))
+        around.put_accounts_in_audiences()
+        env = around.env
         servers = [
             stack.enter_context(
                 site_server(free_port(), {**env, "CHAOS_SEED": f"{seed} server {i}"}, server)
@@ -157,11 +135,13 @@ def surroundings(
         producers = [
             stack.enter_context(_producer(f"p{i}", seed, size, env)) for i in range(size.producers)
         ]
-        around = Surroundings(directory, redis, postgres, env, servers, producers, clients)
+        everything = Processes(
+            around.redis, around.postgres, env, directory, servers, producers, clients
+        )
         try:
-            yield around
+            yield everything
         finally:
-            around.keep_logs()
+            everything.keep_logs()
 
 
 def _producer(
@@ -177,16 +157,3 @@ def _await_connected(clients: Remote) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"Not all clients were connected within {CONNECTED:g} s")
         time.sleep(0.1)
-
-
-def make_accounts(env: Mapping[str, str], accounts: int) -> None:
-    """Make the database's tables, and so many accounts with a session each."""
-    manage("migrate", "-v", "0", env=env)
-    subprocess.run(
-        [sys.executable, "-m", "harness.accounts", str(accounts)],
-        cwd=ROOT,
-        env=site_environment(env),
-        check=True,
-    )
-    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(AUDIENCES)
