@@ -8,41 +8,14 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+from harness.frames import CLOSE, TEXT, reset_when_closed, upgrade_request
 from harness.visitor import Visitor
-
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-HEARTBEAT = b'{"type":"heartbeat"}'
-
-
-def frame(payload: bytes, opcode: int = TEXT, fin: bool = True, rsv: int = 0) -> bytes:
-    """Return a masked frame, however wrong."""
-    header = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
-    if len(payload) < 126:
-        header += bytes([0x80 | len(payload)])
-    elif len(payload) < 65536:
-        header += b"\xfe" + struct.pack("!H", len(payload))
-    else:
-        header += b"\xff" + struct.pack("!Q", len(payload))
-    return header + bytes(4) + payload  # masked by zeros
-
-
-def cookie_of(visitor: Visitor) -> str:
-    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.cookies)
 
 
 def upgrade(port: int, cookie: str = "", query: str = "", headers: bytes = b"") -> bytes:
-    path = f"/ws/notifications/{query}"
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        f"Origin: http://127.0.0.1:{port}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
-        f"Cookie: {cookie}",
-    ]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n" + headers + b"\r\n"
+    """Return the handshake of a tab of the site."""
+    own = {"Origin": f"http://127.0.0.1:{port}", "Cookie": cookie}
+    return upgrade_request(port, f"/ws/notifications/{query}", own, headers)
 
 
 class RawClient:
@@ -68,7 +41,7 @@ class RawClient:
         return int(head.split()[1])
 
     def open_tab(self, visitor: Visitor) -> RawClient:
-        assert self.shake_hands(upgrade(self.port, cookie_of(visitor))) == 101
+        assert self.shake_hands(upgrade(self.port, visitor.cookie_header)) == 101
         return self
 
     def send(self, data: bytes) -> None:
@@ -131,5 +104,5 @@ class RawClient:
 
     def reset(self) -> None:
         """End the connection without a word of TCP's either."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(self.socket)
         self.close()

@@ -14,6 +14,8 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from harness import session
+
 PATIENCE = 30  # seconds for what should come at once; the machine may be busy
 
 _CSRF_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -56,6 +58,10 @@ class Visitor:
         self._opener = build_opener(HTTPCookieProcessor(self.cookies))
         self._tabs = ExitStack()
 
+    @property
+    def cookie_header(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+
     def log_in(self, site: str, username: str) -> Visitor:
         self.submit(f"{site}/login/", f"{site}/login/", username=username, password="demo")
         if "sessionid" not in {cookie.name for cookie in self.cookies}:
@@ -88,14 +94,8 @@ class Visitor:
         return OpenTab(self._tabs.enter_context(connect(**self.handshake(site, **cursor))))
 
     def handshake(self, site: str, **cursor: Any) -> dict[str, Any]:
-        """Return what `websockets.connect` has to be told to open a tab of this visitor."""
-        cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
-        return {
-            "uri": f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(cursor)}",
-            "origin": site,
-            "additional_headers": {"Cookie": cookie},
-            "compression": None,
-        }
+        """Return the arguments with which `websockets.connect` opens a tab of this visitor."""
+        return session.handshake(site, self.cookie_header, cursor)
 
     def leave(self) -> None:
         """Close all tabs."""

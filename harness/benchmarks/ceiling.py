@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from harness.benchmarks.load import MARK, LoadGenerator, upgrade_request
+from harness.benchmarks.load import MARK, LoadGenerator
+from harness.frames import upgrade_request
 from harness.remote import Remote
 from harness.services import free_port
 

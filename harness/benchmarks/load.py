@@ -14,10 +14,11 @@ import os
 import resource
 import select
 import socket
-import struct
 import time
 from collections.abc import Sequence
 from typing import Any, Final
+
+from harness.frames import CLOSE, HEARTBEAT, PING, PONG, TEXT, frame, reset_when_closed
 
 MARK: Final = b"bench"  # the type of all messages of the benchmark
 MARK_WITHIN: Final = 28  # bytes of a frame
@@ -28,15 +29,7 @@ SETTLE: Final = 0.15  # seconds in which what comes twice may show
 BEAT_EVERY: Final = 6.0  # seconds, for sockets at rest
 
 CONNECTING, SHAKING, OPEN, CLOSED = range(4)
-TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
-
-
-def client_frame(opcode: int, payload: bytes) -> bytes:
-    """A frame as clients send it, masked with zeros; 125 bytes at most."""
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
-
-
-HEARTBEAT: Final = client_frame(TEXT, b'{"type":"heartbeat"}')
+BEAT: Final = frame(HEARTBEAT)
 
 
 class Client:
@@ -61,8 +54,7 @@ class Client:
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Closed with a reset: nothing lingers, and the server sees a cut connection.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(self.socket)
         self.fd = self.socket.fileno()
         self.state = CONNECTING
         self.rest = b""  # the beginning of a frame or of the handshake's answer
@@ -154,7 +146,7 @@ class LoadGenerator:
         for _ in range(rounds):
             for start in range(0, len(live), at_a_time):
                 for client in live[start : start + at_a_time]:
-                    self._send(client, HEARTBEAT)
+                    self._send(client, BEAT)
                     client.beat_at = began
                     sent += 1
                 while self._answers - answers < sent - at_a_time // 2:
@@ -185,7 +177,7 @@ class LoadGenerator:
                 if client.fd not in asked:
                     client.answers = 0
                     asked[client.fd] = now
-                    self._send(client, HEARTBEAT)
+                    self._send(client, BEAT)
             self._pump(max(0.0, min(due - time.monotonic(), 0.05)))
             now = time.monotonic()
             for fd in [fd for fd in asked if self._by_fd[fd].answers]:
@@ -222,7 +214,7 @@ class LoadGenerator:
         # Each call's share of all, so that they spread.
         for client in due[: len(self._clients) // 20 + 1]:
             client.beat_at = now
-            self._send(client, HEARTBEAT)
+            self._send(client, BEAT)
 
     def sockets(self) -> dict[str, int]:
         return {
@@ -310,14 +302,14 @@ class LoadGenerator:
                 client.answers += 1
                 self._answers += 1
             elif b'"ping"' in kind:
-                self._send(client, HEARTBEAT)
+                self._send(client, BEAT)
                 client.beat_at = now
             elif not client.welcomed and b"register" in kind:
                 client.welcomed = True
                 client.beat_at = now
                 self._welcomed += 1
         elif opcode == PING:
-            self._send(client, client_frame(PONG, data[start:end]))
+            self._send(client, frame(data[start:end], PONG))
         elif opcode == CLOSE:
             self._end(client)
 
@@ -382,17 +374,3 @@ class LoadGenerator:
             "answered": self._answers - answers,
             "seconds": time.monotonic() - began,
         }
-
-
-def upgrade_request(port: int, path: str, headers: dict[str, str]) -> bytes:
-    """The HTTP request of a handshake."""
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -22,7 +22,7 @@ from harness.accounts import session_key
 from harness.benchmarks import measure
 from harness.benchmarks.callers import HttpCaller, PlainCaller, SiteCaller
 from harness.benchmarks.database import empty_inboxes
-from harness.benchmarks.load import upgrade_request
+from harness.frames import upgrade_request
 from harness.remote import Remote
 from harness.services import Service, free_port, site_environment
 from harness.surroundings import Surroundings

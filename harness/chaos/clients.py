@@ -11,8 +11,6 @@ import asyncio
 import gzip
 import json
 import random
-import socket
-import struct
 import threading
 import time
 from collections import Counter
@@ -20,13 +18,15 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from harness.accounts import session_key
+from harness.chaos.inbox import Unanswered, mark, read_list
 from harness.chaos.tab import Frame, Shown, Tab
-from harness.chaos.visitor import Unanswered, cookie, mark, read_list
+from harness.frames import reset_when_closed
+from harness.session import cookie, handshake
 
 OPEN_TIMEOUT: Final = 10.0  # seconds
 FIRST_PAUSE: Final = 0.2  # seconds; doubles with each failure
@@ -34,7 +34,6 @@ LONGEST_PAUSE: Final = 3.0  # seconds
 COMES_BACK: Final = {1000, 1005, 1006, 1012, 4012, 4408, 4429, 4503}  # close codes
 MOST_MARKED: Final = 5  # ids at once
 MARKERS: Final = 4  # marks at a time
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed without a word
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ class Client:
         self._away_until = time.monotonic() + away
         if self._socket is None or self._socket.transport.is_closing():
             return False
-        raw: socket.socket = self._socket.transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        reset_when_closed(self._socket.transport.get_extra_info("socket"))
         self._socket.transport.abort()
         return True
 
@@ -149,12 +147,9 @@ class Client:
 
     async def _visit(self, port: int) -> None:
         """Connect, and take frames until the connection ends."""
-        query = urlencode(self.tab.cursor)
+        own_cookie = cookie(session_key(self.account))
         async with connect(
-            f"ws://127.0.0.1:{port}/ws/notifications/?{query}",
-            origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]  # a NewType of str
-            additional_headers={"Cookie": cookie(self.account)},
-            compression=None,
+            **handshake(f"http://127.0.0.1:{port}", own_cookie, self.tab.cursor),
             ping_interval=None,
             open_timeout=OPEN_TIMEOUT,
             close_timeout=1,

@@ -14,10 +14,10 @@ import psycopg
 from harness.chaos import journal, plan, truth
 from harness.chaos.clients import Known
 from harness.chaos.faults import Faults
+from harness.chaos.inbox import Unanswered, read_head, read_list
 from harness.chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
 from harness.chaos.processes import Front, Processes, Size, processes
 from harness.chaos.tab import Frame
-from harness.chaos.visitor import Unanswered, read_head, read_list
 
 OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
 QUIET: Final = 120.0  # seconds for everything to be level, after the last fault

@@ -6,19 +6,18 @@ import asyncio
 import json
 import os
 import random
-import socket
-import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from harness.soak import visitor
+from harness.frames import reset_when_closed
+from harness.session import cookie, handshake
+from harness.soak import actions
 from notifications.transports import CLOSING
 
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back
@@ -26,7 +25,6 @@ ASLEEP: Final = 31.0  # seconds; longer than the servers wait for a sign of life
 # Seconds for the servers to close a session's sockets, and to wait for the peer's part of that.
 LOGGED_OUT: Final = 5.0 + CLOSING
 OUTLIVED: Final = "outlived its session"
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed without a word
 
 
 class Client:
@@ -45,7 +43,7 @@ class Client:
         while not crowd.is_leaving:
             await asyncio.sleep(crowd.chance.uniform(0, LONGEST_PAUSE))
             try:
-                self.session = self.session or await crowd.in_thread(visitor.log_in, self.account)
+                self.session = self.session or await crowd.in_thread(actions.log_in, self.account)
                 await self._visit(crowd.chance.choice(crowd.ports))
             except ConnectionClosed as closed:
                 crowd.counts[f"closed with {closed.rcvd.code if closed.rcvd else 1006}"] += 1
@@ -56,10 +54,7 @@ class Client:
 
     async def _visit(self, port: int) -> None:
         async with connect(
-            f"ws://127.0.0.1:{port}/ws/notifications/?{urlencode(self.cursor)}",
-            origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]  # a NewType of str
-            additional_headers={"Cookie": visitor.cookie(self.session)},
-            compression=None,
+            **handshake(f"http://127.0.0.1:{port}", cookie(self.session), self.cursor),
             ping_interval=None,
             open_timeout=60,
             close_timeout=2,
@@ -87,8 +82,7 @@ class Client:
 
     async def cut(self) -> None:
         if self.socket:
-            raw: socket.socket = self.socket.transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            reset_when_closed(self.socket.transport.get_extra_info("socket"))
             self.socket.transport.abort()
 
     async def fall_asleep(self) -> None:
@@ -104,7 +98,7 @@ class Client:
         if not self.socket or self._is_asleep:  # who would not see that it is closed
             return
         leaving, session = self.socket, self.session
-        if await self._crowd.in_thread(visitor.log_out, self._port, session):
+        if await self._crowd.in_thread(actions.log_out, self._port, session):
             self.session = ""
             try:
                 async with asyncio.timeout(LOGGED_OUT):
@@ -117,7 +111,7 @@ class Client:
     async def mark_all_read(self) -> None:
         if self.socket:
             cursor = dict(self.cursor)
-            await self._crowd.in_thread(visitor.mark_all_read, self._port, self.session, cursor)
+            await self._crowd.in_thread(actions.mark_all_read, self._port, self.session, cursor)
 
 
 class Crowd:
@@ -218,10 +212,10 @@ class Crowd:
 
     async def _notify(self) -> None:
         chance = random.Random(self.chance.random())
-        self.counts["notifications"] += await self.in_thread(visitor.notify, self._accounts, chance)
+        self.counts["notifications"] += await self.in_thread(actions.notify, self._accounts, chance)
 
     async def _tell_everybody(self) -> None:
-        await self.in_thread(visitor.tell_everybody)
+        await self.in_thread(actions.tell_everybody)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from harness.demo_data import make_demo_data
+from harness.frames import HEARTBEAT, frame
 from harness.network import machine
-from harness.raw_client import HEARTBEAT, RawClient, frame
+from harness.raw_client import RawClient
 from harness.services import free_port, site_server
 from tests.cluster.conftest import FAST, Site, wait_until
 

@@ -15,17 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.demo_data import make_demo_data
-from harness.raw_client import (
-    BINARY,
-    CLOSE,
-    HEARTBEAT,
-    PING,
-    TEXT,
-    RawClient,
-    cookie_of,
-    frame,
-    upgrade,
-)
+from harness.frames import BINARY, CLOSE, HEARTBEAT, PING, TEXT, frame
+from harness.raw_client import RawClient, upgrade
 from harness.services import free_port, site_server
 
 EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
@@ -244,7 +235,7 @@ def test_a_close_of_any_kind_ends_the_socket(server, alice):
 
 
 def test_every_wrong_handshake_is_refused_and_a_strange_one_is_not(server, alice):
-    handshake = upgrade(server.port, cookie_of(alice))
+    handshake = upgrade(server.port, alice.cookie_header)
     for name, (spoil, statuses) in HANDSHAKES.items():
         client = RawClient(server.port)
         assert client.shake_hands(spoil(handshake)) in statuses, name
@@ -265,7 +256,9 @@ def test_a_cookie_that_is_no_session_is_told_to_log_in(server):
 
 
 def test_a_root_path_that_a_client_makes_up_leads_nowhere(server, alice):
-    handshake = with_header(upgrade(server.port, cookie_of(alice)), b"Daphne-Root-Path: /%ff\xff")
+    handshake = with_header(
+        upgrade(server.port, alice.cookie_header), b"Daphne-Root-Path: /%ff\xff"
+    )
     client = RawClient(server.port)
 
     status = client.shake_hands(handshake)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.raw_client import HEARTBEAT, RawClient, frame, upgrade
+from harness.frames import HEARTBEAT, frame
+from harness.raw_client import RawClient, upgrade
 from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.transports import ASGI_ROOM, CLOSING

@@ -54,8 +54,7 @@ class Peer(Service):
         **options: Any,
     ) -> Iterator[ClientConnection]:
         """Open a socket from a page of the site, unless told of another origin."""
-        cookies = visitor.cookies if visitor else []
-        cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
+        cookie = visitor.cookie_header if visitor else ""
         with connect(
             f"ws://127.0.0.1:{self.port}{path or self.path}?{urlencode(query or {})}",
             origin=self.url if origin == "" else origin,

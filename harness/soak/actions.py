@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import random
 from datetime import timedelta
 from typing import Any, Final
 
+from harness.session import ask
+
 TIMEOUT: Final = 20.0  # seconds
-CSRF_TOKEN: Final = "c" * 32
 NOTIFIED: Final = 5  # accounts at most
 
 
@@ -26,10 +25,6 @@ def log_in(account: int) -> str:
     session.save(force_insert=True)
     connection.close()
     return session.pk
-
-
-def cookie(session: str) -> str:
-    return f"sessionid={session}; csrftoken={CSRF_TOKEN}"
 
 
 def log_out(port: int, session: str) -> bool:
@@ -65,14 +60,5 @@ def tell_everybody() -> None:
 
 
 def _post(port: int, session: str, path: str, content: Any) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    headers = {
-        "Cookie": cookie(session),
-        "X-CSRFToken": CSRF_TOKEN,
-        "Content-Type": "application/json",
-    }
-    try:
-        connection.request("POST", path, json.dumps(content), headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+    status, _ = ask(port, session, "POST", path, content, timeout=TIMEOUT)
+    return status

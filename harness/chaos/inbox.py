@@ -9,18 +9,14 @@ from urllib.parse import urlencode
 
 from harness.accounts import session_key
 from harness.chaos.tab import Frame
+from harness.session import ask
 
 TIMEOUT: Final = 5.0  # seconds
-CSRF_TOKEN: Final = "c" * 32
 PAGE: Final = 100  # items
 
 
 class Unanswered(Exception):
     """The server was away, or answered with an error."""
-
-
-def cookie(account: int) -> str:
-    return f"sessionid={session_key(account)}; csrftoken={CSRF_TOKEN}"
 
 
 def read_list(port: int, account: int) -> tuple[list[Frame], Frame]:
@@ -45,25 +41,14 @@ def read_head(port: int, account: int) -> Frame:
 
 def mark(port: int, account: int, told: Frame) -> Any:
     """Return the answer to a mark. Raises Unanswered: then it may have been taken or not."""
-    return _ask(port, account, "POST", "/notifications/mark/", json.dumps(told))
+    return _ask(port, account, "POST", "/notifications/mark/", told)
 
 
-def _ask(port: int, account: int, method: str, path: str, body: str | None = None) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    headers = {
-        "Cookie": cookie(account),
-        "X-CSRFToken": CSRF_TOKEN,
-        "Content-Type": "application/json",
-        "Connection": "close",
-    }
+def _ask(port: int, account: int, method: str, path: str, content: Any = None) -> Any:
     try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
+        status, body = ask(port, session_key(account), method, path, content, timeout=TIMEOUT)
     except (OSError, http.client.HTTPException) as error:
         raise Unanswered(str(error)) from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise Unanswered(f"{answer.status}: {content[:200]!r}")
-    return json.loads(content)
+    if status != 200:
+        raise Unanswered(f"{status}: {body[:200]!r}")
+    return json.loads(body)
