@@ -11,8 +11,8 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402  after the choice of what draws
 
+from harness.benchmarks.figures import Row  # noqa: E402
 from harness.benchmarks.measure import median  # noqa: E402
-from harness.benchmarks.report import Row  # noqa: E402
 
 COLOURS: Final = {
     "daphne": "#1f6feb",

@@ -6,11 +6,12 @@ import datetime
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from harness.benchmarks import measure
 from harness.benchmarks.ceiling import ceiling
 from harness.benchmarks.database import grow_to, postgres_version
+from harness.benchmarks.figures import Results
 from harness.benchmarks.load import LoadGenerator
 from harness.benchmarks.peers import Peer, available, tool_versions
 from harness.benchmarks.scenarios import SCENARIOS, SPARE, Scenario, Turn, connect
@@ -26,8 +27,6 @@ SETTINGS: Final = {
     "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
 }
 CROWDS_SHARE: Final = 0.75  # of the time; the rest is for large databases, which come last
-
-Results = dict[str, Any]
 
 
 @dataclass(frozen=True)
