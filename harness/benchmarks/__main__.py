@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from harness.benchmarks import report
 from harness.benchmarks.peers import PEERS
 from harness.benchmarks.runner import run
 from harness.benchmarks.scenarios import SCENARIOS
+from harness.command import end_in_order
 from harness.services import ROOT
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -47,8 +47,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(names):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    # Ended by whom it may be, it ends what it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_in_order()
     results = run(
         options.scenario or names,
         options.peers,

@@ -1,12 +1,8 @@
-"""The report of a run, as text and as JSON."""
+"""The report of a run, as text."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-Report = dict[str, Any]
+from harness.command import Report
 
 COUNTS = ("lost", "twice", "out of order", "never committed", "differing")
 
@@ -31,11 +27,6 @@ def as_text(report: Report) -> str:
     lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
     lines += [f"  {name}: {case}" for name, cases in report["cases"].items() for case in cases]
     return "\n".join(lines)
-
-
-def write(report: Report, directory: Path) -> None:
-    (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (directory / "report.txt").write_text(as_text(report) + "\n")
 
 
 def _listed(counts: dict[str, int]) -> str:

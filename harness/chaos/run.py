@@ -18,14 +18,13 @@ from harness.chaos.inbox import Unanswered, read_head, read_list
 from harness.chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
 from harness.chaos.processes import Front, Processes, Size, processes
 from harness.chaos.tab import Frame
+from harness.command import Report
 
 OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
 QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
 LOOK: Final = 0.25  # seconds between two looks
 SLOWEST: Final = 20  # healings that the report shows
 CASES: Final = 20  # of each list that the report shows
-
-Report = dict[str, Any]
 
 
 def run(

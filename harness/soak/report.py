@@ -1,12 +1,8 @@
-"""The report of a run, as text and as JSON."""
+"""The report of a run, as text."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-Report = dict[str, Any]
+from harness.command import Report
 
 
 def as_text(report: Report) -> str:
@@ -30,11 +26,6 @@ def as_text(report: Report) -> str:
     lines += [f"  LEFT: {line}" for line in report["left"]]
     lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
     return "\n".join(lines)
-
-
-def write(report: Report, directory: Path) -> None:
-    (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (directory / "report.txt").write_text(as_text(report) + "\n")
 
 
 def _some(report: Report, name: str, what: str) -> list[Report]:

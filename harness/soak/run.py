@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
+from harness.command import Report
 from harness.remote import Remote
 from harness.services import ServerName, SiteServer, free_port, site_server
 from harness.soak import PATH
@@ -29,7 +30,6 @@ OBJECTS: Final = 2000  # kept consumers are more than 20,000
 BLOCKS: Final = 25_000  # the hub remembers 10,000 ids of messages
 
 Counts = dict[str, int]
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
