@@ -44,10 +44,10 @@ def _load_sqlite(url: str, dump: bytes) -> None:
 
 
 def _dump_postgres(url: str) -> bytes:
-    command = [postgres_binaries() / "pg_dump", "--no-owner", url]
+    command = [f"{postgres_binaries()}/pg_dump", "--no-owner", url]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def _load_postgres(url: str, dump: bytes) -> None:
-    command = [postgres_binaries() / "psql", "-q", "-v", "ON_ERROR_STOP=1", url]
+    command = [f"{postgres_binaries()}/psql", "-q", "-v", "ON_ERROR_STOP=1", url]
     subprocess.run(command, check=True, capture_output=True, input=dump)

@@ -53,8 +53,8 @@ class Nginx(Service):
         configuration.write_text(
             AROUND.format(directory=directory, documented=documented(self.port, servers))
         )
-        command = [nginx_executable(), "-p", directory, "-e", directory / "log"]
-        super().__init__([*command, "-c", configuration], directory)
+        options: list[str | Path] = ["-p", directory, "-e", directory / "log", "-c", configuration]
+        super().__init__([nginx_executable(), *options], directory)
 
     def answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

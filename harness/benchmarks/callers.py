@@ -100,7 +100,8 @@ class SiteCaller(Caller):
         from channels.layers import get_channel_layer
 
         frame = {"type": TYPE, "content": {"body": body(size or 140), "meta_data": ""}}
-        await get_channel_layer().group_send(
+        layer: Any = get_channel_layer()
+        await layer.group_send(
             f"account_{account}", {"type": "notifications.frame", "frame": frame}
         )
 
@@ -159,12 +160,14 @@ class PlainCaller(Caller):
         from asgiref.sync import async_to_sync
         from channels.layers import get_channel_layer
 
-        async_to_sync(get_channel_layer().group_send)("everyone", self._event(140))
+        layer: Any = get_channel_layer()
+        async_to_sync(layer.group_send)("everyone", self._event(140))
 
     async def _tell_one(self, account: int, size: int) -> None:
         from channels.layers import get_channel_layer
 
-        await get_channel_layer().group_send(f"account_{account}", self._event(size or 140))
+        layer: Any = get_channel_layer()
+        await layer.group_send(f"account_{account}", self._event(size or 140))
 
     def _event(self, size: int) -> dict[str, Any]:
         content = {"body": body(size), "meta_data": ""}

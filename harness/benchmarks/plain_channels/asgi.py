@@ -19,7 +19,7 @@ EVERYONE = "everyone"
 
 class PlainConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
-        user = self.scope["user"]
+        user: Any = self.scope["user"]
         if not user.is_authenticated:
             await self.close()
             return
@@ -30,7 +30,8 @@ class PlainConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json({"type": "register", "content": {"body": "", "meta_data": ""}})
 
     async def disconnect(self, code: int) -> None:
-        if self.scope["user"].is_authenticated:
+        user: Any = self.scope["user"]
+        if user.is_authenticated:
             await self.channel_layer.group_discard(EVERYONE, self.channel_name)
             await self.channel_layer.group_discard(self.own_group, self.channel_name)
 
@@ -42,11 +43,11 @@ class PlainConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json(event["frame"])
 
 
+consumer: Any = PlainConsumer.as_asgi()
+routes: Any = [path("ws/plain/", consumer)]
 application = ProtocolTypeRouter(
     {
         "http": http_application,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter([path("ws/plain/", PlainConsumer.as_asgi())]))
-        ),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes))),
     }
 )
