@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from harness.benchmarks import HELD_PATH
-from notify_site.asgi import application as site
+from harness.site import site_with
 
 STEP: Final = 0.0005  # seconds between two looks at the clock
 MOST: Final = 30.0  # seconds
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http" and scope["path"] == HELD_PATH:
-        seconds = float(parse_qs(scope["query_string"].decode())["seconds"][0])
-        await _answer(send, {"held": await _longest_hold(min(seconds, MOST))})
-    else:
-        await site(scope, receive, send)
+async def _held(query: bytes) -> dict[str, float]:
+    seconds = float(parse_qs(query.decode())["seconds"][0])
+    return {"held": await _longest_hold(min(seconds, MOST))}
 
 
 async def _longest_hold(seconds: float) -> float:
@@ -33,8 +29,4 @@ async def _longest_hold(seconds: float) -> float:
     return longest
 
 
-async def _answer(send: Any, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+application = site_with(HELD_PATH, _held)

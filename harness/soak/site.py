@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import json
 import os
 import sys
 import threading
@@ -15,20 +14,16 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from harness.site import site_with
 from harness.soak import PATH
-from notify_site.asgi import application as site
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http" and scope["path"] == PATH:
-        if scope["query_string"] == b"uncollected":
-            await _answer(send, {"objects": len(gc.get_objects())})
-        else:
-            await _answer(send, held(with_objects=scope["query_string"] == b"objects"))
-    else:
-        await site(scope, receive, send)
+async def _answer(query: bytes) -> dict[str, int]:
+    if query == b"uncollected":
+        return {"objects": len(gc.get_objects())}
+    return held(with_objects=query == b"objects")
 
 
 def held(with_objects: bool) -> dict[str, int]:
@@ -68,8 +63,4 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def _answer(send: Any, content: dict[str, int]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+application = site_with(PATH, _answer)
