@@ -13,8 +13,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 CLONE_NEWNET = 0x40000000
 
 T = TypeVar("T")
@@ -56,9 +54,7 @@ class Machine:
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """Only root may have one: others are told so, and CI is root."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED: a network can be cut by root only (ip netns)")
+    """Only root may have one."""
     machine = Machine(f"cut{os.getpid()}")
     try:
         machine.plug_in()
