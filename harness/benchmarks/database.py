@@ -10,7 +10,7 @@ def empty_inboxes(around: Surroundings) -> None:
     """Forget all notifications and broadcasts, in Redis too."""
     with around.connect() as connection:
         rows = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE tablename LIKE 'notifications_%'"
+            "SELECT tablename FROM pg_tables WHERE tablename LIKE '%notifications_%'"
         )
         tables = ", ".join(name for (name,) in rows)
         connection.execute(f"TRUNCATE {tables}".encode())
