@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from harness.services import chromium_executable
-from tests.browser.conftest import FLAGS, Site, log_in_there, running_site
+from harness.browser import chromium, log_in_there
+from tests.browser.conftest import Site, running_site
 from tests.browser.elements import expect_online, items, open_bell, toasts
 from tests.browser.looks import LOOKS
 from tests.browser.states import Story, operator_states, show_the_elements
@@ -55,8 +55,7 @@ ONLY_THE_ELEMENTS = "main, footer, .site-nav, .brand { visibility: hidden }"
 
 
 def main() -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+    with chromium() as browser:
         for name, options in SHEETS.items():
             with new_site() as site:
                 draw_sheet(browser, site, name, {**CALM, **options})

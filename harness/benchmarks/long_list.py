@@ -10,16 +10,17 @@ machine does counts for little.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from harness.services import chromium_executable
-from tests.browser.conftest import FLAGS, log_in_there, running_site
-from tests.browser.long_list import STEPS, fill_inbox, load_all, look_at_first
-from tests.browser.tasks import traced
+from harness.browser import chromium, log_in_there
+from harness.demo_data import make_demo_data
+from harness.long_list import STEPS, filling, load_all, look_at_first
+from harness.services import free_port, manage, site_server
+from harness.tasks import traced
 
 COUNTS: Final = (100, 1_000, 10_000)
 ALL_TASKS: Final = "load all, all tasks"
@@ -27,8 +28,14 @@ ALL_TASKS: Final = "load all, all tasks"
 
 def measure(browser: Browser, count: int) -> dict[str, float]:
     """Return the longest task in ms, by what was done with so many items, and what loading took."""
-    with TemporaryDirectory() as directory, running_site(Path(directory)) as site:
-        fill_inbox(site, count)
+    with TemporaryDirectory() as directory, ExitStack() as stack:
+        env = {
+            "DJANGO_SETTINGS_MODULE": "harness.demo_settings",
+            "DATABASE_URL": f"sqlite:///{directory}/site.sqlite3",
+        }
+        make_demo_data(env)
+        site = stack.enter_context(site_server(free_port(), env))
+        manage("shell", "--no-imports", "-c", filling(count), env=env)
         context = browser.new_context(base_url=site.url)
         log_in_there(context, "alice")
         page = context.new_page()
@@ -47,10 +54,8 @@ def measure(browser: Browser, count: int) -> dict[str, float]:
 
 def main() -> None:
     counts = [int(argument) for argument in sys.argv[1:]] or COUNTS
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+    with chromium() as browser:
         results = {count: measure(browser, count) for count in counts}
-        browser.close()
     print(f"{'longest task, ms, with items':32}" + "".join(f"{count:>8,}" for count in results))
     for name in next(iter(results.values())):
         print(f"{name:32}" + "".join(f"{times[name]:8,.0f}" for times in results.values()))

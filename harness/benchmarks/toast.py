@@ -15,13 +15,11 @@ from statistics import quantiles
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from harness.demo_data import make_demo_data
-from harness.services import chromium_executable, manage, postgres_server, redis_server
-from tests.browser.conftest import FLAGS, SETTINGS, log_in_there
-from tests.browser.elements import expect_online
-from tests.browser.production import Deployment
+from harness.browser import await_online, chromium, log_in_there
+from harness.deployment import Deployment
+from harness.services import manage, postgres_server, redis_server
 
 WARM_UP: Final = 10
 COUNT: Final = 200
@@ -63,7 +61,7 @@ WATCH: Final = """() => {
 def measure(page: Page, env: dict[str, str]) -> dict[str, list[float]]:
     """Return the milliseconds from each call to its frame in the page, and to its toast."""
     page.goto("/")
-    expect_online(page)
+    await_online(page)
     page.evaluate(WATCH)
     manage("shell", "--no-imports", "-c", CALLS, env=env)
     page.wait_for_function(f"() => painted.length === {WARM_UP + COUNT}")
@@ -75,16 +73,12 @@ def main() -> None:
         directory = Path(stack.enter_context(TemporaryDirectory()))
         database_url = stack.enter_context(postgres_server()).create_database("site")
         redis_url = stack.enter_context(redis_server()).url
-        deployment = Deployment(directory, database_url)
-        deployment.env["REDIS_URL"] = redis_url
-        make_demo_data({**SETTINGS, "DATABASE_URL": database_url, "REDIS_URL": redis_url})
+        deployment = Deployment(directory, database_url, REDIS_URL=redis_url)
         stack.enter_context(deployment.running())
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+        browser = stack.enter_context(chromium())
         context = browser.new_context(base_url=deployment.server.url, reduced_motion="reduce")
         log_in_there(context, "alice")
         times = measure(context.new_page(), deployment.env)
-        browser.close()
     print(f"{COUNT} calls of notify_accounts(), milliseconds until the page has …")
     for name, values in times.items():
         cuts = quantiles(values, n=100)

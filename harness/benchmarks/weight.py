@@ -17,14 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from playwright.sync_api import Browser, Response, sync_playwright
+from playwright.sync_api import Browser, Response
 
-from harness.demo_data import make_demo_data
+from harness.browser import await_online, chromium, log_in_there
+from harness.deployment import Deployment
 from harness.modules import ENTRY, SOURCE, reached
-from harness.services import chromium_executable
-from tests.browser.conftest import FLAGS, SETTINGS, log_in_there
-from tests.browser.elements import expect_online
-from tests.browser.production import Deployment
 
 HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.\w+$)")
 LATER_STYLES: Final = ("inbox.css", "banner.css")
@@ -49,9 +46,14 @@ def weigh(browser: Browser, deployment: Deployment) -> list[File]:
     log_in_there(context, "carol")
     page = context.new_page()
     answers: list[Response] = []
-    page.on("response", lambda answer: OURS in answer.url and answers.append(answer))
+
+    def keep(answer: Response) -> None:
+        if OURS in answer.url:
+            answers.append(answer)
+
+    page.on("response", keep)
     page.goto("/")
-    expect_online(page)
+    await_online(page)
     page.wait_for_load_state("networkidle")
     first = {answer.url.partition(OURS)[2]: _size(answer) for answer in answers}
     directory = Path(deployment.env["STATIC_ROOT"]) / "notifications"
@@ -85,14 +87,10 @@ def total(files: Iterable[File]) -> int:
 
 
 def main() -> None:
-    with TemporaryDirectory() as directory, sync_playwright() as playwright:
-        database_url = f"sqlite:///{directory}/site.sqlite3"
-        make_demo_data({**SETTINGS, "DATABASE_URL": database_url})
-        deployment = Deployment(Path(directory), database_url)
-        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+    with TemporaryDirectory() as directory, chromium() as browser:
+        deployment = Deployment(Path(directory), f"sqlite:///{directory}/site.sqlite3")
         with deployment.running():
             files = weigh(browser, deployment)
-        browser.close()
     print("   sent    plain")
     for file in sorted(files, key=lambda file: (not file.is_first, -file.size)):
         late = "" if file.is_first else "  (later)"

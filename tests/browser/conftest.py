@@ -17,38 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from harness.browser import chromium
 from harness.demo_data import make_demo_data
 from harness.services import (
-    chromium_executable,
     free_port,
     postgres_server,
     redis_server,
     site_server,
 )
 
-from .site import SETTINGS as SETTINGS  # for the benchmarks
 from .site import Site, running_site, settings_of
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-    # In place of Playwright's list, which has all but the last line: of two, Chromium takes the
-    # later one. Without that line each window has two hidden pages for its address bar, which
-    # take a third of the time until a page is there.
-    "--disable-features="
-    "AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,"
-    "HttpsFirstBalancedModeAutoEnable,LensOverlay,MediaRouter,PaintHolding,"
-    "ThirdPartyStoragePartitioning,AvoidCorsURLLoaderRestartOnRedirect,OptimizationHints,"
-    "NetworkTimeServiceQuerying,AimEnabled,PreconnectToSearch,"
-    "WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
-]
-PASSWORD = "demo"
 
 expect.set_options(timeout=30_000)  # ms; several test runs may share the machine
 
@@ -88,10 +68,8 @@ class Problems:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_executable(), args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")
@@ -165,18 +143,6 @@ def log_in_as(context: BrowserContext, name: str, site: Site) -> None:
     """Without the form: for what is not about logging in."""
     cookie = {"name": "sessionid", "value": site.log_in(name), "url": site.url}
     context.add_cookies([cookie])  # type: ignore[list-item]
-
-
-def log_in_there(context: BrowserContext, name: str) -> None:
-    """Send the log-in form of whatever site that is, without a page of the browser's."""
-    context.request.get("/login/")
-    token = next(c["value"] for c in context.cookies() if c["name"] == "csrftoken")
-    answer = context.request.post(
-        "/login/",
-        form={"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token},
-        max_redirects=0,
-    )
-    assert answer.status == 302, answer.text()
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
+from harness.browser import PASSWORD
+
 from .client import wait_until
-from .conftest import PASSWORD, log_in_as
+from .conftest import log_in_as
 from .elements import close_toasts, expect_online, items, toasts
 from .site import Site
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from harness.long_list import jump_to_end, load_all, look_at_first
+
 from .conftest import Problems
 from .elements import badge, expect_online, items, notify, open_bell, panel
-from .long_list import jump_to_end, load_all, look_at_first
 from .site import Site
 
 OpenTab = Callable[..., Page]

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from harness.long_list import ROWS, STEPS, filling, load_all, look_at_first
+from harness.tasks import traced, wait_for_frames
+
 from .client import CLIENT
 from .elements import expect_online, items, open_bell, toasts
-from .long_list import ROWS, STEPS, fill_inbox, load_all, look_at_first
 from .site import Site
-from .tasks import traced, wait_for_frames
 
 LONG = 50  # ms
 NOTICED = 100  # ms, of waiting for what one did
@@ -70,7 +71,7 @@ def test_a_thousand_in_a_second_are_a_number_and_no_long_task(
 def test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait(
     site: Site, browser: Browser, open_tab: Callable[..., Page]
 ) -> None:
-    fill_inbox(site, 10_000)
+    site.shell(filling(10_000))
     page = open_tab("alice", "/notifications/")
 
     with traced(browser, page) as loading:

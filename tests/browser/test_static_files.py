@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from harness.benchmarks.weight import total, weigh
-from harness.demo_data import make_demo_data
+from harness.browser import log_in_there
+from harness.deployment import Deployment
 from harness.modules import SOURCE
 
-from .conftest import Problems, log_in_there
+from .conftest import Problems
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
-from .production import Deployment
-from .site import SETTINGS, Site
+from .site import Site
 
 EVERY_PAGE = 15_000  # bytes
 IN_ALL = 25_000
@@ -30,9 +30,7 @@ FETCHED = """() => performance.getEntriesByType("resource")
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    database_url = f"sqlite:///{tmp_path}/site.sqlite3"
-    make_demo_data({**SETTINGS, "DATABASE_URL": database_url})
-    deployment = Deployment(tmp_path, database_url)
+    deployment = Deployment(tmp_path, f"sqlite:///{tmp_path}/site.sqlite3")
     with deployment.running():
         yield deployment
 

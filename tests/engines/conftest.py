@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.conftest import PASSWORD, Site, running_site
+from harness.browser import PASSWORD
+from tests.browser.conftest import Site, running_site
 
 from .engine import Engine
 from .firefox import firefox

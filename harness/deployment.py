@@ -7,24 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.demo_data import make_demo_data
 from harness.services import SiteServer, free_port, manage, site_server
 
 
 class Deployment:
     """One server process; `upgrade` collects what was put into `changed` and restarts it."""
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, **env: str) -> None:
         self.changed = directory / "changed"
         self.changed.mkdir()
         self.env = {
-            "DJANGO_SETTINGS_MODULE": "tests.browser.production_settings",
+            "DJANGO_SETTINGS_MODULE": "harness.deployment_settings",
             "DJANGO_DEBUG": "0",
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(64),
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
             "DATABASE_URL": database_url,
             "STATIC_ROOT": str(directory / "staticfiles"),
             "STATIC_CHANGED": str(self.changed),
+            **env,
         }
+        make_demo_data({**self.env, "DJANGO_DEBUG": "1"})  # of an empty database
         self._collect()
 
     def _collect(self) -> None:

@@ -7,16 +7,15 @@ from typing import Final
 
 from playwright.sync_api import Page, Route
 
-from .client import CLIENT
-from .elements import expect_online, items
-from .site import Site
-from .tasks import wait_for_frames
+from harness.browser import await_online
+from harness.tasks import wait_for_frames
 
-LOAD_ALL: Final = f"""async () => {{
-  await {CLIENT}.load()
-  while ({CLIENT}.hasOlder()) await {CLIENT}.loadOlder()
-  return {CLIENT}.items().length
-}}"""
+LOAD_ALL: Final = """async () => {
+  const client = globalThis[Symbol.for("notifications.client")]
+  await client.load()
+  while (client.hasOlder()) await client.loadOlder()
+  return client.items().length
+}"""
 # Counted by their batches: to look for each is a long task of its own.
 ROWS: Final = """[...document.querySelector("[data-part=list]").children]
   .reduce((count, batch) => count + batch.childElementCount, 0)"""
@@ -36,10 +35,14 @@ LAST_IS_IN_SIGHT: Final = """() => {
 }"""
 
 
-def fill_inbox(site: Site, count: int) -> None:
-    """Give alice so many unread items."""
-    site.shell(
+def filling(count: int) -> str:
+    """Return the code for a shell of the site that gives alice so many unread items."""
+    return (
+        "from django.contrib.auth import get_user_model\n"
         "from django.db import transaction\n"
+        "from notifications import delivery\n"
+        "from notifications.models import Notification\n"
+        "alice = get_user_model().objects.get(username='alice')\n"
         "with transaction.atomic():\n"
         f"    for n in range({count}):\n"
         "        Notification.objects.insert([alice.pk], type='x', body=f'News {n}')\n"
@@ -48,14 +51,14 @@ def fill_inbox(site: Site, count: int) -> None:
 
 
 def load_all(page: Page) -> None:
-    expect_online(page)
+    await_online(page)
     page.route("**/notifications/items/**", _load_more_at_once)
     count = page.evaluate(LOAD_ALL)
     page.wait_for_function(f"() => {ROWS} === {count}", timeout=60_000)
 
 
 def look_at_first(page: Page) -> None:
-    items(page).first.hover()
+    page.locator("[data-part=item]").first.hover()
     page.evaluate(REMEMBER_ENDS)
 
 
