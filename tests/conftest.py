@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", [])
         if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(fixtures):
             item.add_marker("database")
+        if "tests/traps/" in item.nodeid:
+            item.add_marker("verify")  # they try others' code more than ours
 
 
 @pytest.fixture

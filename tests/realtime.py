@@ -51,6 +51,17 @@ REASONS: Final = {
     "test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down": (
         "600 frames must be sent faster than 50 a second"
     ),
+    "tests/browser/test_hidden_tabs.py::"
+    "test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket": (
+        "a hidden tab stays for 15 s of Chromium's throttled timers"
+    ),
+    "tests/browser/test_many.py::test_a_thousand_in_a_second_are_a_number_and_no_long_task": (
+        "a thousand frames within 3 s, and no task of the page longer than people notice"
+    ),
+    "tests/browser/test_many.py::"
+    "test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait": (
+        "no task of the page longer than people notice"
+    ),
 }
 
 # Browser tests keep a loop of Playwright's, which no other test may have in its process.
