@@ -45,11 +45,12 @@ def queries(accounts: int) -> Iterator[Query]:
     from django.db import connection
     from django.utils import timezone
 
-    from notifications import delivery, inbox, marks, retention, withdrawal
     from notifications.audiences import Reader
-    from notifications.changes import read_changes_of_many
     from notifications.conf import conf
-    from notifications.inbox import Cursor
+    from notifications.inbox import inbox, marks
+    from notifications.inbox.changes import read_changes_of_many
+    from notifications.inbox.inbox import Cursor
+    from notifications.lifecycle import delivery, retention, withdrawal
     from notifications.maintenance import Maintenance
     from notifications.models import Inbox, Notification
 

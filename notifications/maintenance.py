@@ -19,9 +19,11 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
-from . import delivery, registry, retention, withdrawal
+from . import registry
 from .conf import conf
-from .database_thread import DatabaseThread
+from .db.database_thread import DatabaseThread
+from .db.transactions import in_short_transaction
+from .lifecycle import delivery, retention, withdrawal
 from .models import (
     BroadcastHead,
     BroadcastReceipt,
@@ -31,7 +33,6 @@ from .models import (
     Notification,
 )
 from .protocol import CloseCode
-from .transactions import in_short_transaction
 
 logger = logging.getLogger(__name__)
 

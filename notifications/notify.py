@@ -22,10 +22,11 @@ from django.db import router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import delivery, protocol, withdrawal
+from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
-from .bulk import one_of
+from .db.bulk import one_of
+from .lifecycle import delivery, withdrawal
 from .models import Broadcast, Notification
 
 KEY_LENGTH: Final = 200  # characters of an idempotency or replace key

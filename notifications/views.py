@@ -29,11 +29,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from . import inbox, layer, maintenance, marks
+from . import maintenance
 from .audiences import Reader
-from .changes import read_changes
-from .hub import is_draining
-from .marks import MarkError, Span
+from .channel_layer import layer
+from .hub.hub import is_draining
+from .inbox import inbox, marks
+from .inbox.changes import read_changes
+from .inbox.marks import MarkError, Span
 
 LARGEST_NUMBER = 2**63 - 1
 ACCOUNT_HEADER = "X-Notifications-Account"

@@ -33,7 +33,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 def held(with_objects: bool) -> dict[str, int]:
     """Return how many there are of each; counting the objects takes a fraction of a second."""
-    from notifications.hub import get_hub  # needs the apps loaded
+    from notifications.hub.hub import get_hub  # needs the apps loaded
 
     hub = get_hub()
     layer: Any = get_channel_layer()

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 
-from notifications import layer
+from notifications.channel_layer import layer
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,7 +13,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from notifications import delivery, protocol
+from notifications import protocol
+from notifications.lifecycle import delivery
 from notifications.models import Connection, Worker
 
 from .base import OfAccountAdmin, ReadOnlyAdmin

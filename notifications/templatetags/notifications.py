@@ -17,9 +17,10 @@ from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from notifications import inbox, marks, protocol
+from notifications import protocol
 from notifications.audiences import Reader
 from notifications.conf import conf
+from notifications.inbox import inbox, marks
 
 register = template.Library()
 

@@ -10,8 +10,10 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from notifications import changes, healing, hub, inbox, layer
-from notifications.enrolment import Enrolment
+from notifications.channel_layer import layer
+from notifications.hub import healing, hub
+from notifications.hub.enrolment import Enrolment
+from notifications.inbox import changes, inbox
 
 from .processes import ParkedDatabase
 from .story import Draw, Step, Steps
@@ -74,7 +76,7 @@ class Errors(logging.Handler):
         self.found = found
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR or record.name == "notifications.layer":
+        if record.levelno >= logging.ERROR or record.name == "notifications.channel_layer.layer":
             self.found.append(self.format(record))
 
 

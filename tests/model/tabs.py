@@ -17,12 +17,13 @@ from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.test import RequestFactory
 
-from notifications import inbox, views
+from notifications import views
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.hub.sockets import Socket, parse_start
+from notifications.inbox import inbox
 from notifications.protocol import Frame
-from notifications.sockets import Socket, parse_start
-from notifications.transports import Message
+from notifications.servers.transports import Message
+from notifications.sessions.authentication import Session
 from tests.services import ROOT
 
 from .processes import Process

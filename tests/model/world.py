@@ -18,17 +18,19 @@ from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
 from django.test import override_settings
 
-from notifications import broadcast, delivery, inbox, marks, notify_accounts, retract
+from notifications import broadcast, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.inbox import inbox, marks
+from notifications.inbox.marks import Span
+from notifications.lifecycle import delivery
 from notifications.maintenance import Maintenance, begin_epoch
-from notifications.marks import Span
 from notifications.models import (
     Broadcast,
     BroadcastReceipt,
     Notification,
     State,
 )
+from notifications.sessions.authentication import Session
 from notifications.testing import log_in
 
 from .processes import ModelLayer, Process

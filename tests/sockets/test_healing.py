@@ -8,14 +8,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
-from notifications import delivery
 from notifications.audiences import Reader
-from notifications.authentication import Session
-from notifications.database_thread import DatabaseThread
-from notifications.healing import ROUND_SIZE, Healing
-from notifications.inbox import Cursor, read_head
+from notifications.db.database_thread import DatabaseThread
+from notifications.hub.healing import ROUND_SIZE, Healing
+from notifications.hub.sockets import Socket
+from notifications.inbox.inbox import Cursor, read_head
+from notifications.lifecycle import delivery
 from notifications.models import Notification
-from notifications.sockets import Socket
+from notifications.sessions.authentication import Session
 
 TABS = 50  # as many accounts as one query reads
 ITEMS = 60  # that each lacks

@@ -15,29 +15,20 @@ from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
 from django.utils import timezone
 
-from notifications import (
-    anotify_accounts,
-    aretract,
-    broadcast,
-    delivery,
-    healing,
-    inbox,
-    marks,
-    notify_accounts,
-    retract,
-    session_check,
-    withdrawal,
-)
+from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
-from notifications.hub import get_hub, stop_hub
-from notifications.inbox import Cursor
+from notifications.hub import healing, session_check
+from notifications.hub.hub import get_hub, stop_hub
+from notifications.hub.sockets import Socket
+from notifications.inbox import inbox, marks
+from notifications.inbox.inbox import Cursor
+from notifications.lifecycle import delivery, withdrawal
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
-from notifications.sockets import Socket
-from notifications.subscriptions import Subscriptions
+from notifications.sessions.authentication import Session
 from notifications.testing import log_in
 
 

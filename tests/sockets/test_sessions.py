@@ -16,12 +16,14 @@ from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.test import Client
 
-from notifications import authentication, hub, layer, session_check
 from notifications.audiences import Reader
-from notifications.authentication import session_names
-from notifications.hub import get_hub
+from notifications.channel_layer import layer
+from notifications.hub import hub, session_check
+from notifications.hub.hub import get_hub
 from notifications.protocol import CloseCode
 from notifications.routing import websocket_application
+from notifications.sessions import authentication
+from notifications.sessions.authentication import session_names
 from notifications.testing import PATIENCE, Tab, log_in
 from tests.services import redis_server
 

@@ -11,7 +11,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
-from notifications.transports import Message, open_transport
+from notifications.servers.transports import Message, open_transport
 
 
 async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently():

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from notifications import broadcast, delivery, notify_accounts, protocol
+from notifications import broadcast, notify_accounts, protocol
+from notifications.lifecycle import delivery
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]

@@ -13,9 +13,12 @@ from django.contrib.auth.models import Group, User
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notifications import broadcast, delivery, inbox, marks, messages, notify_accounts, protocol
+from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
-from notifications.changes import read_changes
+from notifications.channel_layer import messages
+from notifications.inbox import inbox, marks
+from notifications.inbox.changes import read_changes
+from notifications.lifecycle import delivery
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created

@@ -20,29 +20,38 @@ MODULES = {
 
 # From the bottom to the top; a module imports only from rows above its own, or its own row.
 LAYERS = [
+    {"channel_layer", "db", "hub", "inbox", "lifecycle", "servers", "sessions"},  # empty packages
     {
-        "background_loop",
-        "bulk",
+        "channel_layer.background_loop",
+        "db.bulk",
         "conf",
         "protocol",
         "signals",
-        "database_thread",
-        "server_logs",
-        "tcp",
-        "transactions",
-        "transports",
-        "tuning",
+        "db.database_thread",
+        "servers.server_logs",
+        "servers.tcp",
+        "db.transactions",
+        "servers.transports",
+        "servers.tuning",
     },
-    {"audiences", "accounts", "messages"},
-    {"layer"},
+    {"audiences", "accounts", "channel_layer.messages"},
+    {"channel_layer.layer"},
     {"models.message", "models.inboxes", "models.connections"},
     {"models.notifications", "models.broadcasts"},
     {"models"},
-    {"registry", "inbox", "changes", "delivery", "reach", "authentication", "checks"},
-    {"withdrawal", "revocation", "sockets"},
-    {"session_check"},
-    {"retention"},
-    {"marks", "maintenance"},
+    {
+        "registry",
+        "inbox.inbox",
+        "inbox.changes",
+        "lifecycle.delivery",
+        "reach",
+        "sessions.authentication",
+        "checks",
+    },
+    {"lifecycle.withdrawal", "sessions.revocation", "hub.sockets"},
+    {"hub.session_check"},
+    {"lifecycle.retention"},
+    {"inbox.marks", "maintenance"},
 ]
 
 
@@ -67,7 +76,7 @@ def own_imports(module: str) -> set[str]:
 
 def test_the_parser_sees_every_way_to_import() -> None:
     assert {"notify", "registry"} <= own_imports("__init__")  # relative, within functions
-    assert {"inbox", "delivery"} <= own_imports("hub")  # from . import several
+    assert {"inbox.inbox", "lifecycle.delivery"} <= own_imports("hub.hub")  # from . import several
     assert "maintenance" in own_imports("management.commands.notification_maintenance")  # absolute
     assert "models" in own_imports("checks")  # late
 
@@ -102,16 +111,17 @@ def test_protocol_and_conf_import_nothing_of_the_app() -> None:
     assert own_imports("protocol") == own_imports("conf") == set()
 
 
-@pytest.mark.parametrize("module", ["hub", "consumers"])
+@pytest.mark.parametrize("module", ["hub.hub", "hub.consumers"])
 def test_sockets_and_notify_meet_only_through_protocol_and_the_channel_layer(module: str) -> None:
     assert "notify" not in reached(module)
-    assert not reached("notify") & {"hub", "consumers", "sockets", "transports"}
+    assert not reached("notify") & {"hub.hub", "hub.consumers", "hub.sockets", "servers.transports"}
 
 
 def test_what_is_written_knows_nothing_of_who_shows_it() -> None:
-    packages = {name.partition(".")[0] for name in reached("notify")}
+    modules = reached("notify")
 
-    assert not packages & {"admin", "views", "forms", "marks", "maintenance"}
+    assert not modules & {"views", "forms", "inbox.marks", "maintenance"}
+    assert "admin" not in {name.partition(".")[0] for name in modules}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -125,13 +135,19 @@ def test_only_delivery_and_the_hubs_subscriptions_talk_to_the_channel_layer() ->
         for module in MODULES
         if any(name.startswith("channels.layers") for name in imported(MODULES[module]))
     }
-    assert users <= {"layer", "subscriptions", "views"}
+    assert users <= {"channel_layer.layer", "channel_layer.subscriptions", "views"}
     senders = {module for module in MODULES if "group_send" in MODULES[module].read_text()}
-    assert senders <= {"layer", "delivery"}
+    assert senders <= {"channel_layer.layer", "lifecycle.delivery"}
 
 
 def test_everything_written_in_the_design_is_there() -> None:
-    assert {"notify", "models", "inbox", "delivery", "protocol", "hub", "transports"} <= set(
-        MODULES
-    )
+    assert {
+        "notify",
+        "models",
+        "inbox.inbox",
+        "lifecycle.delivery",
+        "protocol",
+        "hub.hub",
+        "servers.transports",
+    } <= set(MODULES)
     assert (ROOT / "py.typed").exists()

@@ -17,9 +17,10 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from django.contrib.auth.models import User
 from django.test import Client
 
-from notifications import background_loop, layer, notify_accounts
-from notifications.layer import PROBE_AFTER, Breaker, breaker, publish
-from notifications.messages import for_accounts
+from notifications import notify_accounts
+from notifications.channel_layer import background_loop, layer
+from notifications.channel_layer.layer import PROBE_AFTER, Breaker, breaker, publish
+from notifications.channel_layer.messages import for_accounts
 from tests.services import RedisServer, redis_server
 
 MESSAGE = ("group", {"type": "hello"})
@@ -178,7 +179,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     assert own_layer.at_once == 0
     # Without the message: it may be confidential.
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("notifications.layer", logging.WARNING)
+    assert (record.name, record.levelno) == ("notifications.channel_layer.layer", logging.WARNING)
     assert record.getMessage().startswith("Channel layer unavailable (")
 
 
@@ -384,7 +385,7 @@ PROGRAM = """
 import asyncio, django
 django.setup()
 from channels.layers import get_channel_layer
-from notifications.layer import publish
+from notifications.channel_layer.layer import publish
 
 async def group_send(group, message):
     await asyncio.sleep({seconds})

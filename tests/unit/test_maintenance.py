@@ -20,9 +20,11 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from notifications import broadcast, delivery, inbox, maintenance, marks, notify_accounts
+from notifications import broadcast, maintenance, notify_accounts
 from notifications.audiences import Reader
-from notifications.changes import read_changes
+from notifications.inbox import inbox, marks
+from notifications.inbox.changes import read_changes
+from notifications.lifecycle import delivery
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,

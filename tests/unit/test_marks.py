@@ -12,10 +12,12 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, delivery, marks, notify_accounts, protocol, withdrawal
+from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
-from notifications.inbox import read_head, read_page
-from notifications.marks import MarkError, Span, mark, mark_all, undo
+from notifications.inbox import marks
+from notifications.inbox.inbox import read_head, read_page
+from notifications.inbox.marks import MarkError, Span, mark, mark_all, undo
+from notifications.lifecycle import delivery, withdrawal
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
 from .conftest import Make

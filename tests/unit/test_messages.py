@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from notifications.messages import ENTRIES_PER_MESSAGE, FEW_ACCOUNTS, for_accounts, for_hubs, merged
+from notifications.channel_layer.messages import (
+    ENTRIES_PER_MESSAGE,
+    FEW_ACCOUNTS,
+    for_accounts,
+    for_hubs,
+    merged,
+)
 
 
 def entries(*accounts: Any) -> list[dict[str, Any]]:

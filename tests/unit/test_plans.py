@@ -10,9 +10,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from notifications import delivery, inbox, marks, withdrawal
 from notifications.audiences import Reader
-from notifications.changes import read_changes_of_many
+from notifications.inbox import inbox, marks
+from notifications.inbox.changes import read_changes_of_many
+from notifications.lifecycle import delivery, withdrawal
 from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 from tests.plans import plans

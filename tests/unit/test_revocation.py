@@ -14,8 +14,8 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.test import Client
 
-from notifications import delivery
-from notifications.authentication import session_names
+from notifications.lifecycle import delivery
+from notifications.sessions.authentication import session_names
 from tests.unit.conftest import Commit, Published
 
 pytestmark = pytest.mark.django_db

@@ -25,11 +25,12 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
-from notifications import broadcast, delivery, notify_accounts
+from notifications import broadcast, notify_accounts
 from notifications.audiences import Reader
-from notifications.changes import read_changes
-from notifications.inbox import Cursor, read_page
-from notifications.marks import MARKS
+from notifications.inbox.changes import read_changes
+from notifications.inbox.inbox import Cursor, read_page
+from notifications.inbox.marks import MARKS
+from notifications.lifecycle import delivery
 from notifications.models import Broadcast, Connection, Inbox, Notification, Worker
 from notify_site.shop.models import Order
 
@@ -265,7 +266,7 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
     """Try every action on what is bob's as this account; return which of them did anything."""
     closed: list[Any] = []
     monkeypatch.setattr(
-        "notifications.delivery.close_connections", lambda keys, code: closed.extend(keys)
+        "notifications.lifecycle.delivery.close_connections", lambda keys, code: closed.extend(keys)
     )
     keys = {**bobs, "user": bobs["account"], "notification": bobs["notification0"]}
 

@@ -10,19 +10,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from notifications import (
-    anotify_accounts,
-    aretract,
-    broadcast,
-    delivery,
-    inbox,
-    marks,
-    notify_accounts,
-    protocol,
-    retract,
-    withdrawal,
-)
+from notifications import anotify_accounts, aretract, broadcast, notify_accounts, protocol, retract
 from notifications.audiences import Reader
+from notifications.inbox import inbox, marks
+from notifications.lifecycle import delivery, withdrawal
 from notifications.models import Broadcast, Inbox, Notification
 
 from .conftest import Commit, Published

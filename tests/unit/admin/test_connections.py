@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from notifications import delivery
 from notifications.admin.connections import browser_name
+from notifications.lifecycle import delivery
 from notifications.models import Connection, Worker
 from notifications.protocol import CloseCode
 

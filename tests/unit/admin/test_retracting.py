@@ -11,8 +11,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from notifications import broadcast, inbox, notify_accounts
+from notifications import broadcast, notify_accounts
 from notifications.audiences import Reader
+from notifications.inbox import inbox
 from notifications.models import Broadcast, Inbox, Notification
 from tests.unit.conftest import Commit
 

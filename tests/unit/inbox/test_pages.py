@@ -10,8 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, marks, notify_accounts, withdrawal
-from notifications.inbox import read_page
+from notifications import broadcast, notify_accounts
+from notifications.inbox import marks
+from notifications.inbox.inbox import read_page
+from notifications.lifecycle import withdrawal
 from notifications.models import Broadcast, Notification
 from tests.unit.conftest import Make
 

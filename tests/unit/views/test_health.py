@@ -7,7 +7,8 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from notifications import layer, views
+from notifications import views
+from notifications.channel_layer import layer
 from notifications.maintenance import Maintenance
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from notifications import delivery, notify_accounts
+from notifications import notify_accounts
+from notifications.lifecycle import delivery
 
 from .asking import CHANGES, ITEMS, post, scope
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from notifications import withdrawal
+from notifications.lifecycle import withdrawal
 
 from .asking import ITEMS
 

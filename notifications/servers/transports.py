@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Protocol
 
-from .conf import conf
+from notifications.conf import conf
+
 from .tcp import Connection, connection_of
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,12 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import DatabaseError
 from django.http import QueryDict
 
-from . import limits, protocol
-from .audiences import Reader
-from .authentication import (
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.conf import conf
+from notifications.protocol import ClientError, CloseCode
+from notifications.servers.transports import Send, open_transport
+from notifications.sessions.authentication import (
     Session,
     Visitor,
     client_address,
@@ -21,11 +24,10 @@ from .authentication import (
     is_own_origin,
     user_agent,
 )
-from .conf import conf
+
+from . import limits
 from .hub import get_hub
-from .protocol import ClientError, CloseCode
 from .sockets import Socket, parse_start, read_query
-from .transports import Send, open_transport
 
 logger = logging.getLogger(__name__)
 

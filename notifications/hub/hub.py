@@ -21,22 +21,27 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, router
 
-from . import delivery, inbox, layer, limits, maintenance, messages, protocol
-from .authentication import authenticate
-from .bulk import is_one_of
-from .conf import conf
-from .database_thread import Batched, DatabaseThread
+from notifications import maintenance, protocol
+from notifications.channel_layer import layer, messages
+from notifications.channel_layer.subscriptions import Subscriptions
+from notifications.conf import conf
+from notifications.db.bulk import is_one_of
+from notifications.db.database_thread import Batched, DatabaseThread
+from notifications.inbox import inbox
+from notifications.lifecycle import delivery
+from notifications.models import BroadcastHead, Notification
+from notifications.protocol import CloseCode
+from notifications.servers.transports import Message
+from notifications.servers.tuning import tune_process
+from notifications.sessions.authentication import authenticate
+
+from . import limits
 from .draining import Draining
 from .enrolment import Enrolment
 from .fan_out import FanOut, by_turns
 from .healing import Healing
-from .models import BroadcastHead, Notification
-from .protocol import CloseCode
 from .session_check import SessionCheck
 from .sockets import Socket
-from .subscriptions import Subscriptions
-from .transports import Message
-from .tuning import tune_process
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from django.core.exceptions import SuspiciousOperation
 from django.http import QueryDict
 from django.utils import timezone
 
-from . import protocol
-from .audiences import Reader
-from .authentication import Session
-from .changes import Changes
-from .conf import conf
-from .inbox import Cursor
-from .protocol import CloseCode
-from .transports import Message, Transport
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.conf import conf
+from notifications.inbox.changes import Changes
+from notifications.inbox.inbox import Cursor
+from notifications.protocol import CloseCode
+from notifications.servers.transports import Message, Transport
+from notifications.sessions.authentication import Session
 
 LONGEST_SCOPE: Final = 64  # characters kept of what a client says; ours are shorter
 

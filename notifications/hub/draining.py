@@ -8,8 +8,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .conf import conf
-from .protocol import CloseCode
+from notifications.conf import conf
+from notifications.protocol import CloseCode
+
 from .sockets import Socket
 
 TICK: Final = 0.02  # seconds

@@ -17,11 +17,12 @@ from typing import Any, Final
 from django.db import router, transaction
 from django.utils import timezone
 
-from . import delivery, protocol
-from .audiences import Reader
-from .bulk import update_rows
-from .inbox import Counts, Head, read_head
-from .models import (
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.db.bulk import update_rows
+from notifications.db.transactions import in_short_transaction
+from notifications.lifecycle import delivery
+from notifications.models import (
     Broadcast,
     BroadcastQuerySet,
     BroadcastReceipt,
@@ -30,7 +31,8 @@ from .models import (
     NotificationQuerySet,
     State,
 )
-from .transactions import in_short_transaction
+
+from .inbox import Counts, Head, read_head
 
 MOST_IDS: Final = 1000  # in one call of `mark`
 

@@ -36,8 +36,8 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
-from .audiences import Reader
-from .protocol import CloseCode
+from notifications.audiences import Reader
+from notifications.protocol import CloseCode
 
 # As browsers write it: a wildcard among the trusted ones would also take a user or a path.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\\\s]+")

@@ -19,10 +19,9 @@ from typing import Any, Final, NamedTuple
 from django.db import router
 from django.db.models import Q
 
-from . import protocol
-from .audiences import Reader
-from .inbox import Counts, Cursor, Head, read_heads
-from .models import (
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.models import (
     Broadcast,
     BroadcastHead,
     BroadcastReceipt,
@@ -30,6 +29,8 @@ from .models import (
     Notification,
     State,
 )
+
+from .inbox import Counts, Cursor, Head, read_heads
 
 MOST_CHANGES: Final = 1000  # behind by more than that, a client reloads its list
 ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own

@@ -20,10 +20,10 @@ from typing import Any, Final, Literal
 from django.db import router
 from django.db.models import Count, Min
 
-from . import protocol
-from .audiences import Reader
-from .bulk import is_one_of
-from .models import (
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.db.bulk import is_one_of
+from notifications.models import (
     Broadcast,
     BroadcastHead,
     BroadcastQuerySet,

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final
 
-from .authentication import Session, Visitor, look_again
-from .conf import conf
-from .database_thread import DatabaseThread
-from .protocol import CloseCode
+from notifications.conf import conf
+from notifications.db.database_thread import DatabaseThread
+from notifications.protocol import CloseCode
+from notifications.sessions.authentication import Session, Visitor, look_again
+
 from .sockets import Socket
 
 EVERY: Final = 45.0  # seconds, at most, between two looks at all sessions

@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from . import protocol
-from .changes import Changes, read_changes_of_many
-from .conf import conf
-from .database_thread import GATHERING, DatabaseThread
+from notifications import protocol
+from notifications.conf import conf
+from notifications.db.database_thread import GATHERING, DatabaseThread
+from notifications.inbox.changes import Changes, read_changes_of_many
+from notifications.servers.transports import Message
+
 from .sockets import Socket
-from .transports import Message
 
 HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
 FIRST_ITEMS: Final = 10  # read for one that has fallen behind, as nobody knows how large they are

@@ -20,8 +20,10 @@ from typing import Any, Final
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import layer, protocol
-from .conf import conf
+from notifications import protocol
+from notifications.conf import conf
+
+from . import layer
 from .messages import Message
 
 logger = logging.getLogger(__name__)

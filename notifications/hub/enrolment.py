@@ -13,11 +13,13 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from . import delivery, registry
-from .conf import conf
-from .database_thread import DatabaseThread
-from .models import Connection, Worker
-from .protocol import CloseCode
+from notifications import registry
+from notifications.conf import conf
+from notifications.db.database_thread import DatabaseThread
+from notifications.lifecycle import delivery
+from notifications.models import Connection, Worker
+from notifications.protocol import CloseCode
+
 from .sockets import Socket
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from . import protocol
+from notifications import protocol
 
 ENTRIES_PER_MESSAGE: Final = 500
 MESSAGE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full

@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from .conf import conf
+from notifications.conf import conf
 
 # A message of a client is a few bytes; a server's own limit is up to 16 MiB.
 LONGEST_MESSAGE: Final = 64 * 1024

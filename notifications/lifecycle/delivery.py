@@ -23,11 +23,12 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from . import layer, messages, protocol
-from .bulk import is_one_of, update_rows
-from .models import Broadcast, BroadcastHead, Inbox, Notification
-from .signals import broadcast_sent, notification_created
-from .transactions import in_short_transaction
+from notifications import protocol
+from notifications.channel_layer import layer, messages
+from notifications.db.bulk import is_one_of, update_rows
+from notifications.db.transactions import in_short_transaction
+from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
+from notifications.signals import broadcast_sent, notification_created
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")

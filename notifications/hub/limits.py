@@ -6,7 +6,8 @@ import random
 from collections.abc import Collection
 from typing import Final
 
-from .conf import conf
+from notifications.conf import conf
+
 from .sockets import Socket
 
 BURST: Final = 10.0  # seconds' worth of frames that may come at once; then they are refused

@@ -17,10 +17,11 @@ from typing import Any, Final
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from .bulk import one_of, update_rows
-from .conf import conf
-from .models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
-from .transactions import in_short_transaction
+from notifications.conf import conf
+from notifications.db.bulk import one_of, update_rows
+from notifications.db.transactions import in_short_transaction
+from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+
 from .withdrawal import withdraw_broadcasts, withdraw_notifications
 
 ROWS_PER_STEP: Final = 1000

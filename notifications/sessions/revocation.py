@@ -16,9 +16,10 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from . import delivery
+from notifications.lifecycle import delivery
+from notifications.protocol import CloseCode
+
 from .authentication import session_names
-from .protocol import CloseCode
 
 # Others do not change who may be connected or what they get, or are found by the next look:
 # `last_login` is saved with every login.

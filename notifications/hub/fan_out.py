@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from . import messages
+from notifications.channel_layer import messages
+from notifications.servers.transports import Message
+
 from .sockets import Socket
-from .transports import Message
 
 SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 

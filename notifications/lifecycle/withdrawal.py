@@ -13,10 +13,12 @@ from typing import Final
 
 from django.utils import timezone
 
-from . import delivery, protocol
-from .bulk import one_of, update_rows
-from .models import Broadcast, BroadcastHead, Inbox, Notification, State
-from .transactions import in_short_transaction
+from notifications import protocol
+from notifications.db.bulk import one_of, update_rows
+from notifications.db.transactions import in_short_transaction
+from notifications.models import Broadcast, BroadcastHead, Inbox, Notification, State
+
+from . import delivery
 
 ROWS_PER_TRANSACTION: Final = 1000
 
