@@ -31,7 +31,7 @@ class Site:
         self.application: Any = import_module("notify_site.asgi").application
         import_module("notify_site.urls")
         # A wait for others that ask at the same time would be most of a trial.
-        for module in ("notifications.db.database_thread", "notifications.hub.healing"):
+        for module in ("notifications.db.thread", "notifications.hub.catch_up"):
             vars(import_module(module))["GATHERING"] = 0
         self._errors = Errors()
         logging.getLogger().addHandler(self._errors)

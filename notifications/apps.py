@@ -18,10 +18,10 @@ class NotificationsConfig(AppConfig):
             check_settings,
             check_static_files,
         )
-        from .servers import server_logs
+        from .servers import logs
         from .sessions.revocation import connect_receivers
 
-        server_logs.shorten()
+        logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)

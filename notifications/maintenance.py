@@ -19,11 +19,11 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
-from . import registry
+from . import presence
 from .conf import conf
-from .db.database_thread import DatabaseThread
+from .db.thread import DatabaseThread
 from .db.transactions import in_short_transaction
-from .lifecycle import delivery, retention, withdrawal
+from .lifecycle import numbering, retention, retraction
 from .models import (
     BroadcastHead,
     BroadcastReceipt,
@@ -99,12 +99,12 @@ class Maintenance:
     def _pass(self, full: bool) -> Report:
         report = Report()
         if time.monotonic() >= self._reap_from:
-            report.workers_reaped, report.connections_reaped = registry.reap()
+            report.workers_reaped, report.connections_reaped = presence.reap()
         report.overdue_connections = _close_overdue()
         using = router.db_for_write(Notification)
         report.notifications_delivered = _deliver_left_overs(using)
-        report.broadcasts_delivered = delivery.deliver_broadcasts(using)
-        report.expired = withdrawal.expire(using)
+        report.broadcasts_delivered = numbering.deliver_broadcasts(using)
+        report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
         # Last and bounded: a pass that takes long holds up all the others.
         for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
@@ -205,7 +205,7 @@ def _create_lease() -> None:
 def _close_overdue() -> int:
     overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH])
     if overdue:
-        delivery.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
+        numbering.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
     return len(overdue)
 
 
@@ -214,7 +214,7 @@ def _deliver_left_overs(using: str) -> int:
     unnumbered = Notification.objects.using(using).unnumbered().order_by()
     delivered = 0
     while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH]):
-        delivered += delivery.deliver(keys, using)
+        delivered += numbering.deliver(keys, using)
     return delivered
 
 

@@ -31,9 +31,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from . import maintenance
 from .audiences import Reader
-from .channel_layer import layer
+from .channel_layer import sender
 from .hub.hub import is_draining
-from .inbox import inbox, marks
+from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import MarkError, Span
 
@@ -68,7 +68,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
     view = _view(request)
     try:
-        page = inbox.read_page(
+        page = pages.read_page(
             Reader.of(request.user), request.GET.get("before") or None, view=view
         )
     except ValueError:
@@ -95,10 +95,10 @@ def items(request: HttpRequest) -> HttpResponse:
     counts; 400 for a parameter that is not allowed.
     """
     try:
-        page = inbox.read_page(
+        page = pages.read_page(
             Reader.of(request.user),
             request.GET.get("before") or None,
-            limit=_number(request.GET, "limit", inbox.PAGE, least=1, most=inbox.LARGEST_PAGE),
+            limit=_number(request.GET, "limit", pages.PAGE, least=1, most=pages.LARGEST_PAGE),
             view=_view(request),
         )
     except ValueError as error:
@@ -118,7 +118,7 @@ def changes(request: HttpRequest) -> HttpResponse:
     the list has to be loaded again.
     """
     try:
-        cursor = inbox.Cursor(
+        cursor = pages.Cursor(
             _number(request.GET, "seq"),
             _number(request.GET, "broadcast_seq"),
             _number(request.GET, "epoch"),
@@ -126,7 +126,7 @@ def changes(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    told = read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
+    told = read_changes(Reader.of(request.user), cursor, pages.LARGEST_PAGE)
     return _reading(
         frames=told.frames,
         resync=told.resync,
@@ -192,8 +192,8 @@ def _are_numbers(*values: Any) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _view(request: HttpRequest) -> inbox.View:
-    views: tuple[inbox.View, ...] = ("unread", "archived", "important")
+def _view(request: HttpRequest) -> pages.View:
+    views: tuple[pages.View, ...] = ("unread", "archived", "important")
     return next((view for view in views if request.GET.get(view) == "1"), "inbox")
 
 
@@ -273,7 +273,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
             cursor.execute("SELECT 1")
     except DatabaseError:
         problems.append("database")
-    if get_channel_layer() is None or not layer.answers():
+    if get_channel_layer() is None or not sender.answers():
         problems.append("channel layer")
     report: dict[str, Any] = {"status": "unavailable" if problems else "ok"}
     if problems:

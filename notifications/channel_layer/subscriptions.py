@@ -23,8 +23,8 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from notifications import protocol
 from notifications.conf import conf
 
-from . import layer
-from .messages import Message
+from . import sender
+from .envelopes import Message
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Subscriptions:
     async def _each(self, call: Callable[[Any], Awaitable[None]], items: list[Any]) -> bool:
         """Return whether the layer did this for all items; the first failure ends it."""
         try:
-            await layer.each(call, items, TIMEOUT)
+            await sender.each(call, items, TIMEOUT)
         except Exception as failure:
             if not self._is_away.is_set():
                 logger.warning("Channel layer unavailable: %s", type(failure).__name__)

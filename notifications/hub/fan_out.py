@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from notifications.channel_layer import messages
+from notifications.channel_layer import envelopes
 from notifications.servers.transports import Message
 
-from .sockets import Socket
+from .connection import Socket
 
 SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
 
@@ -31,7 +31,7 @@ class FanOut:
     def is_under_way(self) -> bool:
         return self._task is not None
 
-    def push(self, message: messages.Message) -> None:
+    def push(self, message: envelopes.Message) -> None:
         """Write a `notifications.broadcast`: now to a few sockets, by turns to many."""
         broadcast = _Broadcast(message)
         if self._task is None and len(self._sockets) <= SOCKETS_AT_A_TIME:
@@ -81,7 +81,7 @@ class _Broadcast:
 
     __slots__ = ("audience", "created_at", "gone", "message", "seq")
 
-    def __init__(self, message: messages.Message) -> None:
+    def __init__(self, message: envelopes.Message) -> None:
         self.seq: int = message["seq"]
         self.audience: str = message["audience"]
         self.created_at = datetime.fromisoformat(message["created_at"])

@@ -3,7 +3,7 @@ The hub: all sockets of this process and event loop, and how far each has been w
 
 A pushed change that is a socket's next is written, an older one skipped, and a
 later one leaves the socket *behind*: what it lacks is then read from the
-database, for all sockets behind at once (healing.py). A new socket is behind from its start.
+database, for all sockets behind at once (catch_up.py). A new socket is behind from its start.
 So connecting with an old cursor, a lost push, a layer outage, a slow reader and
 a crash between commit and push are one case, healed in one place.
 """
@@ -22,13 +22,13 @@ from weakref import WeakKeyDictionary
 from django.db import DatabaseError, router
 
 from notifications import maintenance, protocol
-from notifications.channel_layer import layer, messages
+from notifications.channel_layer import envelopes, sender
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
 from notifications.db.bulk import is_one_of
-from notifications.db.database_thread import Batched, DatabaseThread
-from notifications.inbox import inbox
-from notifications.lifecycle import delivery
+from notifications.db.thread import Batched, DatabaseThread
+from notifications.inbox import pages
+from notifications.lifecycle import numbering
 from notifications.models import BroadcastHead, Notification
 from notifications.protocol import CloseCode
 from notifications.servers.transports import Message
@@ -36,12 +36,12 @@ from notifications.servers.tuning import tune_process
 from notifications.sessions.authentication import authenticate
 
 from . import limits
-from .draining import Draining
-from .enrolment import Enrolment
+from .catch_up import Healing
+from .connection import Socket
+from .drain import Draining
 from .fan_out import FanOut, by_turns
-from .healing import Healing
+from .registration import Enrolment
 from .session_check import SessionCheck
-from .sockets import Socket
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Hub:
 
     # --- Messages from the channel layer
 
-    def _receive(self, account: str | None, message: messages.Message) -> None:
+    def _receive(self, account: str | None, message: envelopes.Message) -> None:
         """Take a message of the group of `account`, or of all hubs (None)."""
         message_id = message.get("id")
         if message_id is not None:
@@ -289,7 +289,7 @@ class Hub:
                     self._fall_behind(socket)
         # Last: a check that fails is tried again without it.
         # Without a shared layer, other processes are heard through the database only.
-        interval = min(1.0, conf.HEARTBEAT_INTERVAL) if layer.is_in_memory() else None
+        interval = min(1.0, conf.HEARTBEAT_INTERVAL) if sender.is_in_memory() else None
         await asyncio.sleep(interval or conf.HEARTBEAT_INTERVAL)
 
     def _account_ids(self) -> list[list[Any]]:
@@ -321,6 +321,6 @@ def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastHead]:
     local = is_one_of("account_id", account_ids, account, using)
     left_over = Notification.objects.using(using).unnumbered().filter(local)
     if keys := set(left_over.values_list("account_id", flat=True)):
-        delivery.deliver(keys, using)
-    delivery.deliver_broadcasts(using)
-    return inbox.newest_seqs(account_ids)
+        numbering.deliver(keys, using)
+    numbering.deliver_broadcasts(using)
+    return pages.newest_seqs(account_ids)

@@ -8,7 +8,7 @@ from typing import Final
 
 from notifications.conf import conf
 
-from .sockets import Socket
+from .connection import Socket
 
 BURST: Final = 10.0  # seconds' worth of frames that may come at once; then they are refused
 FLOOD: Final = 2 * BURST  # and of refused ones, until the client is cut off

@@ -16,11 +16,11 @@ from itertools import chain
 from typing import Final
 
 from notifications.conf import conf
-from notifications.db.database_thread import DatabaseThread
+from notifications.db.thread import DatabaseThread
 from notifications.protocol import CloseCode
 from notifications.sessions.authentication import Session, Visitor, look_again
 
-from .sockets import Socket
+from .connection import Socket
 
 EVERY: Final = 45.0  # seconds, at most, between two looks at all sessions
 INTERVALS: Final = 5  # of the hub's check, if that is sooner

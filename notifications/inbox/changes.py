@@ -30,7 +30,7 @@ from notifications.models import (
     State,
 )
 
-from .inbox import Counts, Cursor, Head, read_heads
+from .pages import Counts, Cursor, Head, read_heads
 
 MOST_CHANGES: Final = 1000  # behind by more than that, a client reloads its list
 ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own

@@ -22,7 +22,7 @@ from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 
-from .withdrawal import withdraw_broadcasts, withdraw_notifications
+from .retraction import withdraw_broadcasts, withdraw_notifications
 
 ROWS_PER_STEP: Final = 1000
 

@@ -67,7 +67,7 @@ SHELL = """
 from django.contrib.auth import get_user_model
 from notifications import broadcast, notify_accounts
 from notifications.models import Broadcast, Notification
-from notifications.lifecycle import delivery
+from notifications.lifecycle import numbering
 alice, bob, carol = (get_user_model().objects.get(username=n) for n in ("alice", "bob", "carol"))
 """
 

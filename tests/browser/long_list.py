@@ -43,7 +43,7 @@ def fill_inbox(site: Site, count: int) -> None:
         "with transaction.atomic():\n"
         f"    for n in range({count}):\n"
         "        Notification.objects.insert([alice.pk], type='x', body=f'News {n}')\n"
-        "delivery.deliver([alice.pk], 'default')"
+        "numbering.deliver([alice.pk], 'default')"
     )
 
 

@@ -129,13 +129,13 @@ RULES = [
     Rule(
         "the check numbers what a crash left",
         "hub.hub._look",
-        "delivery.deliver(keys, using)",
+        "numbering.deliver(keys, using)",
         "pass",
         {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
     ),
     Rule(
         "a slow reader is looked at again",
-        "hub.healing.Healing.step",
+        "hub.catch_up.Healing.step",
         "elif self._behind:",
         "elif False:",
         AWAY,
@@ -192,14 +192,14 @@ RULES = [
     ),
     Rule(
         "a broadcast that goes takes a new number",
-        "lifecycle.withdrawal.withdraw_broadcasts",
+        "lifecycle.retraction.withdraw_broadcasts",
         "row.seq = head.seq",
         "pass",
         {**BROADCASTS, "retract": 20},
     ),
     Rule(
         "a notification that is replaced takes a new number",
-        "lifecycle.delivery._numbering",
+        "lifecycle.numbering._numbering",
         "old.seq = inbox.next_seq()",
         "pass",
         AWAY,
@@ -243,14 +243,14 @@ RULES = [
     ),
     Rule(
         "the head of a page is read before its rows",
-        "inbox.inbox.read_page",
+        "inbox.pages.read_page",
         "head = read_head(reader)",
         "pass",
         PAGES,
         # Twice, as what is written in between comes after a reading.
         also=[
             Edit(
-                "inbox.inbox.read_page",
+                "inbox.pages.read_page",
                 "        head,\n    )",
                 "        [read_head(reader), read_head(reader)][1],\n    )",
             )

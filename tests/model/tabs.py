@@ -19,8 +19,8 @@ from django.test import RequestFactory
 
 from notifications import views
 from notifications.audiences import Reader
-from notifications.hub.sockets import Socket, parse_start
-from notifications.inbox import inbox
+from notifications.hub.connection import Socket, parse_start
+from notifications.inbox import pages
 from notifications.protocol import Frame
 from notifications.servers.transports import Message
 from notifications.sessions.authentication import Session
@@ -139,7 +139,7 @@ class Tab:
 
     def open_page(self) -> None:
         """Load a page anew, with the cursor and counts that are in it."""
-        head = inbox.read_head(self._reader())
+        head = pages.read_head(self._reader())
         self._leave()
         self.requests.clear()
         self._begin(head.cursor.as_dict())

@@ -9,11 +9,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
 from notifications.audiences import Reader
-from notifications.db.database_thread import DatabaseThread
-from notifications.hub.healing import ROUND_SIZE, Healing
-from notifications.hub.sockets import Socket
-from notifications.inbox.inbox import Cursor, read_head
-from notifications.lifecycle import delivery
+from notifications.db.thread import DatabaseThread
+from notifications.hub.catch_up import ROUND_SIZE, Healing
+from notifications.hub.connection import Socket
+from notifications.inbox.pages import Cursor, read_head
+from notifications.lifecycle import numbering
 from notifications.models import Notification
 from notifications.sessions.authentication import Session
 
@@ -45,7 +45,7 @@ def make_readers_who_lack_much():
             Notification(account=account, type="report", body="Sales", meta_data="x" * LARGE)
             for _ in range(ITEMS)
         )
-    delivery.deliver([account.pk for account in accounts], "default")
+    numbering.deliver([account.pk for account in accounts], "default")
     return Reader.of_many(accounts), read_head(Reader.of(accounts[0])).cursor
 
 

@@ -17,7 +17,7 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 
 from notifications.audiences import Reader
-from notifications.channel_layer import layer
+from notifications.channel_layer import sender
 from notifications.hub import hub, session_check
 from notifications.hub.hub import get_hub
 from notifications.protocol import CloseCode
@@ -42,7 +42,7 @@ def told(settings, monkeypatch):
 def looked_at(monkeypatch):
     """What happens is told by nobody, and found by a look at all sessions in each interval."""
     monkeypatch.setattr(session_check, "INTERVALS", 1)
-    monkeypatch.setattr(layer, "publish", lambda messages: None)
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
 
 
 @pytest.fixture(scope="module")

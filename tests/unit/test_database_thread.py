@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from notifications.db.database_thread import DatabaseThread
+from notifications.db.thread import DatabaseThread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

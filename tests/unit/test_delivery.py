@@ -15,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
-from notifications.channel_layer import messages
-from notifications.inbox import inbox, marks
+from notifications.channel_layer import envelopes
+from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
-from notifications.lifecycle import delivery
+from notifications.lifecycle import numbering
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created
@@ -102,7 +102,7 @@ def test_nothing_is_numbered_or_pushed_before_the_commit(alice: User, published:
         notify_accounts(alice, "typing", "Typing", persist=False)
         broadcast("news", "News")
         assert seqs(alice) == [None]
-        assert inbox.read_page(Reader.of(alice)).items == []
+        assert pages.read_page(Reader.of(alice)).items == []
         assert not published
 
     assert seqs(alice) == [1]
@@ -188,11 +188,11 @@ def test_rows_are_numbered_in_the_order_of_their_ids(alice: User, published: Pub
     for body in ("one", "two", "three"):
         notify_accounts(alice, "hello", body)  # its hook never runs
 
-    assert delivery.deliver([alice.pk], "default") == 3
+    assert numbering.deliver([alice.pk], "default") == 3
 
     assert seqs(alice) == [1, 2, 3]
     assert bodies(published) == ["one", "two", "three"]
-    assert delivery.deliver([alice.pk], "default") == 0
+    assert numbering.deliver([alice.pk], "default") == 0
     assert len(published.frames) == 3
 
 
@@ -209,7 +209,7 @@ def test_what_a_crash_left_over_is_numbered_with_the_next_one(
 def test_more_accounts_than_one_transaction_locks(
     alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "ACCOUNTS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(numbering, "ACCOUNTS_PER_TRANSACTION", 2)
 
     with commit():
         notify_accounts([alice, bob, carol], "hello", "Hello")
@@ -226,7 +226,7 @@ def test_what_fails_after_the_commit_fails_nobody(
 
     caplog.set_level(logging.CRITICAL, "django")  # it logs the failure, with a traceback
     with monkeypatch.context() as broken:
-        broken.setattr(delivery, "in_short_transaction", fail)
+        broken.setattr(numbering, "in_short_transaction", fail)
         with transaction.atomic():
             result = notify_accounts(alice, "hello", "Hello")
             broadcast("news", "News")
@@ -234,8 +234,8 @@ def test_what_fails_after_the_commit_fails_nobody(
     assert result.created == 1
     assert seqs(alice) == [None]
     # Whoever is next to look numbers it.
-    delivery.deliver([alice.pk], "default")
-    delivery.deliver_broadcasts("default")
+    numbering.deliver([alice.pk], "default")
+    numbering.deliver_broadcasts("default")
     assert seqs(alice) == [1]
     assert Broadcast.objects.get().seq == 1
 
@@ -273,7 +273,7 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
         pytest.skip("SQLite has one writer at a time: the second would wait for the first")
     first_inserted, second_committed = threading.Event(), threading.Event()
     reader = Reader.of(alice)
-    start = inbox.read_head(reader).cursor
+    start = pages.read_head(reader).cursor
 
     def first() -> None:
         try:
@@ -440,7 +440,7 @@ def test_looking_for_broadcasts_takes_no_lock_when_there_are_none(
 
     # Every hub looks at every check.
     with django_assert_num_queries(1):
-        assert delivery.deliver_broadcasts("default") == 0
+        assert numbering.deliver_broadcasts("default") == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -468,18 +468,18 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
 @pytest.fixture
 def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with Redis: groups cost nothing."""
-    monkeypatch.setattr(delivery.layer, "is_in_memory", lambda: False)
+    monkeypatch.setattr(numbering.sender, "is_in_memory", lambda: False)
 
 
-def steps(accounts: int, size: int = 10) -> list[delivery.Push]:
+def steps(accounts: int, size: int = 10) -> list[numbering.Push]:
     frame = protocol.frame("hello", "x" * size)
-    return [delivery.step(n, 1, 1, frame) for n in range(accounts)]
+    return [numbering.step(n, 1, 1, frame) for n in range(accounts)]
 
 
 def test_few_accounts_are_reached_by_their_own_groups(
     published: Published, shared_layer: None
 ) -> None:
-    delivery.push(steps(20))
+    numbering.push(steps(20))
 
     assert [name for name, _ in published] == [f"account_{n}" for n in range(20)]
     assert all(len(message["entries"]) == 1 for _, message in published)
@@ -489,8 +489,8 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
     published: Published, shared_layer: None
 ) -> None:
     frame = protocol.frame("hello")
-    delivery.push(
-        [delivery.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
+    numbering.push(
+        [numbering.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
     )
 
     assert [
@@ -501,7 +501,7 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
 def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
     published: Published, shared_layer: None
 ) -> None:
-    delivery.push(steps(1001))
+    numbering.push(steps(1001))
 
     assert {name for name, _ in published} == {protocol.HUBS_GROUP}
     assert [len(message["entries"]) for _, message in published] == [500, 500, 1]
@@ -511,22 +511,22 @@ def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
 
 
 def test_long_frames_are_spread_over_messages(published: Published, shared_layer: None) -> None:
-    delivery.push(steps(40, size=16 * 1024))
+    numbering.push(steps(40, size=16 * 1024))
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
     assert len(sizes) > 1
-    assert max(sizes) <= messages.MESSAGE_SIZE + 17 * 1024
+    assert max(sizes) <= envelopes.MESSAGE_SIZE + 17 * 1024
 
 
 def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:
-    delivery.push(steps(1))
-    delivery.push_frame([1], protocol.frame("typing"))
+    numbering.push(steps(1))
+    numbering.push_frame([1], protocol.frame("typing"))
 
     assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
 
 
 def test_nothing_to_push_sends_nothing(published: Published) -> None:
-    delivery.push([])
+    numbering.push([])
 
     assert not published
 
@@ -549,7 +549,7 @@ def test_a_frame_without_a_row_carries_no_number(
 
 
 def test_connections_are_closed_by_whoever_has_them(published: Published) -> None:
-    delivery.close_connections(["a", "b"], CloseCode.EVICTED)
+    numbering.close_connections(["a", "b"], CloseCode.EVICTED)
 
     ((name, message),) = published
     assert name == protocol.HUBS_GROUP

@@ -27,28 +27,28 @@ LAYERS = [
         "conf",
         "protocol",
         "signals",
-        "db.database_thread",
-        "servers.server_logs",
+        "db.thread",
+        "servers.logs",
         "servers.tcp",
         "db.transactions",
         "servers.transports",
         "servers.tuning",
     },
-    {"audiences", "accounts", "channel_layer.messages"},
-    {"channel_layer.layer"},
+    {"audiences", "accounts", "channel_layer.envelopes"},
+    {"channel_layer.sender"},
     {"models.message", "models.inboxes", "models.connections"},
     {"models.notifications", "models.broadcasts"},
     {"models"},
     {
-        "registry",
-        "inbox.inbox",
+        "presence",
+        "inbox.pages",
         "inbox.changes",
-        "lifecycle.delivery",
+        "lifecycle.numbering",
         "reach",
         "sessions.authentication",
         "checks",
     },
-    {"lifecycle.withdrawal", "sessions.revocation", "hub.sockets"},
+    {"lifecycle.retraction", "sessions.revocation", "hub.connection"},
     {"hub.session_check"},
     {"lifecycle.retention"},
     {"inbox.marks", "maintenance"},
@@ -75,8 +75,8 @@ def own_imports(module: str) -> set[str]:
 
 
 def test_the_parser_sees_every_way_to_import() -> None:
-    assert {"notify", "registry"} <= own_imports("__init__")  # relative, within functions
-    assert {"inbox.inbox", "lifecycle.delivery"} <= own_imports("hub.hub")  # from . import several
+    assert {"notify", "presence"} <= own_imports("__init__")  # relative, within functions
+    assert {"inbox.pages", "lifecycle.numbering"} <= own_imports("hub.hub")  # from . import several
     assert "maintenance" in own_imports("management.commands.notification_maintenance")  # absolute
     assert "models" in own_imports("checks")  # late
 
@@ -111,10 +111,15 @@ def test_protocol_and_conf_import_nothing_of_the_app() -> None:
     assert own_imports("protocol") == own_imports("conf") == set()
 
 
-@pytest.mark.parametrize("module", ["hub.hub", "hub.consumers"])
+@pytest.mark.parametrize("module", ["hub.hub", "hub.consumer"])
 def test_sockets_and_notify_meet_only_through_protocol_and_the_channel_layer(module: str) -> None:
     assert "notify" not in reached(module)
-    assert not reached("notify") & {"hub.hub", "hub.consumers", "hub.sockets", "servers.transports"}
+    assert not reached("notify") & {
+        "hub.hub",
+        "hub.consumer",
+        "hub.connection",
+        "servers.transports",
+    }
 
 
 def test_what_is_written_knows_nothing_of_who_shows_it() -> None:
@@ -135,17 +140,17 @@ def test_only_delivery_and_the_hubs_subscriptions_talk_to_the_channel_layer() ->
         for module in MODULES
         if any(name.startswith("channels.layers") for name in imported(MODULES[module]))
     }
-    assert users <= {"channel_layer.layer", "channel_layer.subscriptions", "views"}
+    assert users <= {"channel_layer.sender", "channel_layer.subscriptions", "views"}
     senders = {module for module in MODULES if "group_send" in MODULES[module].read_text()}
-    assert senders <= {"channel_layer.layer", "lifecycle.delivery"}
+    assert senders <= {"channel_layer.sender", "lifecycle.numbering"}
 
 
 def test_everything_written_in_the_design_is_there() -> None:
     assert {
         "notify",
         "models",
-        "inbox.inbox",
-        "lifecycle.delivery",
+        "inbox.pages",
+        "lifecycle.numbering",
         "protocol",
         "hub.hub",
         "servers.transports",

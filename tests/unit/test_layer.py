@@ -18,9 +18,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from notifications import notify_accounts
-from notifications.channel_layer import background_loop, layer
-from notifications.channel_layer.layer import PROBE_AFTER, Breaker, breaker, publish
-from notifications.channel_layer.messages import for_accounts
+from notifications.channel_layer import background_loop, sender
+from notifications.channel_layer.envelopes import for_accounts
+from notifications.channel_layer.sender import PROBE_AFTER, Breaker, breaker, publish
 from tests.services import RedisServer, redis_server
 
 MESSAGE = ("group", {"type": "hello"})
@@ -74,14 +74,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal ahead
         ahead += seconds
 
-    monkeypatch.setattr(layer, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+    monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
     return pass_by
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "TIMEOUT", 0.05)
-    monkeypatch.setattr(layer, "ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr(sender, "TIMEOUT", 0.05)
+    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", 0.05)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -137,11 +137,11 @@ def test_what_is_sent_outlives_the_event_loop_that_it_was_sent_from(own_layer: T
 
 
 def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) -> None:
-    assert not layer.is_in_memory()
+    assert not sender.is_in_memory()
 
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     assert isinstance(get_channel_layer(), InMemoryChannelLayer)
-    assert layer.is_in_memory()
+    assert sender.is_in_memory()
 
 
 # --- A layer that does not
@@ -171,7 +171,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     settle()
     assert breaker.is_open
     tried = own_layer.calls
-    assert tried <= 3 * layer.AT_A_TIME
+    assert tried <= 3 * sender.AT_A_TIME
     for _ in range(100):
         publish([MESSAGE])
     settle()
@@ -179,7 +179,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     assert own_layer.at_once == 0
     # Without the message: it may be confidential.
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("notifications.channel_layer.layer", logging.WARNING)
+    assert (record.name, record.levelno) == ("notifications.channel_layer.sender", logging.WARNING)
     assert record.getMessage().startswith("Channel layer unavailable (")
 
 
@@ -264,12 +264,12 @@ def test_asking_whether_it_answers_closes_the_breaker(own_layer: TestLayer) -> N
     own_layer.state = "frozen"
     publish([MESSAGE])
     wait_until(lambda: breaker.is_open)
-    assert not layer.answers()
+    assert not sender.answers()
     assert breaker.is_open
 
     own_layer.state = "works"
 
-    assert layer.answers()
+    assert sender.answers()
     publish([MESSAGE])
     wait_until(lambda: own_layer.sent[-1] == MESSAGE)
 
@@ -284,7 +284,7 @@ def test_a_layer_that_is_not_there_harms_nobody(
 
     wait_until(lambda: breaker.is_open)
     assert len(caplog.records) == 1
-    assert not layer.answers()
+    assert not sender.answers()
 
 
 # --- What a visitor notices
@@ -334,12 +334,12 @@ def redis(settings: Any) -> Iterator[RedisServer]:
 def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
     redis: RedisServer, clock: Callable[[float], None]
 ) -> None:
-    wait_until(layer.answers)
+    wait_until(sender.answers)
     redis.freeze()
     try:
         publish([MESSAGE])
         wait_until(lambda: breaker.is_open)
-        assert not layer.answers()
+        assert not sender.answers()
     finally:
         redis.thaw()
 
@@ -385,7 +385,7 @@ PROGRAM = """
 import asyncio, django
 django.setup()
 from channels.layers import get_channel_layer
-from notifications.channel_layer.layer import publish
+from notifications.channel_layer.sender import publish
 
 async def group_send(group, message):
     await asyncio.sleep({seconds})

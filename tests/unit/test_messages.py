@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from notifications.channel_layer.messages import (
+from notifications.channel_layer.envelopes import (
     ENTRIES_PER_MESSAGE,
     FEW_ACCOUNTS,
     for_accounts,

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from notifications import online, registry
+from notifications import online, presence
 from notifications.models import Connection, Worker
 from notifications.signals import account_offline, account_online
 
@@ -48,7 +48,7 @@ def connection_of(account: User, worker: Worker, **fields: Any) -> Connection:
 
 def opened(account: User, worker: Worker) -> Connection:
     connection = connection_of(account, worker)
-    registry.record([connection], [], [])
+    presence.record([connection], [], [])
     return connection
 
 
@@ -103,7 +103,7 @@ def test_more_accounts_than_one_query_takes(
 ) -> None:
     for account in (alice, carol):
         opened(account, worker)
-    monkeypatch.setattr(registry, "KEYS_PER_QUERY", 1)
+    monkeypatch.setattr(presence, "KEYS_PER_QUERY", 1)
 
     assert online([alice, bob, carol]) == {alice.pk, carol.pk}
 
@@ -122,7 +122,7 @@ def test_a_new_worker_gets_a_lease_by_the_databases_clock(alice: User, settings:
     worker = Worker(host="web1", pid=1, lease_until=LONG_AGO)
     tab = connection_of(alice, worker, opened_at=LONG_AGO, last_seen=LONG_AGO)
 
-    registry.renew_lease(worker, [tab])
+    presence.renew_lease(worker, [tab])
 
     assert online(alice) == {alice.pk}
     renewed = Worker.objects.filter(
@@ -139,7 +139,7 @@ def test_renewing_prolongs_only_the_own_lease(
     expire(other, 1)
 
     with django_assert_num_queries(1):
-        registry.renew_lease(worker, [])
+        presence.renew_lease(worker, [])
 
     assert [row.pk for row in Worker.objects.alive()] == [worker.pk]
     assert [row.pk for row in Worker.objects.dead()] == [other.pk]
@@ -150,10 +150,10 @@ def test_a_worker_that_was_reaped_comes_back_with_its_connections(
 ) -> None:
     tab = opened(alice, worker)
     expire(worker, 1)
-    assert registry.reap() == (1, 1)
+    assert presence.reap() == (1, 1)
     assert online(alice) == set()
 
-    registry.renew_lease(worker, [tab])
+    presence.renew_lease(worker, [tab])
 
     assert online(alice) == {alice.pk}
     assert list(Connection.objects.all()) == [tab]
@@ -161,9 +161,9 @@ def test_a_worker_that_was_reaped_comes_back_with_its_connections(
 
 def test_tabs_of_a_worker_that_comes_back_are_not_overdue(alice: User, worker: Worker) -> None:
     tab = connection_of(alice, worker, opened_at=LONG_AGO, last_seen=LONG_AGO)
-    registry.retire(worker)
+    presence.retire(worker)
 
-    registry.renew_lease(worker, [tab])
+    presence.renew_lease(worker, [tab])
 
     assert not Connection.objects.overdue().exists()
     assert Connection.objects.get().opened_at == LONG_AGO
@@ -176,7 +176,7 @@ def test_arrivals_and_departures_are_written(alice: User, bob: User, worker: Wor
     first = opened(alice, worker)
     second, third = connection_of(alice, worker), connection_of(bob, worker)
 
-    registry.record([second, third], [first], [])
+    presence.record([second, third], [first], [])
 
     assert set(Connection.objects.all()) == {second, third}
 
@@ -186,7 +186,7 @@ def test_a_socket_that_ended_at_once_needs_no_row(
 ) -> None:
     tab = connection_of(alice, worker)
 
-    registry.record([tab], [tab], [])
+    presence.record([tab], [tab], [])
 
     assert not Connection.objects.exists()
     assert told == []
@@ -195,10 +195,10 @@ def test_a_socket_that_ended_at_once_needs_no_row(
 def test_writing_twice_does_no_harm(alice: User, worker: Worker) -> None:
     tab = opened(alice, worker)
 
-    registry.record([tab], [], [])
-    registry.renew_lease(worker, [tab])
-    registry.record([], [tab], [])
-    registry.record([], [tab], [])
+    presence.record([tab], [], [])
+    presence.renew_lease(worker, [tab])
+    presence.record([], [tab], [])
+    presence.record([], [tab], [])
 
     assert not Connection.objects.exists()
 
@@ -206,7 +206,7 @@ def test_writing_twice_does_no_harm(alice: User, worker: Worker) -> None:
 def test_the_host_of_a_worker_may_have_a_clock_that_is_wrong(alice: User, worker: Worker) -> None:
     tab = connection_of(alice, worker, last_seen=LONG_AGO)
 
-    registry.record([tab], [], [])
+    presence.record([tab], [], [])
 
     assert not Connection.objects.overdue().exists()
 
@@ -221,7 +221,7 @@ def test_who_was_seen_is_not_overdue(
     Connection.objects.exclude(pk=recent.pk).update(last_seen=Now() - timedelta(seconds=101))
     Connection.objects.filter(pk=recent.pk).update(last_seen=Now() - timedelta(seconds=98))
 
-    registry.record([], [], [seen.pk, uuid.uuid4()])
+    presence.record([], [], [seen.pk, uuid.uuid4()])
 
     # Those of dead workers are reaped, nobody could close them.
     assert list(Connection.objects.overdue()) == [silent]
@@ -233,7 +233,7 @@ def test_what_cannot_be_written_is_told_to_the_worker(alice: User) -> None:
     tab = connection_of(alice, Worker(host="web1", pid=1))
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        registry.record([tab], [], [])
+        presence.record([tab], [], [])
         connection.check_constraints()
 
     assert not Connection.objects.exists()
@@ -250,10 +250,10 @@ def test_the_first_and_the_last_socket_of_an_account_are_told(
     assert told == [("online", alice.pk)]
 
     opened(bob, one)
-    registry.record([], [first], [])
+    presence.record([], [first], [])
     assert told[1:] == [("online", bob.pk)]
 
-    registry.record([], [second], [])
+    presence.record([], [second], [])
     assert told[2:] == [("offline", alice.pk)]
 
 
@@ -262,7 +262,7 @@ def test_moving_to_another_socket_is_neither_coming_nor_going(
 ) -> None:
     first = opened(alice, worker)
 
-    registry.record([connection_of(alice, worker)], [first], [])
+    presence.record([connection_of(alice, worker)], [first], [])
 
     assert told == [("online", alice.pk)]
 
@@ -277,10 +277,10 @@ def test_a_worker_that_ends_takes_its_accounts_offline(
     told.clear()
 
     if how == "retired":
-        registry.retire(ending)
+        presence.retire(ending)
     else:
         expire(ending, 1)
-        assert registry.reap() == (1, 3)
+        assert presence.reap() == (1, 3)
 
     assert told == [("offline", alice.pk)]
     assert list(Worker.objects.all()) == [staying]
@@ -305,7 +305,7 @@ def test_a_receiver_that_fails_harms_nobody(
 
 
 def test_nothing_to_reap() -> None:
-    assert registry.reap() == (0, 0)
+    assert presence.reap() == (0, 0)
 
 
 # --- Too many of one account
@@ -326,8 +326,8 @@ def test_the_oldest_live_connections_of_an_account_are_too_many(
     bobs = [opened_at(n, bob, here) for n in range(3)]
     opened_at(0, carol, here), opened_at(1, carol, here), opened_at(2, carol, dead)
 
-    assert set(registry.surplus([alice.pk, carol.pk])) == {alices[1], alices[3]}
-    assert registry.surplus([bob.pk]) == [bobs[0]]
-    assert registry.surplus([]) == []
+    assert set(presence.surplus([alice.pk, carol.pk])) == {alices[1], alices[3]}
+    assert presence.surplus([bob.pk]) == [bobs[0]]
+    assert presence.surplus([]) == []
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = None
-    assert registry.surplus([alice.pk]) == []
+    assert presence.surplus([alice.pk]) == []

@@ -15,9 +15,9 @@ from django.utils import timezone
 import notifications.inbox.changes
 from notifications import broadcast, maintenance, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.inbox import inbox, marks
+from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
-from notifications.inbox.inbox import Cursor
+from notifications.inbox.pages import Cursor
 from notifications.lifecycle import retention
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
@@ -74,11 +74,11 @@ def grow_older(days: float) -> None:
 
 
 def cursor_of(account: User) -> Cursor:
-    return inbox.read_head(Reader.of(account)).cursor
+    return pages.read_head(Reader.of(account)).cursor
 
 
 def ids(account: User) -> list[str]:
-    return [item["id"] for item in inbox.read_page(Reader.of(account)).items]
+    return [item["id"] for item in pages.read_page(Reader.of(account)).items]
 
 
 # --- Notifications

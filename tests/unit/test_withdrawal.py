@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, protocol, retract
 from notifications.audiences import Reader
-from notifications.inbox import inbox, marks
-from notifications.lifecycle import delivery, withdrawal
+from notifications.inbox import marks, pages
+from notifications.lifecycle import numbering, retraction
 from notifications.models import Broadcast, Inbox, Notification
 
 from .conftest import Commit, Published
@@ -44,9 +44,9 @@ def test_what_expires_leaves_the_inbox_and_the_count(
     marks.mark(reader, "archived", [archived])
     published.clear()
 
-    assert withdrawal.expire("default") == 3
+    assert retraction.expire("default") == 3
 
-    assert [item["id"] for item in inbox.read_page(reader).items] == [never, later]
+    assert [item["id"] for item in pages.read_page(reader).items] == [never, later]
     ((_, message),) = published
     assert [(entry["first"], entry["seq"]) for entry in message["entries"]] == [(8, 10)]
     (frame,) = published.frames
@@ -54,17 +54,17 @@ def test_what_expires_leaves_the_inbox_and_the_count(
     assert (frame["seq"], frame["unread"]) == (10, 2)
     assert Inbox.objects.get().unread == 2
     published.clear()
-    assert withdrawal.expire("default") == 0
+    assert retraction.expire("default") == 0
     assert not published
 
 
 def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit: Commit) -> None:
     notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
-    assert withdrawal.expire("default") == 0
+    assert retraction.expire("default") == 0
 
-    delivery.deliver([alice.pk], "default")
+    numbering.deliver([alice.pk], "default")
 
-    assert withdrawal.expire("default") == 1
+    assert retraction.expire("default") == 1
     assert Inbox.objects.get().unread == 0
 
 
@@ -73,9 +73,9 @@ def test_more_expires_than_one_transaction_takes(
 ) -> None:
     with commit():
         notify_accounts([alice, bob, carol], "hello", "Hello", expires_at=timezone.now())
-    monkeypatch.setattr(withdrawal, "ROWS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(retraction, "ROWS_PER_TRANSACTION", 2)
 
-    assert withdrawal.expire("default") == 3
+    assert retraction.expire("default") == 3
     assert not Inbox.objects.filter(unread__gt=0).exists()
 
 
@@ -87,7 +87,7 @@ def test_an_expired_broadcast_gets_a_new_number(
         broadcast("news", "Stays")
     published.clear()
 
-    assert withdrawal.expire("default") == 1
+    assert retraction.expire("default") == 1
 
     row.refresh_from_db()
     assert (row.number, row.seq) == (1, 3)
@@ -96,7 +96,7 @@ def test_an_expired_broadcast_gets_a_new_number(
     assert (message["audience"], message["created_at"]) == ("staff", row.created_at.isoformat())
     (frame,) = published.frames
     assert (frame["as"], frame["ids"], frame["broadcast_seq"]) == ("gone", [row.wire_id], 3)
-    assert withdrawal.expire("default") == 0
+    assert retraction.expire("default") == 0
 
 
 # --- Retraction
@@ -120,10 +120,10 @@ def test_what_is_retracted_leaves_the_inbox_and_the_count(
     (frame,) = published.frames
     assert (frame["as"], frame["ids"]) == ("gone", [wrong.wire_id])
     assert (frame["seq"], frame["unread"]) == (3, 1)
-    assert [item["content"]["body"] for item in inbox.read_page(Reader.of(alice)).items] == [
+    assert [item["content"]["body"] for item in pages.read_page(Reader.of(alice)).items] == [
         "Right"
     ]
-    assert inbox.read_head(Reader.of(bob)).counts.unread == 2
+    assert pages.read_head(Reader.of(bob)).counts.unread == 2
 
 
 def test_a_retracted_broadcast_gets_a_new_number(
@@ -148,7 +148,7 @@ def test_a_retracted_broadcast_gets_a_new_number(
 def test_many_can_be_retracted_at_once(
     alice: User, bob: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(withdrawal, "ROWS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(retraction, "ROWS_PER_TRANSACTION", 2)
     with commit():
         for _ in range(3):
             notify_accounts([alice, bob], "offer", "Cheap")
@@ -171,7 +171,7 @@ def test_what_one_transaction_sends_and_retracts_goes(alice: User, commit: Commi
 
     assert Notification.objects.get().state == "gone"
     assert Broadcast.objects.get().gone_at
-    assert inbox.read_head(Reader.of(alice)).counts.total == 0
+    assert pages.read_head(Reader.of(alice)).counts.total == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -183,8 +183,8 @@ def test_a_retraction_that_is_rolled_back_never_was(alice: User) -> None:
         retract([*Notification.objects.all(), row])
         raise ZeroDivisionError
 
-    assert withdrawal.expire("default") == 0
-    assert inbox.read_head(Reader.of(alice)).counts.total == 2
+    assert retraction.expire("default") == 0
+    assert pages.read_head(Reader.of(alice)).counts.total == 2
 
 
 def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: Commit) -> None:
@@ -194,7 +194,7 @@ def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: 
 
     retract([*Notification.objects.all(), row])  # the hooks of this commit never run
 
-    assert withdrawal.expire("default") == 2
+    assert retraction.expire("default") == 2
 
 
 @pytest.mark.parametrize("wrong", ["n12", 12, None, [7], User(pk=1), Notification(), Broadcast()])

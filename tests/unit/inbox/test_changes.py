@@ -17,8 +17,8 @@ import notifications.inbox.changes
 from notifications.audiences import Reader
 from notifications.inbox import marks
 from notifications.inbox.changes import Changes, read_changes, read_changes_of_many
-from notifications.inbox.inbox import Cursor, newest_seqs, read_head, read_heads, read_page
-from notifications.lifecycle import delivery, withdrawal
+from notifications.inbox.pages import Cursor, newest_seqs, read_head, read_heads, read_page
+from notifications.lifecycle import numbering, retraction
 from notifications.models import (
     BroadcastHead,
     BroadcastHeadQuerySet,
@@ -129,7 +129,7 @@ def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, s
         send(expires_at=timezone.now()),
         notify(alice, expires_at=timezone.now()),
     )
-    withdrawal.expire("default")
+    retraction.expire("default")
 
     assert told(read_changes(reader, start(reader), 100)) == [("gone", [old]), ("gone", [news])]
 
@@ -376,7 +376,7 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
         Notification.objects.bulk_create(
             Notification(account=account, type="hello", body=str(n)) for n in range(count)
         )
-    delivery.deliver([alice.pk, bob.pk], "default")
+    numbering.deliver([alice.pk, bob.pk], "default")
 
     with django_assert_num_queries(2):
         seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])

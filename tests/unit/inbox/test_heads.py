@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 
 from notifications import broadcast
 from notifications.inbox import marks
-from notifications.inbox.inbox import Cursor, read_head, read_heads, read_page
+from notifications.inbox.pages import Cursor, read_head, read_heads, read_page
 from notifications.models import Broadcast
 from tests.unit.conftest import Make
 

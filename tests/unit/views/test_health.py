@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from notifications import views
-from notifications.channel_layer import layer
+from notifications.channel_layer import sender
 from notifications.maintenance import Maintenance
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_a_site_is_ready_and_warns_when_the_periodic_task_is_late(client: Client
 def test_a_site_without_its_layer_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer, "answers", lambda: False)
+    monkeypatch.setattr(sender, "answers", lambda: False)
 
     answer = client.get("/readyz")
 

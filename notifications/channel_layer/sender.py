@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from . import background_loop
-from .messages import Addressed, merged
+from .envelopes import Addressed, merged
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Final
 from notifications.conf import conf
 from notifications.protocol import CloseCode
 
-from .sockets import Socket
+from .connection import Socket
 
 TICK: Final = 0.02  # seconds
 

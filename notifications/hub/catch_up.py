@@ -14,11 +14,11 @@ from typing import Final
 
 from notifications import protocol
 from notifications.conf import conf
-from notifications.db.database_thread import GATHERING, DatabaseThread
+from notifications.db.thread import GATHERING, DatabaseThread
 from notifications.inbox.changes import Changes, read_changes_of_many
 from notifications.servers.transports import Message
 
-from .sockets import Socket
+from .connection import Socket
 
 HEALED_AT_A_TIME: Final = 500  # sockets whose lacks are read at once
 FIRST_ITEMS: Final = 10  # read for one that has fallen behind, as nobody knows how large they are

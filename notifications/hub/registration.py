@@ -13,14 +13,14 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from notifications import registry
+from notifications import presence
 from notifications.conf import conf
-from notifications.db.database_thread import DatabaseThread
-from notifications.lifecycle import delivery
+from notifications.db.thread import DatabaseThread
+from notifications.lifecycle import numbering
 from notifications.models import Connection, Worker
 from notifications.protocol import CloseCode
 
-from .sockets import Socket
+from .connection import Socket
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Enrolment:
     async def end(self) -> None:
         """Take this worker and its connections out of the registry."""
         try:
-            await self._database.run(registry.retire, self._worker)
+            await self._database.run(presence.retire, self._worker)
         except DatabaseError as error:
             logger.warning("Left in the registry until the lease ends: %s", type(error).__name__)
 
@@ -77,17 +77,17 @@ class Enrolment:
             if now >= self._renew_at:
                 sockets = list(self._sockets())
                 rows = map(self._row, sockets)
-                await self._database.run(registry.renew_lease, self._worker, rows)
+                await self._database.run(presence.renew_lease, self._worker, rows)
                 self._renew_at = now + conf.HEARTBEAT_INTERVAL
             if opened or closed or seen:
                 new = [self._row(socket) for socket in opened]
                 gone = [self._row(socket) for socket in closed]
-                await self._database.run(registry.record, new, gone, seen)
+                await self._database.run(presence.record, new, gone, seen)
             if opened:
                 accounts = {socket.reader.account_id for socket in opened}
                 # On any worker; this one's own have been closed already.
-                if surplus := await self._database.run(registry.surplus, accounts):
-                    delivery.close_connections(surplus, CloseCode.EVICTED)
+                if surplus := await self._database.run(presence.surplus, accounts):
+                    numbering.close_connections(surplus, CloseCode.EVICTED)
         except Exception:
             # Perhaps this worker was reaped: the next renewal writes it again, and this later.
             self._opened = opened + self._opened

@@ -24,7 +24,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.channel_layer import layer, messages
+from notifications.channel_layer import envelopes, sender
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
@@ -276,14 +276,14 @@ def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
 def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -> None:
     """Ask the hubs that have these connections to close them."""
     connections = [str(pk) for pk in connection_ids]
-    layer.publish(
-        [messages.for_hubs("notifications.close", connections=connections, code=int(code))]
+    sender.publish(
+        [envelopes.for_hubs("notifications.close", connections=connections, code=int(code))]
     )
 
 
 def end_sessions(names: Sequence[str], code: protocol.CloseCode) -> None:
     """Ask all hubs to close the sockets of these sessions, and to open no more for them."""
-    layer.publish([messages.for_hubs("notifications.end", sessions=names, code=int(code))])
+    sender.publish([envelopes.for_hubs("notifications.end", sessions=names, code=int(code))])
 
 
 def look_again(account_ids: Iterable[Any]) -> None:
@@ -295,9 +295,9 @@ def look_again(account_ids: Iterable[Any]) -> None:
 
 def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
     """Send a numbered broadcast, or that it has gone, to all hubs."""
-    layer.publish(
+    sender.publish(
         [
-            messages.for_hubs(
+            envelopes.for_hubs(
                 "notifications.broadcast",
                 seq=row.seq,
                 audience=row.audience,
@@ -311,4 +311,6 @@ def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) ->
 
 def _publish_to_accounts(message_type: str, entries: Sequence[Mapping[str, Any]]) -> None:
     # Each group costs the in-memory layer time at every send, so it has one for all.
-    layer.publish(messages.for_accounts(message_type, entries, through_hubs=layer.is_in_memory()))
+    sender.publish(
+        envelopes.for_accounts(message_type, entries, through_hubs=sender.is_in_memory())
+    )

@@ -16,7 +16,7 @@ from notifications import protocol
 from notifications.audiences import Reader
 from notifications.conf import conf
 from notifications.inbox.changes import Changes
-from notifications.inbox.inbox import Cursor
+from notifications.inbox.pages import Cursor
 from notifications.protocol import CloseCode
 from notifications.servers.transports import Message, Transport
 from notifications.sessions.authentication import Session

@@ -26,8 +26,8 @@ from notifications.sessions.authentication import (
 )
 
 from . import limits
+from .connection import Socket, parse_start, read_query
 from .hub import get_hub
-from .sockets import Socket, parse_start, read_query
 
 logger = logging.getLogger(__name__)
 
