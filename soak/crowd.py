@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from notifications.servers.transports import CLOSING
+from notifications.servers.base import CLOSING
 from soak import visitor
 
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back

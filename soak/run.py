@@ -13,7 +13,7 @@ import psycopg
 
 from benchmarks.remote import Remote
 from chaos.surroundings import make_accounts
-from notifications.servers.transports import CLOSING
+from notifications.servers.base import CLOSING
 from soak import PATH
 from soak.crowd import OUTLIVED, Crowd
 from tests.services import (

@@ -16,7 +16,7 @@ from notifications import protocol
 from notifications.conf import conf
 from notifications.db.thread import GATHERING, DatabaseThread
 from notifications.inbox.changes import Changes, read_changes_of_many
-from notifications.servers.transports import Message
+from notifications.servers.base import Message
 
 from .connection import Socket
 

@@ -18,7 +18,7 @@ from notifications.conf import conf
 from notifications.inbox.changes import Changes
 from notifications.inbox.pages import Cursor
 from notifications.protocol import CloseCode
-from notifications.servers.transports import Message, Transport
+from notifications.servers.base import Message, Transport
 from notifications.sessions.authentication import Session
 
 LONGEST_SCOPE: Final = 64  # characters kept of what a client says; ours are shorter

@@ -15,7 +15,8 @@ from notifications import protocol
 from notifications.audiences import Reader
 from notifications.conf import conf
 from notifications.protocol import ClientError, CloseCode
-from notifications.servers.transports import Send, open_transport
+from notifications.servers.base import Send
+from notifications.servers.detect import open_transport
 from notifications.sessions.authentication import (
     Session,
     Visitor,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from notifications.channel_layer import envelopes
-from notifications.servers.transports import Message
+from notifications.servers.base import Message
 
 from .connection import Socket
 

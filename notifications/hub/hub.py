@@ -31,7 +31,7 @@ from notifications.inbox import pages
 from notifications.lifecycle import numbering
 from notifications.models import BroadcastHead, Notification
 from notifications.protocol import CloseCode
-from notifications.servers.transports import Message
+from notifications.servers.base import Message
 from notifications.servers.tuning import tune_process
 from notifications.sessions.authentication import authenticate
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from notifications.conf import conf
-from notifications.servers.transports import ASGI_ROOM, CLOSING
+from notifications.servers.asgi import ASGI_ROOM
+from notifications.servers.base import CLOSING
 from tests.cluster.conftest import FAST, wait_until
 from tests.raw_client import HEARTBEAT, RawClient, frame, upgrade
 from tests.services import free_port, site_server

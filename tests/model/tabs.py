@@ -22,7 +22,7 @@ from notifications.audiences import Reader
 from notifications.hub.connection import Socket, parse_start
 from notifications.inbox import pages
 from notifications.protocol import Frame
-from notifications.servers.transports import Message
+from notifications.servers.base import Message
 from notifications.sessions.authentication import Session
 from tests.services import ROOT
 

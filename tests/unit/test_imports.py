@@ -29,9 +29,9 @@ LAYERS = [
         "signals",
         "db.thread",
         "servers.logs",
-        "servers.tcp",
+        "servers.daphne",
         "db.transactions",
-        "servers.transports",
+        "servers.base",
         "servers.tuning",
     },
     {"audiences", "accounts", "channel_layer.envelopes"},
@@ -118,7 +118,7 @@ def test_sockets_and_notify_meet_only_through_protocol_and_the_channel_layer(mod
         "hub.hub",
         "hub.consumer",
         "hub.connection",
-        "servers.transports",
+        "servers.base",
     }
 
 
@@ -153,6 +153,6 @@ def test_everything_written_in_the_design_is_there() -> None:
         "lifecycle.numbering",
         "protocol",
         "hub.hub",
-        "servers.transports",
+        "servers.base",
     } <= set(MODULES)
     assert (ROOT / "py.typed").exists()
