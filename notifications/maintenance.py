@@ -20,6 +20,7 @@ from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
 from . import presence
+from .channel_layer import hub_commands
 from .conf import conf
 from .db.thread import DatabaseThread
 from .db.transactions import in_short_transaction
@@ -205,7 +206,7 @@ def _create_lease() -> None:
 def _close_overdue() -> int:
     overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH])
     if overdue:
-        numbering.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
+        hub_commands.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
     return len(overdue)
 
 

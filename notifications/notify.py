@@ -26,7 +26,7 @@ from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
 from .db.bulk import one_of
-from .lifecycle import numbering, retraction
+from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
 
 KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
@@ -95,7 +95,7 @@ def notify_accounts(
         frame = protocol.frame(type, body, meta_data, level=level, url=url)
 
         def push() -> None:
-            numbering.push_frame(keys, frame)
+            publishing.push_frame(keys, frame)
 
         transaction.on_commit(push, using=using, robust=True)
         return NotifyResult()

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from . import background_loop
-from .envelopes import Addressed, merged
+from .envelopes import Addressed, Entry, for_accounts, merged
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,12 @@ def publish(messages: list[Addressed]) -> None:
         background_loop.start(lambda: _outbox().put(messages), _loop())
     except Exception as failure:
         breaker.failed(failure)
+
+
+def publish_to_accounts(message_type: str, entries: Sequence[Entry]) -> None:
+    """Send each entry to the hubs that have sockets of its account."""
+    # Each group costs the in-memory layer time at every send, so it has one for all.
+    publish(for_accounts(message_type, entries, through_hubs=is_in_memory()))
 
 
 def answers() -> bool:

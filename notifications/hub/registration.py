@@ -14,9 +14,9 @@ from uuid import UUID
 from django.db import DatabaseError
 
 from notifications import presence
+from notifications.channel_layer import hub_commands
 from notifications.conf import conf
 from notifications.db.thread import DatabaseThread
-from notifications.lifecycle import numbering
 from notifications.models import Connection, Worker
 from notifications.protocol import CloseCode
 
@@ -87,7 +87,7 @@ class Enrolment:
                 accounts = {socket.reader.account_id for socket in opened}
                 # On any worker; this one's own have been closed already.
                 if surplus := await self._database.run(presence.surplus, accounts):
-                    numbering.close_connections(surplus, CloseCode.EVICTED)
+                    hub_commands.close_connections(surplus, CloseCode.EVICTED)
         except Exception:
             # Perhaps this worker was reaped: the next renewal writes it again, and this later.
             self._opened = opened + self._opened

@@ -21,7 +21,7 @@ from notifications import protocol
 from notifications.audiences import Reader
 from notifications.db.bulk import update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.lifecycle import numbering
+from notifications.lifecycle import publishing
 from notifications.models import (
     Broadcast,
     BroadcastQuerySet,
@@ -150,7 +150,7 @@ def _change(
         _save(changed, using)
         head = read_head(reader)
         pushes = list(_state_pushes(reader, changed, head, upto))
-        transaction.on_commit(lambda: numbering.push(pushes), using=using, robust=True)
+        transaction.on_commit(lambda: publishing.push(pushes), using=using, robust=True)
         span = Span(mark, inbox.seq - len(changed) + 1, inbox.seq) if changed else None
         return Marked(span, [item.wire_id for item in changed], head.counts)
 
@@ -214,7 +214,7 @@ def _state_pushes(
     changed: Sequence[Notification | BroadcastReceipt],
     head: Head,
     upto: protocol.Frame | None,
-) -> Iterator[numbering.Push]:
+) -> Iterator[publishing.Push]:
     for state, group in groupby(changed, key=lambda item: item.state):
         items = list(group)
         first, seq = items[0].seq, items[-1].seq
@@ -226,7 +226,7 @@ def _state_pushes(
             )
         else:
             frame = protocol.state(state, [item.wire_id for item in items], **numbers)
-        yield numbering.step(
+        yield publishing.step(
             reader.account_id, first, seq, frame, counted_at=head.cursor.broadcast_seq
         )
 

@@ -4,17 +4,17 @@ From committed rows to open tabs: number them, build their frames, push.
 Rows are numbered after the commit, in short transactions that lock the inbox
 first and read second: ids are given before the commit, and transactions commit
 in another order, so a reader that goes by ids can miss a row for ever. Whoever
-numbers a row pushes it. This module alone sends to the channel layer.
+numbers a row pushes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
 from django.db import connections, transaction
@@ -24,11 +24,12 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.channel_layer import envelopes, sender
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.signals import broadcast_sent, notification_created
+
+from .publishing import Push, push, push_broadcast, step
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
@@ -43,36 +44,6 @@ class _Accounts(set[Any]):
 
 
 _pending: WeakKeyDictionary[BaseDatabaseWrapper, ref[_Accounts]] = WeakKeyDictionary()
-
-
-class Push(TypedDict):
-    """A step of an account's inbox: the changes `first` to `seq`, and the frame that tells them."""
-
-    account: str
-    first: int
-    seq: int
-    text: str  # the frame, encoded
-    unread: int | None  # the counts in it
-    unread_broadcasts: int | None
-    counted_at: int | None  # the `broadcast_seq` at which it counts broadcasts
-
-
-def step(
-    account_id: Any, first: int, seq: int, frame: protocol.Frame, counted_at: int | None = None
-) -> Push:
-    """Return the push of a frame that tells these changes of an account's inbox."""
-    return {
-        "account": str(account_id),
-        "first": first,
-        "seq": seq,
-        "text": protocol.encode(frame),
-        "unread": frame.get("unread"),
-        "unread_broadcasts": frame.get("unread_broadcasts"),
-        "counted_at": counted_at,
-    }
-
-
-# --- After the commit
 
 
 def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
@@ -254,63 +225,3 @@ class _Encoder:
         own = {"id", "number", "seq", "replaces"}
         shared = {key: value for key, value in frame.items() if key not in own}
         return protocol.encode(shared).removesuffix("}")
-
-
-# --- Pushing
-
-
-def push(pushes: Sequence[Push]) -> None:
-    """Send numbered changes to the hubs that have sockets of their accounts."""
-    _publish_to_accounts("notifications.push", pushes)
-
-
-def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
-    """Send a frame without a number to the accounts' open tabs: at most once, stored nowhere."""
-    text = protocol.encode(frame)
-    _publish_to_accounts(
-        "notifications.frames",
-        [{"account": str(account_id), "text": text} for account_id in account_ids],
-    )
-
-
-def close_connections(connection_ids: Iterable[Any], code: protocol.CloseCode) -> None:
-    """Ask the hubs that have these connections to close them."""
-    connections = [str(pk) for pk in connection_ids]
-    sender.publish(
-        [envelopes.for_hubs("notifications.close", connections=connections, code=int(code))]
-    )
-
-
-def end_sessions(names: Sequence[str], code: protocol.CloseCode) -> None:
-    """Ask all hubs to close the sockets of these sessions, and to open no more for them."""
-    sender.publish([envelopes.for_hubs("notifications.end", sessions=names, code=int(code))])
-
-
-def look_again(account_ids: Iterable[Any]) -> None:
-    """Ask the hubs that have sockets of these accounts who may still have them, and gets what."""
-    _publish_to_accounts(
-        "notifications.look", [{"account": str(account_id)} for account_id in account_ids]
-    )
-
-
-def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
-    """Send a numbered broadcast, or that it has gone, to all hubs."""
-    sender.publish(
-        [
-            envelopes.for_hubs(
-                "notifications.broadcast",
-                seq=row.seq,
-                audience=row.audience,
-                created_at=row.created_at.isoformat(),
-                gone=gone,
-                text=protocol.encode(frame),
-            )
-        ]
-    )
-
-
-def _publish_to_accounts(message_type: str, entries: Sequence[Mapping[str, Any]]) -> None:
-    # Each group costs the in-memory layer time at every send, so it has one for all.
-    sender.publish(
-        envelopes.for_accounts(message_type, entries, through_hubs=sender.is_in_memory())
-    )

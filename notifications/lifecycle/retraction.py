@@ -18,7 +18,7 @@ from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification, State
 
-from . import numbering
+from . import publishing
 
 ROWS_PER_TRANSACTION: Final = 1000
 
@@ -46,7 +46,7 @@ def withdraw_notifications(keys: Sequence[int], using: str) -> int:
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
 
-    def withdraw() -> list[numbering.Push]:
+    def withdraw() -> list[publishing.Push]:
         inboxes = Inbox.objects.using(using).lock(set(present.values_list("account_id", flat=True)))
         rows = [
             row
@@ -63,13 +63,13 @@ def withdraw_notifications(keys: Sequence[int], using: str) -> int:
                 row.gone_at = timezone.now()
                 ids.append(row.wire_id)
             gone = protocol.state(State.GONE, ids, seq=inbox.seq, unread=inbox.unread)
-            pushes.append(numbering.step(account_id, first, inbox.seq, gone))
+            pushes.append(publishing.step(account_id, first, inbox.seq, gone))
         update_rows(Notification, rows, ["seq", "gone_at"], using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
         return pushes
 
     pushes = in_short_transaction(withdraw, using)
-    numbering.push(pushes)
+    publishing.push(pushes)
     return sum(push["seq"] - push["first"] + 1 for push in pushes)
 
 
@@ -91,5 +91,5 @@ def withdraw_broadcasts(keys: Sequence[int], using: str) -> int:
     rows = in_short_transaction(withdraw, using)
     for row in rows:
         gone = protocol.state(State.GONE, [row.wire_id], broadcast_seq=row.seq)
-        numbering.push_broadcast(row, gone, gone=True)
+        publishing.push_broadcast(row, gone, gone=True)
     return len(rows)

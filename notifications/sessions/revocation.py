@@ -16,7 +16,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from notifications.lifecycle import numbering
+from notifications.channel_layer import hub_commands
 from notifications.protocol import CloseCode
 
 from .authentication import session_names
@@ -88,12 +88,12 @@ def _cookie(request: Any) -> str | None:
 def _end(keys: Iterable[str | None], code: CloseCode) -> None:
     names = sorted(name for key in keys if key for name in session_names(key))
     if names:
-        _after_commit(lambda: numbering.end_sessions(names, code))
+        _after_commit(lambda: hub_commands.end_sessions(names, code))
 
 
 def _look_again(account_ids: Iterable[Any]) -> None:
     accounts = list(account_ids)
-    _after_commit(lambda: numbering.look_again(accounts))
+    _after_commit(lambda: hub_commands.look_again(accounts))
 
 
 def _after_commit(tell: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
 from notifications.audiences import Reader
+from notifications.channel_layer import hub_commands, sender
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
 from notifications.hub import catch_up, session_check
@@ -177,7 +178,7 @@ async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
 async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_level()
-    monkeypatch.setattr(numbering.sender, "publish", lambda messages: None)
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
 
     await anotify_accounts(alice, "hello", "lost on the way")
 
@@ -188,10 +189,10 @@ async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch
 async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_level()
-    publish = numbering.sender.publish
-    monkeypatch.setattr(numbering.sender, "publish", lambda messages: None)
+    publish = sender.publish
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
     await anotify_accounts(alice, "hello", "lost")
-    monkeypatch.setattr(numbering.sender, "publish", publish)
+    monkeypatch.setattr(sender, "publish", publish)
 
     await anotify_accounts(alice, "hello", "arrived")
 
@@ -413,13 +414,13 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
     tab = await connect(alice)
     await tab.receive_until_level()
-    publish = numbering.sender.publish
+    publish = sender.publish
 
     def publish_late(messages):
         time.sleep(0.2)  # a slow layer, less than the check allows for
         publish(messages)
 
-    monkeypatch.setattr(numbering.sender, "publish", publish_late)
+    monkeypatch.setattr(sender, "publish", publish_late)
 
     for number in range(10):
         await anotify_accounts(alice, "hello", str(number))
@@ -621,7 +622,7 @@ async def test_an_operator_can_disconnect_a_tab(connect, alice):
     register = await tab.receive("register")
     await other_tab.receive_until_level()
 
-    await sync_to_async(numbering.close_connections)([register["connection"]], CloseCode.EVICTED)
+    await sync_to_async(hub_commands.close_connections)([register["connection"]], CloseCode.EVICTED)
 
     assert await tab.closed_with() == 4409
     assert await other_tab.receive_rest(0.2) == []
@@ -680,11 +681,11 @@ async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
 
     monkeypatch.setattr(Subscriptions, "join", join_late)
     tab = await connect(alice)
-    publish = numbering.sender.publish
-    monkeypatch.setattr(numbering.sender, "publish", lambda messages: None)
+    publish = sender.publish
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
     await anotify_accounts(bob, "hello", "lost, and so read from the database")
     await first.receive("hello")
-    monkeypatch.setattr(numbering.sender, "publish", publish)
+    monkeypatch.setattr(sender, "publish", publish)
 
     assert await tab.receive_nothing()
 

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from notifications import broadcast, notify_accounts, protocol
-from notifications.lifecycle import numbering
+from notifications.channel_layer import sender
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]
@@ -61,5 +61,5 @@ class Published(list[tuple[str, Message]]):
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Published:
     published = Published()
-    monkeypatch.setattr(numbering.sender, "publish", published.extend)
+    monkeypatch.setattr(sender, "publish", published.extend)
     return published

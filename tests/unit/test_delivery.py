@@ -15,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
-from notifications.channel_layer import envelopes
+from notifications.channel_layer import envelopes, hub_commands, sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
-from notifications.lifecycle import numbering
+from notifications.lifecycle import numbering, publishing
 from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created
@@ -468,18 +468,18 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
 @pytest.fixture
 def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with Redis: groups cost nothing."""
-    monkeypatch.setattr(numbering.sender, "is_in_memory", lambda: False)
+    monkeypatch.setattr(sender, "is_in_memory", lambda: False)
 
 
-def steps(accounts: int, size: int = 10) -> list[numbering.Push]:
+def steps(accounts: int, size: int = 10) -> list[publishing.Push]:
     frame = protocol.frame("hello", "x" * size)
-    return [numbering.step(n, 1, 1, frame) for n in range(accounts)]
+    return [publishing.step(n, 1, 1, frame) for n in range(accounts)]
 
 
 def test_few_accounts_are_reached_by_their_own_groups(
     published: Published, shared_layer: None
 ) -> None:
-    numbering.push(steps(20))
+    publishing.push(steps(20))
 
     assert [name for name, _ in published] == [f"account_{n}" for n in range(20)]
     assert all(len(message["entries"]) == 1 for _, message in published)
@@ -489,8 +489,8 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
     published: Published, shared_layer: None
 ) -> None:
     frame = protocol.frame("hello")
-    numbering.push(
-        [numbering.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
+    publishing.push(
+        [publishing.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
     )
 
     assert [
@@ -501,7 +501,7 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
 def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
     published: Published, shared_layer: None
 ) -> None:
-    numbering.push(steps(1001))
+    publishing.push(steps(1001))
 
     assert {name for name, _ in published} == {protocol.HUBS_GROUP}
     assert [len(message["entries"]) for _, message in published] == [500, 500, 1]
@@ -511,7 +511,7 @@ def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
 
 
 def test_long_frames_are_spread_over_messages(published: Published, shared_layer: None) -> None:
-    numbering.push(steps(40, size=16 * 1024))
+    publishing.push(steps(40, size=16 * 1024))
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
     assert len(sizes) > 1
@@ -519,14 +519,14 @@ def test_long_frames_are_spread_over_messages(published: Published, shared_layer
 
 
 def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:
-    numbering.push(steps(1))
-    numbering.push_frame([1], protocol.frame("typing"))
+    publishing.push(steps(1))
+    publishing.push_frame([1], protocol.frame("typing"))
 
     assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
 
 
 def test_nothing_to_push_sends_nothing(published: Published) -> None:
-    numbering.push([])
+    publishing.push([])
 
     assert not published
 
@@ -549,7 +549,7 @@ def test_a_frame_without_a_row_carries_no_number(
 
 
 def test_connections_are_closed_by_whoever_has_them(published: Published) -> None:
-    numbering.close_connections(["a", "b"], CloseCode.EVICTED)
+    hub_commands.close_connections(["a", "b"], CloseCode.EVICTED)
 
     ((name, message),) = published
     assert name == protocol.HUBS_GROUP

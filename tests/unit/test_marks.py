@@ -14,10 +14,11 @@ from django.utils import timezone
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
+from notifications.channel_layer import sender
 from notifications.inbox import marks
 from notifications.inbox.marks import MarkError, Span, mark, mark_all, undo
 from notifications.inbox.pages import read_head, read_page
-from notifications.lifecycle import numbering, retraction
+from notifications.lifecycle import retraction
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
 from .conftest import Make
@@ -54,7 +55,7 @@ def pushed(
     def pushed(call: Callable[[], Any]) -> list[protocol.Frame]:
         messages: list[tuple[str, dict[str, Any]]] = []
         with monkeypatch.context() as patch:
-            patch.setattr(numbering.sender, "publish", messages.extend)
+            patch.setattr(sender, "publish", messages.extend)
             with django_capture_on_commit_callbacks(execute=True):
                 call()
                 assert not messages, "pushed before the commit"

@@ -266,7 +266,7 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
     """Try every action on what is bob's as this account; return which of them did anything."""
     closed: list[Any] = []
     monkeypatch.setattr(
-        "notifications.lifecycle.numbering.close_connections",
+        "notifications.channel_layer.hub_commands.close_connections",
         lambda keys, code: closed.extend(keys),
     )
     keys = {**bobs, "user": bobs["account"], "notification": bobs["notification0"]}
