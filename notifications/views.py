@@ -11,9 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.contrib.auth.decorators import login_required
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -29,10 +28,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from . import maintenance
 from .audiences import Reader
-from .channel_layer import sender
-from .hub.hub import is_draining
+from .health import healthz as healthz  # sites' URLs name them here as well
+from .health import readyz as readyz
 from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import MarkError, Span
@@ -247,37 +245,3 @@ def _reading(**content: Any) -> JsonResponse:
 
 def _bad_request(error: Exception) -> JsonResponse:
     return JsonResponse({"error": str(error)}, status=400)
-
-
-# --- Health
-
-
-@never_cache
-@require_GET
-def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
-    return JsonResponse({"status": "ok"})
-
-
-@never_cache
-@require_GET
-def readyz(request: HttpRequest) -> HttpResponse:
-    """
-    The database and the channel layer answer, and the server is not about to end: 200, else 503.
-
-    A `warning` says when the periodic task has not run lately.
-    """
-    problems = ["server"] if is_draining() else []
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        problems.append("database")
-    if get_channel_layer() is None or not sender.answers():
-        problems.append("channel layer")
-    report: dict[str, Any] = {"status": "unavailable" if problems else "ok"}
-    if problems:
-        report["unavailable"] = problems
-    elif maintenance.is_late():
-        report["warning"] = "The periodic task has not run lately: see notification_maintenance."
-    return JsonResponse(report, status=503 if problems else 200)

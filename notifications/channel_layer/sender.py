@@ -124,9 +124,15 @@ def publish_to_accounts(message_type: str, entries: Sequence[Entry]) -> None:
 
 
 def answers() -> bool:
-    """Whether the layer takes a message within ANSWER_TIMEOUT, also while the breaker is open."""
+    """
+    Whether there is a layer that takes a message within ANSWER_TIMEOUT.
+
+    Asks it also while the breaker is open.
+    """
     probe = ("notifications.probe", {"type": "notifications.probe"})
     try:
+        if get_channel_layer() is None:
+            return False
         loop = _loop()
         background_loop.run(_send([probe]), ANSWER_TIMEOUT, loop)
     except Exception:

@@ -141,7 +141,7 @@ def test_only_the_sender_and_the_hubs_subscriptions_talk_to_the_channel_layer() 
         for module in MODULES
         if any(name.startswith("channels.layers") for name in imported(MODULES[module]))
     }
-    assert users <= {"channel_layer.sender", "channel_layer.subscriptions", "views"}
+    assert users <= {"channel_layer.sender", "channel_layer.subscriptions"}
     senders = {module for module in MODULES if "group_send" in MODULES[module].read_text()}
     assert senders <= {"channel_layer.sender"}
 
