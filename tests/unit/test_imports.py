@@ -45,7 +45,6 @@ LAYERS = [
         "inbox.changes",
         "lifecycle.numbering",
         "lifecycle.publishing",
-        "reach",
         "sessions.authentication",
         "checks",
     },

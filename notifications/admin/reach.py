@@ -10,9 +10,9 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Count, Q, QuerySet
 
-from . import audiences
-from .conf import conf
-from .models import Broadcast, BroadcastReceipt, Connection
+from notifications import audiences
+from notifications.conf import conf
+from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
 @dataclass(frozen=True, slots=True)
