@@ -92,6 +92,7 @@ bench: .venv/bench
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet
 	@$(PY) -m ruff format --check --quiet
+	@.venv/bin/lint-imports --no-logo --no-cache
 
 types: .venv/dev
 	@$(PY) -m mypy --no-error-summary

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         notify_accounts,
         retract,
     )
-    from .registry import online
+    from .presence import online
 
 __all__ = [
     "NotifyResult",
@@ -30,9 +30,9 @@ def __getattr__(name: str) -> Any:
     # Models can't be imported before Django's app registry is ready, and this
     # package is imported to build it.
     if name == "online":
-        from . import registry
+        from . import presence
 
-        return registry.online
+        return presence.online
     if name in __all__:
         from . import notify
 

@@ -12,7 +12,7 @@ from django.db import router
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 
-from .bulk import one_of
+from .db.bulk import one_of
 
 KEYS_PER_QUERY: Final = 10_000
 MOST_KEY: Final = 2**63 - 1

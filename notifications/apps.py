@@ -11,7 +11,6 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import server_logs
         from .checks import (
             check_channel_layer,
             check_database,
@@ -19,9 +18,10 @@ class NotificationsConfig(AppConfig):
             check_settings,
             check_static_files,
         )
-        from .revocation import connect_receivers
+        from .servers import logs
+        from .sessions.revocation import connect_receivers
 
-        server_logs.shorten()
+        logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)

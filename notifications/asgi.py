@@ -18,7 +18,7 @@ def with_notifications(django_application: Any) -> Any:
     from django.conf import settings
     from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
-    from .lifespan import lifespan
+    from .hub.lifespan import lifespan
     from .routing import websocket_application
 
     pages = ASGIStaticFilesHandler(django_application) if settings.DEBUG else django_application

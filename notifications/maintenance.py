@@ -19,9 +19,12 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, models, router
 from django.db.models.functions import Now
 
-from . import delivery, registry, retention, withdrawal
+from . import presence
+from .channel_layer import hub_commands
 from .conf import conf
-from .database_thread import DatabaseThread
+from .db.thread import DatabaseThread
+from .db.transactions import in_short_transaction
+from .lifecycle import numbering, retention, retraction
 from .models import (
     BroadcastHead,
     BroadcastReceipt,
@@ -31,7 +34,6 @@ from .models import (
     Notification,
 )
 from .protocol import CloseCode
-from .transactions import in_short_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +100,12 @@ class Maintenance:
     def _pass(self, full: bool) -> Report:
         report = Report()
         if time.monotonic() >= self._reap_from:
-            report.workers_reaped, report.connections_reaped = registry.reap()
+            report.workers_reaped, report.connections_reaped = presence.reap()
         report.overdue_connections = _close_overdue()
         using = router.db_for_write(Notification)
         report.notifications_delivered = _deliver_left_overs(using)
-        report.broadcasts_delivered = delivery.deliver_broadcasts(using)
-        report.expired = withdrawal.expire(using)
+        report.broadcasts_delivered = numbering.deliver_broadcasts(using)
+        report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
         # Last and bounded: a pass that takes long holds up all the others.
         for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
@@ -204,7 +206,7 @@ def _create_lease() -> None:
 def _close_overdue() -> int:
     overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH])
     if overdue:
-        delivery.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
+        hub_commands.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
     return len(overdue)
 
 
@@ -213,7 +215,7 @@ def _deliver_left_overs(using: str) -> int:
     unnumbered = Notification.objects.using(using).unnumbered().order_by()
     delivered = 0
     while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH]):
-        delivered += delivery.deliver(keys, using)
+        delivered += numbering.deliver(keys, using)
     return delivered
 
 

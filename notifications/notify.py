@@ -22,10 +22,11 @@ from django.db import router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import delivery, protocol, withdrawal
+from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
-from .bulk import one_of
+from .db.bulk import one_of
+from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
 
 KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
@@ -94,7 +95,7 @@ def notify_accounts(
         frame = protocol.frame(type, body, meta_data, level=level, url=url)
 
         def push() -> None:
-            delivery.push_frame(keys, frame)
+            publishing.push_frame(keys, frame)
 
         transaction.on_commit(push, using=using, robust=True)
         return NotifyResult()
@@ -112,7 +113,7 @@ def notify_accounts(
                 replace_key=replace_key or "",
                 expires_at=expires_at,
             )
-        delivery.deliver_after_commit(keys, using)
+        numbering.deliver_after_commit(keys, using)
     return NotifyResult(created=len(ids), skipped=len(keys) - len(ids), ids=ids)
 
 
@@ -157,7 +158,7 @@ def broadcast(
         row.save(using=using, force_insert=True)
 
         def deliver() -> None:
-            delivery.deliver_broadcasts(using)
+            numbering.deliver_broadcasts(using)
 
         transaction.on_commit(deliver, using=using, robust=True)
     return row
@@ -178,8 +179,8 @@ def retract(messages: Any) -> int:
     _require_no_running_loop("retract", "await aretract(...)")
     notifications, broadcasts = _message_keys(messages)
     return _retract(
-        Notification, sorted(notifications), withdrawal.withdraw_notifications
-    ) + _retract(Broadcast, sorted(broadcasts), withdrawal.withdraw_broadcasts)
+        Notification, sorted(notifications), retraction.withdraw_notifications
+    ) + _retract(Broadcast, sorted(broadcasts), retraction.withdraw_broadcasts)
 
 
 async def aretract(messages: Any) -> int:
@@ -197,8 +198,8 @@ def _retract(model: Any, keys: list[int], withdraw: Callable[[list[int], str], i
         retracted: int = rows.filter(gone_at=None).update(expires_at=timezone.now())
 
         def withdraw_retracted() -> None:
-            for start in range(0, len(keys), withdrawal.ROWS_PER_TRANSACTION):
-                withdraw(keys[start : start + withdrawal.ROWS_PER_TRANSACTION], using)
+            for start in range(0, len(keys), retraction.ROWS_PER_TRANSACTION):
+                withdraw(keys[start : start + retraction.ROWS_PER_TRANSACTION], using)
 
         transaction.on_commit(withdraw_retracted, using=using, robust=True)
     return retracted

@@ -7,7 +7,7 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import path, re_path
 
-from .consumers import NotificationConsumer
+from .hub.consumer import NotificationConsumer
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:

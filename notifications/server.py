@@ -75,7 +75,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def _begin(self) -> None:
         # Only now: the models behind it need the application's settings.
-        from .hub import get_hub
+        from .hub.hub import get_hub
 
         get_hub()
         # A client whose frames are wrong is told so by a code; Autobahn only drops it.
@@ -90,7 +90,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def _end(self, number: int) -> None:
         from .conf import conf
-        from .hub import get_hub
+        from .hub.hub import get_hub
 
         is_first = self._draining is None
         window = conf.DRAIN_SECONDS if is_first and number == signal.SIGTERM else 0
@@ -104,7 +104,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             self._draining = asyncio.ensure_future(self._drain(window))
 
     async def _drain(self, seconds: float) -> None:
-        from .hub import get_hub
+        from .hub.hub import get_hub
 
         for port in self._ports:
             port.stopListening()
@@ -127,7 +127,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._kill_all()))
 
     async def _kill_all(self) -> None:
-        from .hub import stop_hub
+        from .hub.hub import stop_hub
 
         await stop_hub()
         # Daphne looks up the application of each connection, and one whose

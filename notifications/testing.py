@@ -27,7 +27,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.test import Client
 
-from .hub import stop_hub
+from .hub.hub import stop_hub
 from .protocol import Frame
 
 PATH: Final = "/ws/notifications/"

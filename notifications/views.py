@@ -11,9 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.contrib.auth.decorators import login_required
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -29,11 +28,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from . import inbox, layer, maintenance, marks
 from .audiences import Reader
-from .changes import read_changes
-from .hub import is_draining
-from .marks import MarkError, Span
+from .health import healthz as healthz  # sites' URLs name them here as well
+from .health import readyz as readyz
+from .inbox import marks, pages
+from .inbox.changes import read_changes
+from .inbox.marks import MarkError, Span
 
 LARGEST_NUMBER = 2**63 - 1
 ACCOUNT_HEADER = "X-Notifications-Account"
@@ -66,7 +66,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
     view = _view(request)
     try:
-        page = inbox.read_page(
+        page = pages.read_page(
             Reader.of(request.user), request.GET.get("before") or None, view=view
         )
     except ValueError:
@@ -93,10 +93,10 @@ def items(request: HttpRequest) -> HttpResponse:
     counts; 400 for a parameter that is not allowed.
     """
     try:
-        page = inbox.read_page(
+        page = pages.read_page(
             Reader.of(request.user),
             request.GET.get("before") or None,
-            limit=_number(request.GET, "limit", inbox.PAGE, least=1, most=inbox.LARGEST_PAGE),
+            limit=_number(request.GET, "limit", pages.PAGE, least=1, most=pages.LARGEST_PAGE),
             view=_view(request),
         )
     except ValueError as error:
@@ -116,7 +116,7 @@ def changes(request: HttpRequest) -> HttpResponse:
     the list has to be loaded again.
     """
     try:
-        cursor = inbox.Cursor(
+        cursor = pages.Cursor(
             _number(request.GET, "seq"),
             _number(request.GET, "broadcast_seq"),
             _number(request.GET, "epoch"),
@@ -124,7 +124,7 @@ def changes(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    told = read_changes(Reader.of(request.user), cursor, inbox.LARGEST_PAGE)
+    told = read_changes(Reader.of(request.user), cursor, pages.LARGEST_PAGE)
     return _reading(
         frames=told.frames,
         resync=told.resync,
@@ -190,8 +190,8 @@ def _are_numbers(*values: Any) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _view(request: HttpRequest) -> inbox.View:
-    views: tuple[inbox.View, ...] = ("unread", "archived", "important")
+def _view(request: HttpRequest) -> pages.View:
+    views: tuple[pages.View, ...] = ("unread", "archived", "important")
     return next((view for view in views if request.GET.get(view) == "1"), "inbox")
 
 
@@ -245,37 +245,3 @@ def _reading(**content: Any) -> JsonResponse:
 
 def _bad_request(error: Exception) -> JsonResponse:
     return JsonResponse({"error": str(error)}, status=400)
-
-
-# --- Health
-
-
-@never_cache
-@require_GET
-def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
-    return JsonResponse({"status": "ok"})
-
-
-@never_cache
-@require_GET
-def readyz(request: HttpRequest) -> HttpResponse:
-    """
-    The database and the channel layer answer, and the server is not about to end: 200, else 503.
-
-    A `warning` says when the periodic task has not run lately.
-    """
-    problems = ["server"] if is_draining() else []
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        problems.append("database")
-    if get_channel_layer() is None or not layer.answers():
-        problems.append("channel layer")
-    report: dict[str, Any] = {"status": "unavailable" if problems else "ok"}
-    if problems:
-        report["unavailable"] = problems
-    elif maintenance.is_late():
-        report["warning"] = "The periodic task has not run lately: see notification_maintenance."
-    return JsonResponse(report, status=503 if problems else 200)

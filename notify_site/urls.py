@@ -3,7 +3,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from notifications.views import healthz, readyz
+from notifications.health import healthz, readyz
 from notify_site.shop.views import LoginView
 
 urlpatterns = [

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 
-from notifications import layer
+from notifications.channel_layer import sender
 from tests.realtime import REASONS, without_parameters
 
 
@@ -61,7 +61,7 @@ def operator(make_account: Callable[..., User]) -> User:
 @pytest.fixture(autouse=True)
 def closed_breaker() -> None:
     """No test starts with the channel layer given up by the one before."""
-    layer.breaker.succeeded()
+    sender.breaker.succeeded()
 
 
 @pytest.fixture(params=["db", "cached_db", "cache", "file", "signed_cookies"])

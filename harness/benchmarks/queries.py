@@ -45,11 +45,12 @@ def queries(accounts: int) -> Iterator[Query]:
     from django.db import connection
     from django.utils import timezone
 
-    from notifications import delivery, inbox, marks, retention, withdrawal
     from notifications.audiences import Reader
-    from notifications.changes import read_changes_of_many
     from notifications.conf import conf
-    from notifications.inbox import Cursor
+    from notifications.inbox import marks, pages
+    from notifications.inbox.changes import read_changes_of_many
+    from notifications.inbox.pages import Cursor
+    from notifications.lifecycle import numbering, retention, retraction
     from notifications.maintenance import Maintenance
     from notifications.models import Inbox, Notification
 
@@ -71,7 +72,7 @@ def queries(accounts: int) -> Iterator[Query]:
     def behind(readers: list[Reader], changes: int) -> list[tuple[Reader, Cursor, int]]:
         return [
             (reader, replace(head.cursor, seq=head.cursor.seq - changes), 100)
-            for reader, head in zip(readers, inbox.read_heads(readers), strict=True)
+            for reader, head in zip(readers, pages.read_heads(readers), strict=True)
         ]
 
     def notified(count: int) -> list[int]:
@@ -91,7 +92,7 @@ def queries(accounts: int) -> Iterator[Query]:
         mine.update(read_at=None, archived_at=None)
         Inbox.objects.filter(pk=inboxes.BUSY).update(unread=mine.count())
         reader = busy()
-        return reader, inbox.read_head(reader).cursor
+        return reader, pages.read_head(reader).cursor
 
     def change_1000(**values: Any) -> None:
         found = Notification.objects.in_inbox().filter(account__in=keys(1000))
@@ -113,21 +114,21 @@ def queries(accounts: int) -> Iterator[Query]:
     many = f"{inboxes.BUSY_ROWS:,}"
     deep = f"n{inboxes.BUSY_ROWS // 2}b{inboxes.BROADCASTS}"
     using = connection.alias
-    yield Query("page", inbox.read_page, someone)
-    yield Query("unread page", lambda reader: inbox.read_page(reader, view="unread"), someone)
-    yield Query(f"page of {many}", inbox.read_page, busy)
-    yield Query(f"page in the middle of {many}", lambda reader: inbox.read_page(reader, deep), busy)
+    yield Query("page", pages.read_page, someone)
+    yield Query("unread page", lambda reader: pages.read_page(reader, view="unread"), someone)
+    yield Query(f"page of {many}", pages.read_page, busy)
+    yield Query(f"page in the middle of {many}", lambda reader: pages.read_page(reader, deep), busy)
     yield Query(
-        f"unread page of {many}", lambda reader: inbox.read_page(reader, view="unread"), busy
+        f"unread page of {many}", lambda reader: pages.read_page(reader, view="unread"), busy
     )
-    yield Query("head and counts", inbox.read_head, someone)
-    yield Query("heads and counts of 500 accounts", inbox.read_heads, lambda: readers(keys(500)))
+    yield Query("head and counts", pages.read_head, someone)
+    yield Query("heads and counts of 500 accounts", pages.read_heads, lambda: readers(keys(500)))
     yield Query(
         f"heads and counts of 500 accounts with {inboxes.READERS_RECEIPTS} receipts each",
-        inbox.read_heads,
+        pages.read_heads,
         lambda: readers(keys(500, inboxes.READERS)),
     )
-    yield Query("newest numbers of 500 accounts", inbox.newest_seqs, lambda: keys(500))
+    yield Query("newest numbers of 500 accounts", pages.newest_seqs, lambda: keys(500))
     yield Query(
         "10 changes",
         read_changes_of_many,
@@ -145,10 +146,10 @@ def queries(accounts: int) -> Iterator[Query]:
         repeat=3,
     )
     yield Query("maintenance with nothing to do", lambda _: maintenance.run())
-    yield Query("numbering 1", lambda keys: delivery.deliver(keys, using), lambda: notified(1))
+    yield Query("numbering 1", lambda keys: numbering.deliver(keys, using), lambda: notified(1))
     yield Query(
         "numbering 1,000",
-        lambda keys: delivery.deliver(keys, using),
+        lambda keys: numbering.deliver(keys, using),
         lambda: notified(1000),
         repeat=5,
     )
@@ -163,11 +164,11 @@ def queries(accounts: int) -> Iterator[Query]:
         all_unread,
         repeat=3,
     )
-    yield Query("expiring 1,000", lambda _: withdrawal.expire(using), due, repeat=3)
+    yield Query("expiring 1,000", lambda _: retraction.expire(using), due, repeat=3)
     yield Query("deleting 1,000", lambda _: next(retention.steps(using)), outdated, repeat=3)
     yield Query(
         "numbering 1,000 while all others wait",
-        lambda keys: delivery.deliver(keys, using),
+        lambda keys: numbering.deliver(keys, using),
         all_notified,
         repeat=1,
     )

@@ -31,8 +31,8 @@ class Site:
         self.application: Any = import_module("notify_site.asgi").application
         import_module("notify_site.urls")
         # A wait for others that ask at the same time would be most of a trial.
-        for module in ("database_thread", "healing"):
-            vars(import_module(f"notifications.{module}"))["GATHERING"] = 0
+        for module in ("notifications.db.thread", "notifications.hub.catch_up"):
+            vars(import_module(module))["GATHERING"] = 0
         self._errors = Errors()
         logging.getLogger().addHandler(self._errors)
         self._fill()

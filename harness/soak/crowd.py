@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from harness.frames import reset_when_closed
 from harness.session import cookie, handshake
 from harness.soak import actions
-from notifications.transports import CLOSING
+from notifications.servers.base import CLOSING
 
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back
 ASLEEP: Final = 31.0  # seconds; longer than the servers wait for a sign of life

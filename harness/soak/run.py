@@ -17,7 +17,7 @@ from harness.services import ServerName, SiteServer, free_port, site_server
 from harness.soak import PATH
 from harness.soak.crowd import OUTLIVED, Crowd
 from harness.surroundings import Surroundings, surroundings
-from notifications.transports import CLOSING
+from notifications.servers.base import CLOSING
 
 SERVERS: Final[list[ServerName]] = ["daphne", "uvicorn"]
 ARRIVAL: Final = 120.0  # seconds for all to be connected, or to leave

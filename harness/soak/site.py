@@ -28,7 +28,7 @@ async def _answer(query: bytes) -> dict[str, int]:
 
 def held(with_objects: bool) -> dict[str, int]:
     """Return how many there are of each; counting the objects takes a fraction of a second."""
-    from notifications.hub import get_hub  # needs the apps loaded
+    from notifications.hub.hub import get_hub  # needs the apps loaded
 
     hub = get_hub()
     layer: Any = get_channel_layer()

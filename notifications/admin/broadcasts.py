@@ -20,11 +20,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from notifications import audiences, reach
+from notifications import audiences
 from notifications.forms import BroadcastForm
 from notifications.models import Broadcast, BroadcastHead
 from notifications.notify import broadcast
 
+from . import reach
 from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
 from .retracting import RetractMixin
 

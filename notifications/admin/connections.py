@@ -13,7 +13,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from notifications import delivery, protocol
+from notifications import protocol
+from notifications.channel_layer import hub_commands
 from notifications.models import Connection, Worker
 
 from .base import OfAccountAdmin, ReadOnlyAdmin
@@ -49,7 +50,7 @@ class ConnectionAdmin(OfAccountAdmin):
     @admin.action(description=_("Disconnect"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         keys = list(queryset.values_list("pk", flat=True))
-        delivery.close_connections(keys, protocol.CloseCode.RESTART)
+        hub_commands.close_connections(keys, protocol.CloseCode.RESTART)
         told = ngettext(
             "%(connections)d connection is being closed. "
             "Its tab comes back by itself, with a new one.",

@@ -11,7 +11,7 @@ from django.db import connections, models
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
-from notifications.bulk import one_of
+from notifications.db.bulk import one_of
 
 
 @dataclass(slots=True)

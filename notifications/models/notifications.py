@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
-from notifications.bulk import one_of
+from notifications.db.bulk import one_of
 
 from .message import Message, State
 

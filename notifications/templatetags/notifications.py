@@ -17,9 +17,10 @@ from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from notifications import inbox, marks, protocol
+from notifications import protocol
 from notifications.audiences import Reader
 from notifications.conf import conf
+from notifications.inbox import marks, pages
 
 register = template.Library()
 
@@ -66,7 +67,7 @@ def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> di
     banners = []
     if setup["unread_broadcasts"]:
         reader = Reader.of(setup["account"])
-        banners = inbox.read_page(reader, limit=MOST_BANNERS, view="important").items
+        banners = pages.read_page(reader, limit=MOST_BANNERS, view="important").items
     return {**setup, "banners": banners, "here": context["request"].get_full_path()}
 
 
@@ -119,7 +120,7 @@ def _setup(context: Context, socket_path: str, only_config: bool = False) -> dic
 
 
 def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
-    head = inbox.read_head(Reader.of(request.user))
+    head = pages.read_head(Reader.of(request.user))
     return {
         "account": request.user,
         "unread": head.counts.total,
@@ -129,7 +130,7 @@ def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
     }
 
 
-def _config(request: HttpRequest, head: inbox.Head, socket_path: str) -> SafeString:
+def _config(request: HttpRequest, head: pages.Head, socket_path: str) -> SafeString:
     return json_script(
         {
             "account": str(request.user.pk),

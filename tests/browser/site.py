@@ -17,7 +17,7 @@ SHELL = """
 from django.contrib.auth import get_user_model
 from notifications import broadcast, notify_accounts
 from notifications.models import Broadcast, Notification
-from notifications import delivery
+from notifications.lifecycle import numbering
 alice, bob, carol = (get_user_model().objects.get(username=n) for n in ("alice", "bob", "carol"))
 """
 

@@ -183,7 +183,7 @@ def test_what_was_read_before_the_page_came_back_is_not_announced(
     site.shell_beside(
         'result = notify_accounts(alice, "shipped", "Read elsewhere")\n'
         "from notifications.audiences import Reader\n"
-        "from notifications.marks import mark\n"
+        "from notifications.inbox.marks import mark\n"
         'mark(Reader.of(alice), "read", [f"n{result.ids[0]}"])\n'
         'notify_accounts(alice, "shipped", "Still new")'
     )

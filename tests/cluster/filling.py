@@ -6,7 +6,8 @@ import asyncio
 import json
 from typing import Any
 
-from notifications.transports import Message, open_transport
+from notifications.servers.base import Message
+from notifications.servers.detect import open_transport
 
 MOST = 32_000_000  # bytes
 TOLD = Message("x" * 16_000)

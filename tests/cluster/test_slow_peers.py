@@ -14,7 +14,8 @@ from harness.frames import HEARTBEAT, frame
 from harness.raw_client import RawClient, upgrade
 from harness.services import free_port, site_server
 from notifications.conf import conf
-from notifications.transports import ASGI_ROOM, CLOSING
+from notifications.servers.asgi import ASGI_ROOM
+from notifications.servers.base import CLOSING
 from tests.cluster.conftest import FAST, wait_until
 
 STALL = 5  # seconds, in place of the default

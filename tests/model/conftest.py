@@ -10,8 +10,10 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from notifications import changes, healing, hub, inbox, layer
-from notifications.enrolment import Enrolment
+from notifications.channel_layer import background_loop, sender
+from notifications.hub import catch_up, hub
+from notifications.hub.registration import Enrolment
+from notifications.inbox import changes, pages
 
 from .processes import ParkedDatabase
 from .story import Draw, Step, Steps
@@ -32,7 +34,7 @@ class Stage:
     def play(self, story: Sequence[Step]) -> str | None:
         """Play a story to its end; return what went wrong, None if all was well."""
         restore_database(self.pristine)
-        layer.breaker.succeeded()
+        sender.breaker.succeeded()
         self.errors.clear()
         self.told.clear()
         self.world = World(self.browser, self.errors)
@@ -74,7 +76,7 @@ class Errors(logging.Handler):
         self.found = found
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR or record.name == "notifications.layer":
+        if record.levelno >= logging.ERROR or record.name == "notifications.channel_layer.sender":
             self.found.append(self.format(record))
 
 
@@ -90,10 +92,10 @@ def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Make every limit so small that it is met."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
-    monkeypatch.setattr(healing, "FIRST_ITEMS", 1)
-    monkeypatch.setattr(healing, "ITEMS_PER_ROUND", 2)
-    monkeypatch.setattr(healing, "ROUND_SIZE", 600)
-    monkeypatch.setattr(inbox, "PAGE", 3)
+    monkeypatch.setattr(catch_up, "FIRST_ITEMS", 1)
+    monkeypatch.setattr(catch_up, "ITEMS_PER_ROUND", 2)
+    monkeypatch.setattr(catch_up, "ROUND_SIZE", 600)
+    monkeypatch.setattr(pages, "PAGE", 3)
     monkeypatch.setattr(changes, "MOST_CHANGES", 12)
     settings.NOTIFICATIONS_RETENTION_DAYS = None
     settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
@@ -115,7 +117,7 @@ def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
         sender.run_until_complete(run())
 
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.model.processes.ModelLayer"}}
-    monkeypatch.setattr(layer.background_loop, "start", start)
+    monkeypatch.setattr(background_loop, "start", start)
     monkeypatch.setattr(hub, "DatabaseThread", ParkedDatabase)
     monkeypatch.setattr(Enrolment, "step", never)
     yield
@@ -134,14 +136,14 @@ def stage(
         User.objects.create(username=name)
     Group.objects.create(name="Customers")
     stage = Stage(browser, copy_of_database())
-    read_heads = inbox.read_heads
+    read_heads = pages.read_heads
 
     def read_heads_and_write(readers: Any) -> Any:
         heads = read_heads(readers)
         stage.write_in_between()
         return heads
 
-    for module in (inbox, changes):
+    for module in (pages, changes):
         monkeypatch.setattr(module, "read_heads", read_heads_and_write)
     handler = Errors(stage.errors)
     loggers = [logging.getLogger(name) for name in ("notifications", "django", "asyncio")]

@@ -19,7 +19,7 @@ from typing import Any
 from channels.layers import BaseChannelLayer
 from django.db import OperationalError
 
-from notifications.hub import Hub, get_hub
+from notifications.hub.hub import Hub, get_hub
 
 JOINING = 1.0  # seconds that a slow layer takes to join a group
 

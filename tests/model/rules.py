@@ -72,8 +72,8 @@ class Rule:
     def break_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put the functions in place again, each from its own source without the rule."""
         for place, edits in self._functions.items():
-            module_name, *path, name = place.split(".")
-            module = importlib.import_module(f"notifications.{module_name}")
+            package, module_name, *path, name = place.split(".")
+            module = importlib.import_module(f"notifications.{package}.{module_name}")
             owner = module
             for part in path:
                 owner = getattr(owner, part)
@@ -93,113 +93,113 @@ class Rule:
 RULES = [
     Rule(
         "a socket that is behind is written by the healing only",
-        "hub.Hub._push",
+        "hub.hub.Hub._push",
         "if socket.behind:",
         "if False:",
         {**SLOW, "lose": 10, "connect": 30, "deliver": 30, "wait": 15},
     ),
     Rule(
         "a push that is not the next leaves the socket behind",
-        "hub.Hub._push",
+        "hub.hub.Hub._push",
         "first == socket.seq + 1 and ",
         "",
         {"lose": 12},
     ),
     Rule(
         "a broadcast that is not the next leaves the socket behind",
-        "fan_out.FanOut._write",
+        "hub.fan_out.FanOut._write",
         "if seq != socket.broadcast_seq + 1:",
         "if False:",
         {"lose": 12, "broadcast": 30},
     ),
     Rule(
         "a socket's group is joined before the first reading",
-        "hub.Hub.join",
+        "hub.hub.Hub.join",
         "await self._subscriptions.join(socket.account)",
         "asyncio.create_task(self._subscriptions.join(socket.account))",
         {**CALM, "slow_layer": 12, "connect": 40, "cut": 15, "notify": 30, "wait": 20},
     ),
     Rule(
         "the check finds what was lost",
-        "hub.Hub._check",
+        "hub.hub.Hub._check",
         "if seq > socket.seq:",
         "if False:",
         {"lose": 20},
     ),
     Rule(
         "the check numbers what a crash left",
-        "hub._look",
-        "delivery.deliver(keys, using)",
+        "hub.hub._look",
+        "numbering.deliver(keys, using)",
         "pass",
         {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
     ),
     Rule(
         "a slow reader is looked at again",
-        "healing.Healing.step",
+        "hub.catch_up.Healing.step",
         "elif self._behind:",
         "elif False:",
         AWAY,
     ),
     Rule(
         "audiences are looked at again",
-        "session_check.SessionCheck._judge",
+        "hub.session_check.SessionCheck._judge",
         "elif visitor.reader != socket.reader:",
         "elif False:",
         AUDIENCES,
     ),
     Rule(
         "the healing tells the oldest first",
-        "changes._steps",
+        "inbox.changes._steps",
         "in items:",
         "in items[::-1]:",
         AWAY,
     ),
     Rule(
         "what changed after the head is not told",
-        "changes._changed_items",
+        "inbox.changes._changed_items",
         "after, upto = one.cursor.seq, one.upto",
         "after, upto = one.cursor.seq, 10**9",
         {**AWAY, "write_in_between": 20},
-        also=[Edit("changes._changed_items", "if item[0] <= one.upto", "")],
+        also=[Edit("inbox.changes._changed_items", "if item[0] <= one.upto", "")],
     ),
     Rule(
         "the head of changes is read before the rows",
-        "changes._steps",
+        "inbox.changes._steps",
         "seq=asked.upto",
         "seq=read_heads([asked.reader])[0].cursor.seq",
         {**AWAY, "write_in_between": 20},
     ),
     Rule(
         "another scope is told to reload",
-        "changes._can_follow",
+        "inbox.changes._can_follow",
         "and cursor.scope == head.cursor.scope",
         "",
         AUDIENCES,
     ),
     Rule(
         "another epoch is told to reload",
-        "changes._can_follow",
+        "inbox.changes._can_follow",
         "cursor.epoch == head.cursor.epoch\n        and ",
         "",
         RESTORES,
     ),
     Rule(
         "a receipt is a numbered change",
-        "changes._changed_items",
+        "inbox.changes._changed_items",
         "in BroadcastReceipt.objects.using(using).filter(receipts):",
         "in ():",
         BROADCASTS,
     ),
     Rule(
         "a broadcast that goes takes a new number",
-        "withdrawal.withdraw_broadcasts",
+        "lifecycle.retraction.withdraw_broadcasts",
         "row.seq = head.seq",
         "pass",
         {**BROADCASTS, "retract": 20},
     ),
     Rule(
         "a notification that is replaced takes a new number",
-        "delivery._numbering",
+        "lifecycle.numbering._numbering",
         "old.seq = inbox.next_seq()",
         "pass",
         AWAY,
@@ -221,13 +221,13 @@ RULES = [
     ),
     Rule(
         "a cursor below the floor is told to reload",
-        "changes._can_follow",
+        "inbox.changes._can_follow",
         "head.floor <= cursor.seq <=",
         "cursor.seq <=",
         {**AWAY, "retain": 20, "mark_elsewhere": 30, "load": 20, "answer": 20},
         also=[
             Edit(
-                "changes.read_changes_of_many",
+                "inbox.changes.read_changes_of_many",
                 "one.cursor.seq < floors.get(one.reader.account_id, 0)\n        or ",
                 "",
             )
@@ -235,7 +235,7 @@ RULES = [
     ),
     Rule(
         "a count of broadcasts is of the number that the socket has reached",
-        "hub.Hub._push",
+        "hub.hub.Hub._push",
         " and counted_at in {None, socket.broadcast_seq}",
         "",
         STEADY,
@@ -243,14 +243,14 @@ RULES = [
     ),
     Rule(
         "the head of a page is read before its rows",
-        "inbox.read_page",
+        "inbox.pages.read_page",
         "head = read_head(reader)",
         "pass",
         PAGES,
         # Twice, as what is written in between comes after a reading.
         also=[
             Edit(
-                "inbox.read_page",
+                "inbox.pages.read_page",
                 "        head,\n    )",
                 "        [read_head(reader), read_head(reader)][1],\n    )",
             )

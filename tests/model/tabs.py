@@ -18,12 +18,13 @@ from django.http import QueryDict
 from django.test import RequestFactory
 
 from harness.services import ROOT
-from notifications import inbox, views
+from notifications import views
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.hub.connection import Socket, parse_start
+from notifications.inbox import pages
 from notifications.protocol import Frame
-from notifications.sockets import Socket, parse_start
-from notifications.transports import Message
+from notifications.servers.base import Message
+from notifications.sessions.authentication import Session
 
 from .processes import Process
 
@@ -138,7 +139,7 @@ class Tab:
 
     def open_page(self) -> None:
         """Load a page anew, with the cursor and counts that are in it."""
-        head = inbox.read_head(self._reader())
+        head = pages.read_head(self._reader())
         self._leave()
         self.requests.clear()
         self._begin(head.cursor.as_dict())

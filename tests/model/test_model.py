@@ -1,7 +1,7 @@
 """
 The protocol under anything that can happen to it, in any order, on the real code.
 
-Numbering, marks, maintenance, `inbox.py`, the views, the hub and the client in JavaScript are
+Numbering, marks, maintenance, `inbox/pages.py`, the views, the hub and the client in JavaScript are
 the real ones. Time, the network, the channel layer and crashes are played.
 
 MODEL_STORIES=1000 plays more stories, MODEL_SEED=… begins with one that failed:

@@ -18,17 +18,19 @@ from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
 from django.test import override_settings
 
-from notifications import broadcast, delivery, inbox, marks, notify_accounts, retract
+from notifications import broadcast, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.inbox import marks, pages
+from notifications.inbox.marks import Span
+from notifications.lifecycle import numbering
 from notifications.maintenance import Maintenance, begin_epoch
-from notifications.marks import Span
 from notifications.models import (
     Broadcast,
     BroadcastReceipt,
     Notification,
     State,
 )
+from notifications.sessions.authentication import Session
 from notifications.testing import log_in
 
 from .processes import ModelLayer, Process
@@ -93,7 +95,7 @@ class World:
         rows = self.open.pop(index)
         with transaction.atomic():
             Notification.objects.bulk_create(rows)
-            delivery.deliver_after_commit([row.account_id for row in rows], "default")
+            numbering.deliver_after_commit([row.account_id for row in rows], "default")
         self.record()
 
     def roll_back(self, index: int) -> None:
@@ -116,7 +118,7 @@ class World:
         self._did(account, marked)
 
     def mark_all(self, account: User, mark: str) -> None:
-        cursor = inbox.read_head(Reader.of(account)).cursor
+        cursor = pages.read_head(Reader.of(account)).cursor
         self._did(
             account, marks.mark_all(Reader.of(account), mark, cursor.seq, cursor.broadcast_seq)
         )

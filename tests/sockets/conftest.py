@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from notifications.hub import stop_hub
+from notifications.hub.hub import stop_hub
 from notifications.routing import websocket_application
 from notifications.testing import Connect, open_tabs
 

@@ -15,34 +15,26 @@ from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
 from django.utils import timezone
 
-from notifications import (
-    anotify_accounts,
-    aretract,
-    broadcast,
-    delivery,
-    healing,
-    inbox,
-    marks,
-    notify_accounts,
-    retract,
-    session_check,
-    withdrawal,
-)
+from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.authentication import Session
+from notifications.channel_layer import hub_commands, sender
+from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
-from notifications.hub import get_hub, stop_hub
-from notifications.inbox import Cursor
+from notifications.hub import catch_up, session_check
+from notifications.hub.connection import Socket
+from notifications.hub.hub import get_hub, stop_hub
+from notifications.inbox import marks, pages
+from notifications.inbox.pages import Cursor
+from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Inbox, Notification
 from notifications.protocol import CloseCode
-from notifications.sockets import Socket
-from notifications.subscriptions import Subscriptions
+from notifications.sessions.authentication import Session
 from notifications.testing import PATIENCE, log_in
 
 
 async def read_cursor(account):
-    head = await sync_to_async(lambda: inbox.read_head(Reader.of(account)))()
+    head = await sync_to_async(lambda: pages.read_head(Reader.of(account)))()
     return head.cursor.as_dict()
 
 
@@ -186,7 +178,7 @@ async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
 async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_level()
-    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
 
     await anotify_accounts(alice, "hello", "lost on the way")
 
@@ -197,10 +189,10 @@ async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch
 async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_level()
-    publish = delivery.layer.publish
-    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+    publish = sender.publish
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
     await anotify_accounts(alice, "hello", "lost")
-    monkeypatch.setattr(delivery.layer, "publish", publish)
+    monkeypatch.setattr(sender, "publish", publish)
 
     await anotify_accounts(alice, "hello", "arrived")
 
@@ -213,7 +205,7 @@ async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, 
 async def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_level()
-    monkeypatch.setattr(delivery, "deliver_after_commit", lambda keys, using: None)
+    monkeypatch.setattr(numbering, "deliver_after_commit", lambda keys, using: None)
 
     await anotify_accounts(alice, "hello", "left over")
 
@@ -367,7 +359,7 @@ async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
     joined = await tab.receive("resync")
     assert joined["scope"] == (await read_cursor(alice))["scope"]
     assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 1
-    page = await sync_to_async(inbox.read_page)(await sync_to_async(Reader.of)(alice))
+    page = await sync_to_async(pages.read_page)(await sync_to_async(Reader.of)(alice))
     assert [item["id"] for item in page.items] == [early.wire_id]
     late = await send()
     assert (await tab.receive("news"))["id"] == late.wire_id
@@ -387,7 +379,7 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
 ):
     """What was read for the audiences of before does not make it level."""
     reading, changed = threading.Event(), threading.Event()
-    read_changes = healing.read_changes_of_many
+    read_changes = catch_up.read_changes_of_many
 
     def read_slowly(wanted, size):
         changes = read_changes(wanted, size)
@@ -398,7 +390,7 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
     tab = await connect(alice)
     await tab.receive_until_level()
     (socket,) = get_hub()._sockets.values()
-    monkeypatch.setattr(healing, "read_changes_of_many", read_slowly)
+    monkeypatch.setattr(catch_up, "read_changes_of_many", read_slowly)
     get_hub()._fall_behind(socket)
     await sync_to_async(reading.wait)(10)
 
@@ -413,7 +405,7 @@ def make_notifications(account, count):
     Notification.objects.bulk_create(
         Notification(account=account, type="hello", body=str(n)) for n in range(count)
     )
-    delivery.deliver([account.pk], "default")
+    numbering.deliver([account.pk], "default")
 
 
 @pytest.mark.realtime
@@ -423,13 +415,13 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
     tab = await connect(alice)
     await tab.receive_until_level()
-    publish = delivery.layer.publish
+    publish = sender.publish
 
     def publish_late(messages):
         time.sleep(0.2)  # a slow layer, less than the check allows for
         publish(messages)
 
-    monkeypatch.setattr(delivery.layer, "publish", publish_late)
+    monkeypatch.setattr(sender, "publish", publish_late)
 
     for number in range(10):
         await anotify_accounts(alice, "hello", str(number))
@@ -552,7 +544,7 @@ async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alic
     await sync_to_async(broadcast)("news", "short-lived", expires_at=timezone.now())
     news = await tab.receive("news")
 
-    await sync_to_async(withdrawal.expire)("default")
+    await sync_to_async(retraction.expire)("default")
 
     state = await tab.receive("state")
     assert (state["as"], state["ids"]) == ("gone", [news["id"]])
@@ -632,7 +624,7 @@ async def test_an_operator_can_disconnect_a_tab(connect, alice):
     register = await tab.receive("register")
     await other_tab.receive_until_level()
 
-    await sync_to_async(delivery.close_connections)([register["connection"]], CloseCode.EVICTED)
+    await sync_to_async(hub_commands.close_connections)([register["connection"]], CloseCode.EVICTED)
 
     assert await tab.closed_with() == 4409
     assert await other_tab.receive_rest(0.2) == []
@@ -691,11 +683,11 @@ async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
 
     monkeypatch.setattr(Subscriptions, "join", join_late)
     tab = await connect(alice)
-    publish = delivery.layer.publish
-    monkeypatch.setattr(delivery.layer, "publish", lambda messages: None)
+    publish = sender.publish
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
     await anotify_accounts(bob, "hello", "lost, and so read from the database")
     await first.receive("hello")
-    monkeypatch.setattr(delivery.layer, "publish", publish)
+    monkeypatch.setattr(sender, "publish", publish)
 
     assert await tab.receive_nothing()
 

@@ -9,10 +9,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
-from notifications import authentication
-from notifications.hub import get_hub
+from notifications.hub.hub import get_hub
 from notifications.models import Connection
 from notifications.routing import websocket_application
+from notifications.sessions import authentication
 from notifications.testing import PATIENCE, log_in
 
 HEARTBEAT = '{"type":"heartbeat"}'
@@ -60,7 +60,7 @@ async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, setti
         assert (await tab.receive("bye"))["code"] == 4429
         assert await tab.closed_with() == 4429
         assert await tab.receive_nothing()
-    records = [record for record in caplog.records if record.name == "notifications.consumers"]
+    records = [record for record in caplog.records if record.name == "notifications.hub.consumer"]
     assert [record.getMessage() for record in records] == [
         f"Cut off a socket of account {alice.pk}: TOO_FAST"
     ]

@@ -17,12 +17,14 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 
 from harness.services import redis_server
-from notifications import authentication, hub, layer, session_check
 from notifications.audiences import Reader
-from notifications.authentication import session_names
-from notifications.hub import get_hub
+from notifications.channel_layer import sender
+from notifications.hub import hub, session_check
+from notifications.hub.hub import get_hub
 from notifications.protocol import CloseCode
 from notifications.routing import websocket_application
+from notifications.sessions import authentication
+from notifications.sessions.authentication import session_names
 from notifications.testing import PATIENCE, Tab, log_in
 
 # Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
@@ -40,7 +42,7 @@ def told(settings, monkeypatch):
 def looked_at(monkeypatch):
     """What happens is told by nobody, and found by a look at all sessions in each interval."""
     monkeypatch.setattr(session_check, "INTERVALS", 1)
-    monkeypatch.setattr(layer, "publish", lambda messages: None)
+    monkeypatch.setattr(sender, "publish", lambda messages: None)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
-from notifications.transports import Message, open_transport
+from notifications.servers.base import Message
+from notifications.servers.detect import open_transport
 
 
 async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently():
@@ -24,7 +25,7 @@ async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_si
 
     transport = open_transport(partial(send, protocol))
 
-    assert type(transport).__name__ == "_DaphneTransport"
+    assert type(transport).__name__ == "DaphneTransport"
     assert transport.write(Message("{}"))
     assert theirs.recv(1) == b""
     theirs.close()

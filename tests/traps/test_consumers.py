@@ -19,7 +19,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 
-from notifications.hub import get_hub
+from notifications.hub.hub import get_hub
 from notifications.routing import websocket_application as ours
 from notifications.testing import Tab, log_in, open_tabs
 from tests.traps.asgi import application as plain

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from notifications import broadcast, delivery, notify_accounts, protocol
+from notifications import broadcast, notify_accounts, protocol
+from notifications.channel_layer import sender
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]
@@ -60,5 +61,5 @@ class Published(list[tuple[str, Message]]):
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Published:
     published = Published()
-    monkeypatch.setattr(delivery.layer, "publish", published.extend)
+    monkeypatch.setattr(sender, "publish", published.extend)
     return published

@@ -11,7 +11,7 @@ from django.core.asgi import get_asgi_application
 from django.test import Client
 
 from notifications.asgi import with_notifications
-from notifications.hub import get_hub, is_draining, stop_hub
+from notifications.hub.hub import get_hub, is_draining, stop_hub
 
 
 def test_while_debugging_the_static_files_are_served(settings: Any) -> None:

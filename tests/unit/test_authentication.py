@@ -23,7 +23,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
-from notifications.authentication import (
+from notifications.protocol import CloseCode
+from notifications.sessions.authentication import (
     Session,
     Visitor,
     authenticate,
@@ -32,7 +33,6 @@ from notifications.authentication import (
     look_again,
     session_names,
 )
-from notifications.protocol import CloseCode
 
 pytestmark = pytest.mark.django_db
 
@@ -377,7 +377,7 @@ def test_a_report_of_an_error_names_no_session(
     def fail(accounts: Any) -> None:
         raise RuntimeError("no groups today")
 
-    monkeypatch.setattr("notifications.authentication.Reader.of_many", fail)
+    monkeypatch.setattr("notifications.sessions.authentication.Reader.of_many", fail)
     request = handshake(f"sessionid={session}", origin="http://testserver")
     try:
         authenticate([Session.of(request)])

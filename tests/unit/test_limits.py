@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from notifications import limits
-from notifications.limits import BURST, FLOOD, FrameRate, Room, surplus
+from notifications.hub import limits
+from notifications.hub.limits import BURST, FLOOD, FrameRate, Room, surplus
 
 
 def test_who_keeps_to_the_rate_is_never_early() -> None:

@@ -20,9 +20,12 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from notifications import broadcast, delivery, inbox, maintenance, marks, notify_accounts
+from notifications import broadcast, maintenance, notify_accounts
 from notifications.audiences import Reader
-from notifications.changes import read_changes
+from notifications.channel_layer import sender
+from notifications.inbox import marks, pages
+from notifications.inbox.changes import read_changes
+from notifications.lifecycle import numbering
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
@@ -55,7 +58,7 @@ def make_worker() -> Callable[..., Worker]:
 def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        delivery.layer, "publish", lambda sent: messages.extend(message for _, message in sent)
+        sender, "publish", lambda sent: messages.extend(message for _, message in sent)
     )
     return messages
 
@@ -132,7 +135,7 @@ def test_what_has_expired_is_withdrawn(alice: User, pushed: list[Any]) -> None:
 def leave_rows() -> Callable[[User], None]:
     def leave(account: User) -> None:
         notify_accounts(account, "hello", "Hello")
-        delivery.deliver([account.pk], "default")
+        numbering.deliver([account.pk], "default")
         marks.mark(Reader.of(account), "read", [Broadcast.objects.get().wire_id])
 
     return leave
@@ -147,7 +150,7 @@ def test_what_a_deleted_account_left_is_swept(
 ) -> None:
     monkeypatch.setattr(maintenance, "BATCH", 1)
     broadcast("news", "News")
-    delivery.deliver_broadcasts("default")
+    numbering.deliver_broadcasts("default")
     leave_rows(alice)
     leave_rows(bob)
     notify_accounts(bob, "hello", "Unnumbered")
@@ -168,7 +171,7 @@ def test_pass_after_pass_looks_at_the_next_accounts_and_begins_again(
     monkeypatch.setattr(maintenance, "BATCH", 2)
     accounts = [make_account(f"account{n}") for n in range(5)]
     notify_accounts(accounts, "hello", "Hello")
-    delivery.deliver([account.pk for account in accounts], "default")
+    numbering.deliver([account.pk for account in accounts], "default")
     task = Maintenance()
     assert task.run() == Report()
     accounts[0].delete()  # one that has just been looked at
@@ -337,7 +340,7 @@ def test_the_command_says_what_it_did(
     monkeypatch.setattr(maintenance, "BATCH", 1)
     make_worker(-1, alice, alice)
     notify_accounts([alice, bob], "hello", "Hello")
-    delivery.deliver([alice.pk, bob.pk], "default")
+    numbering.deliver([alice.pk, bob.pk], "default")
     bob.delete()
 
     # However many inboxes there are, --once looks at all.
@@ -347,7 +350,7 @@ def test_the_command_says_what_it_did(
 
 
 def test_the_command_begins_another_epoch_each_time(alice: User) -> None:
-    cursor = inbox.read_head(Reader.of(alice)).cursor
+    cursor = pages.read_head(Reader.of(alice)).cursor
     before = int(time.time())
 
     said = run_command(new_epoch=True)

@@ -12,10 +12,13 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, delivery, marks, notify_accounts, protocol, withdrawal
+from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Reader
-from notifications.inbox import read_head, read_page
-from notifications.marks import MarkError, Span, mark, mark_all, undo
+from notifications.channel_layer import sender
+from notifications.inbox import marks
+from notifications.inbox.marks import MarkError, Span, mark, mark_all, undo
+from notifications.inbox.pages import read_head, read_page
+from notifications.lifecycle import retraction
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
 from .conftest import Make
@@ -52,7 +55,7 @@ def pushed(
     def pushed(call: Callable[[], Any]) -> list[protocol.Frame]:
         messages: list[tuple[str, dict[str, Any]]] = []
         with monkeypatch.context() as patch:
-            patch.setattr(delivery.layer, "publish", messages.extend)
+            patch.setattr(sender, "publish", messages.extend)
             with django_capture_on_commit_callbacks(execute=True):
                 call()
                 assert not messages, "pushed before the commit"
@@ -202,7 +205,7 @@ def test_what_is_gone_or_unnumbered_can_not_be_marked(
     reader: Reader, alice: User, notify: Make, send: Make
 ) -> None:
     gone = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
-    withdrawal.expire("default")
+    retraction.expire("default")
     gone.append(f"n{notify_accounts(alice, 'hello', 'Unnumbered').ids[0]}")
     gone.append(broadcast("news", "Unnumbered").wire_id)
 

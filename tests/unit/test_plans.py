@@ -11,9 +11,10 @@ from django.db import connection
 from django.utils import timezone
 
 from harness.plans import plans
-from notifications import delivery, inbox, marks, withdrawal
 from notifications.audiences import Reader
-from notifications.changes import read_changes_of_many
+from notifications.inbox import marks, pages
+from notifications.inbox.changes import read_changes_of_many
+from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 
@@ -72,25 +73,25 @@ def changes() -> None:
     readers = [reader(), reader(77), reader(78)]
     asked = [
         (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90), 100)
-        for one, head in zip(readers, inbox.read_heads(readers), strict=True)
+        for one, head in zip(readers, pages.read_heads(readers), strict=True)
     ]
     read_changes_of_many(asked)
 
 
 # What is run, and indexes that it needs.
 HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
-    "page": (lambda: inbox.read_page(reader()), {"notifications_page"}),
-    "next page": (lambda: inbox.read_page(reader(), "n500b50"), {"notifications_page"}),
-    "unread": (lambda: inbox.read_page(reader(), view="unread"), {"notifications_unread"}),
-    "head": (lambda: inbox.read_head(reader()), set()),
-    "heads": (lambda: inbox.read_heads([reader(), reader(77)]), set()),
-    "newest": (lambda: inbox.newest_seqs([BUSY, 77]), set()),
+    "page": (lambda: pages.read_page(reader()), {"notifications_page"}),
+    "next page": (lambda: pages.read_page(reader(), "n500b50"), {"notifications_page"}),
+    "unread": (lambda: pages.read_page(reader(), view="unread"), {"notifications_unread"}),
+    "head": (lambda: pages.read_head(reader()), set()),
+    "heads": (lambda: pages.read_heads([reader(), reader(77)]), set()),
+    "newest": (lambda: pages.newest_seqs([BUSY, 77]), set()),
     "changes": (changes, {"notifications_one_per_seq"}),
     "number": (
-        lambda: delivery.deliver(REPLACING, connection.alias),
+        lambda: numbering.deliver(REPLACING, connection.alias),
         {"notifications_unnumbered", *INDEX_OF_REPLACED},
     ),
-    "expire": (lambda: withdrawal.expire(connection.alias), {"notifications_expiring"}),
+    "expire": (lambda: retraction.expire(connection.alias), {"notifications_expiring"}),
     "mark": (lambda: marks.mark(reader(), "read", ["n7", "b3"]), set()),
     "mark all": (lambda: marks.mark_all(reader(), "read", ROWS, 50), set()),
     "maintain": (

@@ -12,11 +12,13 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-import notifications.changes
-from notifications import broadcast, inbox, maintenance, marks, notify_accounts, retention, retract
+import notifications.inbox.changes
+from notifications import broadcast, maintenance, notify_accounts, retract
 from notifications.audiences import Reader
-from notifications.changes import read_changes
-from notifications.inbox import Cursor
+from notifications.inbox import marks, pages
+from notifications.inbox.changes import read_changes
+from notifications.inbox.pages import Cursor
+from notifications.lifecycle import retention
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
@@ -72,11 +74,11 @@ def grow_older(days: float) -> None:
 
 
 def cursor_of(account: User) -> Cursor:
-    return inbox.read_head(Reader.of(account)).cursor
+    return pages.read_head(Reader.of(account)).cursor
 
 
 def ids(account: User) -> list[str]:
-    return [item["id"] for item in inbox.read_page(Reader.of(account)).items]
+    return [item["id"] for item in pages.read_page(Reader.of(account)).items]
 
 
 # --- Notifications
@@ -200,13 +202,13 @@ def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over
     with commit():
         retract(Broadcast.objects.all())
     grow_older(91)
-    read_rows = notifications.changes._changed_items
+    read_rows = notifications.inbox.changes._changed_items
 
     def read_rows_after_a_pass(*args: Any) -> Any:
         Maintenance().run()
         return read_rows(*args)
 
-    monkeypatch.setattr("notifications.changes._changed_items", read_rows_after_a_pass)
+    monkeypatch.setattr("notifications.inbox.changes._changed_items", read_rows_after_a_pass)
     level = cursor_of(alice)
     for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
         with transaction.atomic():

@@ -14,8 +14,8 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.test import Client
 
-from notifications import delivery
-from notifications.authentication import session_names
+from notifications.channel_layer import sender
+from notifications.sessions.authentication import session_names
 from tests.unit.conftest import Commit, Published
 
 pytestmark = pytest.mark.django_db
@@ -76,7 +76,7 @@ def test_a_logout_goes_on_though_the_layer_fails(
     def fail(*args: Any) -> None:
         raise RuntimeError("no layer today")
 
-    monkeypatch.setattr(delivery.layer, "publish", fail)
+    monkeypatch.setattr(sender, "publish", fail)
 
     with commit():
         assert browser.post("/logout/").status_code == 302

@@ -25,11 +25,12 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
-from notifications import broadcast, delivery, notify_accounts
+from notifications import broadcast, notify_accounts
 from notifications.audiences import Reader
-from notifications.changes import read_changes
-from notifications.inbox import Cursor, read_page
-from notifications.marks import MARKS
+from notifications.inbox.changes import read_changes
+from notifications.inbox.marks import MARKS
+from notifications.inbox.pages import Cursor, read_page
+from notifications.lifecycle import numbering
 from notifications.models import Broadcast, Connection, Inbox, Notification, Worker
 from notify_site.shop.models import Order
 
@@ -268,7 +269,8 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
     """Try every action on what is bob's as this account; return which of them did anything."""
     closed: list[Any] = []
     monkeypatch.setattr(
-        "notifications.delivery.close_connections", lambda keys, code: closed.extend(keys)
+        "notifications.channel_layer.hub_commands.close_connections",
+        lambda keys, code: closed.extend(keys),
     )
     keys = {**bobs, "user": bobs["account"], "notification": bobs["notification0"]}
 
@@ -408,8 +410,8 @@ def test_a_hostile_link_is_no_link_however_it_was_stored(
 ) -> None:
     Notification.objects.create(account=alice, type="hello", body="Look", url=url)
     Broadcast.objects.create(type="news", body="Look", url=url)
-    delivery.deliver([alice.pk], "default")
-    delivery.deliver_broadcasts("default")
+    numbering.deliver([alice.pk], "default")
+    numbering.deliver_broadcasts("default")
     reader = Reader.of(User.objects.get(pk=alice.pk))
 
     page = read_page(reader)

@@ -10,9 +10,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
-from notifications import notify_accounts, transactions
+from notifications import notify_accounts
+from notifications.db import transactions
+from notifications.db.transactions import ATTEMPTS, in_short_transaction
 from notifications.models import Inbox, Notification
-from notifications.transactions import ATTEMPTS, in_short_transaction
 
 
 def in_the_way(state: str = "40001") -> OperationalError:

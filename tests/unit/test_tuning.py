@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import logging, resource
-from notifications.tuning import tune_process
+from notifications.servers.tuning import tune_process
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 tune_process()

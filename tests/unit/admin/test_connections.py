@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from notifications import delivery
 from notifications.admin.connections import browser_name
+from notifications.channel_layer import hub_commands
 from notifications.models import Connection, Worker
 from notifications.protocol import CloseCode
 
@@ -90,7 +90,7 @@ def test_disconnecting_asks_the_hubs_to_close_the_chosen_ones(
 ) -> None:
     closed: list[tuple[set[uuid.UUID], CloseCode]] = []
     monkeypatch.setattr(
-        delivery, "close_connections", lambda keys, code: closed.append((set(keys), code))
+        hub_commands, "close_connections", lambda keys, code: closed.append((set(keys), code))
     )
     first, second, _ = connect(alice), connect(alice), connect(bob)
 
@@ -110,7 +110,7 @@ def test_only_who_may_delete_connections_may_disconnect(
     connect: Callable[..., Connection],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(delivery, "close_connections", lambda *args: pytest.fail("closed"))
+    monkeypatch.setattr(hub_commands, "close_connections", lambda *args: pytest.fail("closed"))
     tab = connect(alice)
     browser = staff("view_connection", "change_connection")
 

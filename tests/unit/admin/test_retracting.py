@@ -11,8 +11,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from notifications import broadcast, inbox, notify_accounts
+from notifications import broadcast, notify_accounts
 from notifications.audiences import Reader
+from notifications.inbox import pages
 from notifications.models import Broadcast, Inbox, Notification
 from tests.unit.conftest import Commit
 
@@ -82,7 +83,7 @@ def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
         answer = admin.post(BROADCASTS, agreed(page), follow=True)
 
     assert "1 message was retracted" in text(answer)
-    items = inbox.read_page(Reader.of(alice)).items
+    items = pages.read_page(Reader.of(alice)).items
     assert [item["id"] for item in items] == [right.wire_id]
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id, entry.change_message) == (

@@ -9,7 +9,8 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from notifications import broadcast, reach
+from notifications import broadcast
+from notifications.admin import reach
 from notifications.models import Broadcast, BroadcastReceipt, Connection, Worker
 
 from .pages import BROADCASTS, composed, row, text

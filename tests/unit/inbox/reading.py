@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from notifications.audiences import Reader
-from notifications.inbox import read_page
+from notifications.inbox.pages import read_page
 
 
 def reader_of(account: User) -> Reader:

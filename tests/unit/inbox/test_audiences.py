@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from notifications import audiences
-from notifications.inbox import read_head
+from notifications.inbox.pages import read_head
 from tests.unit.conftest import Make
 
 from .reading import pages, reader_of

@@ -13,11 +13,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-import notifications.changes
-from notifications import delivery, marks, withdrawal
+import notifications.inbox.changes
 from notifications.audiences import Reader
-from notifications.changes import Changes, read_changes, read_changes_of_many
-from notifications.inbox import Cursor, newest_seqs, read_head, read_heads, read_page
+from notifications.inbox import marks
+from notifications.inbox.changes import Changes, read_changes, read_changes_of_many
+from notifications.inbox.pages import Cursor, newest_seqs, read_head, read_heads, read_page
+from notifications.lifecycle import numbering, retraction
 from notifications.models import (
     BroadcastHead,
     BroadcastHeadQuerySet,
@@ -128,7 +129,7 @@ def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, s
         send(expires_at=timezone.now()),
         notify(alice, expires_at=timezone.now()),
     )
-    withdrawal.expire("default")
+    retraction.expire("default")
 
     assert told(read_changes(reader, start(reader), 100)) == [("gone", [old]), ("gone", [news])]
 
@@ -225,14 +226,14 @@ def test_a_change_after_the_head_was_read_hides_nothing_new(
 ) -> None:
     reader = reader_of(alice)
     one, two, news = notify(alice), notify(alice), send()
-    can_follow = notifications.changes._can_follow
+    can_follow = notifications.inbox.changes._can_follow
 
     def while_reading(*args: Any) -> bool:
         monkeypatch.undo()
         marks.mark(reader, "read", [one, news])
         return can_follow(*args)
 
-    monkeypatch.setattr("notifications.changes._can_follow", while_reading)
+    monkeypatch.setattr("notifications.inbox.changes._can_follow", while_reading)
     before = read_changes(reader, start(reader), 100)
     after = read_changes(reader, before.cursor, 100)
 
@@ -309,7 +310,7 @@ def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, se
 def test_too_far_behind_is_told_to_reload(
     alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.changes.MOST_CHANGES", 2)
+    monkeypatch.setattr("notifications.inbox.changes.MOST_CHANGES", 2)
     for _ in range(3):
         notify(alice)
         send()
@@ -375,7 +376,7 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
         Notification.objects.bulk_create(
             Notification(account=account, type="hello", body=str(n)) for n in range(count)
         )
-    delivery.deliver([alice.pk, bob.pk], "default")
+    numbering.deliver([alice.pk, bob.pk], "default")
 
     with django_assert_num_queries(2):
         seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])
@@ -386,7 +387,7 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
 def test_changes_of_many_are_those_of_each(
     alice: User, bob: User, carol: User, notify: Make, send: Make, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("notifications.changes.ACCOUNTS_PER_QUERY", 2)
+    monkeypatch.setattr("notifications.inbox.changes.ACCOUNTS_PER_QUERY", 2)
     wire_ids = [notify(account) for account in (alice, alice, bob, carol, carol)]
     wire_ids += [send(), send(audience="staff"), send()]
     readers = [reader_of(account) for account in (alice, bob, carol)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import Group, User
 
-from notifications import broadcast, marks
-from notifications.inbox import Cursor, read_head, read_heads, read_page
+from notifications import broadcast
+from notifications.inbox import marks
+from notifications.inbox.pages import Cursor, read_head, read_heads, read_page
 from notifications.models import Broadcast
 from tests.unit.conftest import Make
 

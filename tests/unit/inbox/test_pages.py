@@ -10,8 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from notifications import broadcast, marks, notify_accounts, withdrawal
-from notifications.inbox import read_page
+from notifications import broadcast, notify_accounts
+from notifications.inbox import marks
+from notifications.inbox.pages import read_page
+from notifications.lifecycle import retraction
 from notifications.models import Broadcast, Notification
 from tests.unit.conftest import Make
 
@@ -131,7 +133,7 @@ def test_important_are_unread_broadcasts_of_level_warning_or_error(
         send(level=level) for level in ("warning", "error", "error", "error")
     )
     send(level="error", expires_at=timezone.now())
-    withdrawal.expire("default")
+    retraction.expire("default")
     reader = reader_of(alice)
     marks.mark(reader, "read", [read])
     marks.mark(reader, "archived", [archived])
@@ -160,7 +162,7 @@ def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
     send(expires_at=timezone.now())
     notify(alice, replace_key="a")
     kept = notify(alice, replace_key="a")
-    withdrawal.expire("default")
+    retraction.expire("default")
     notify_accounts(alice, "hello", "Unnumbered")
     broadcast("news", "Unnumbered")
 

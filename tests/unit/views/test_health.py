@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from notifications import layer, views
+from notifications import health, views
+from notifications.channel_layer import sender
 from notifications.maintenance import Maintenance
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +36,16 @@ def test_a_site_is_ready_and_warns_when_the_periodic_task_is_late(client: Client
 def test_a_site_without_its_layer_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer, "answers", lambda: False)
+    monkeypatch.setattr(sender, "answers", lambda: False)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "unavailable": ["channel layer"]}
+
+
+def test_a_site_that_has_no_layer_is_not_ready(client: Client, settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {}
 
     answer = client.get("/readyz")
 
@@ -44,7 +56,7 @@ def test_a_site_without_its_layer_is_not_ready(
 def test_a_server_that_is_about_to_end_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "is_draining", lambda: True)
+    monkeypatch.setattr(health, "is_draining", lambda: True)
 
     answer = client.get("/readyz")
 
@@ -58,9 +70,13 @@ def test_a_site_without_its_database_is_not_ready(
     def fail() -> None:
         raise OperationalError
 
-    monkeypatch.setattr(views.connection, "cursor", fail)
+    monkeypatch.setattr(health.connection, "cursor", fail)
 
     answer = client.get("/readyz")
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "unavailable", "unavailable": ["database"]}
+
+
+def test_urls_may_name_them_among_the_other_views() -> None:
+    assert (views.healthz, views.readyz) == (health.healthz, health.readyz)

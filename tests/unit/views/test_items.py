@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from notifications import delivery, notify_accounts
+from notifications import notify_accounts
+from notifications.lifecycle import numbering
 
 from .asking import CHANGES, ITEMS, post, scope
 
@@ -73,7 +74,7 @@ def test_a_page_has_thirty_items_unless_told_otherwise(
 ) -> None:
     for _ in range(31):
         notify_accounts(alice, "hello", "Hello")
-    delivery.deliver([alice.pk], "default")
+    numbering.deliver([alice.pk], "default")
 
     assert len(browser.get(ITEMS).json()["items"]) == 30
     assert len(browser.get(ITEMS, {"limit": "100"}).json()["items"]) == 31

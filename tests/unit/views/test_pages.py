@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from notifications import withdrawal
+from notifications.lifecycle import retraction
 
 from .asking import ITEMS
 
@@ -37,7 +37,7 @@ def test_a_made_up_page_leads_to_the_first(browser: Client) -> None:
 
 def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) -> None:
     notify(alice, "Short-lived", expires_at=timezone.now())
-    withdrawal.expire("default")
+    retraction.expire("default")
 
     assert "Short-lived" not in browser.get("/notifications/").content.decode()
     assert browser.get(ITEMS).json()["items"] == []

@@ -1,0 +1,68 @@
+"""How many accounts a broadcast is for, has online now, and was read by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Count, Q, QuerySet
+
+from notifications import audiences
+from notifications.conf import conf
+from notifications.models import Broadcast, BroadcastReceipt, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    accounts: int
+    online: int
+    read: int = 0
+
+
+def of_audience(key: str) -> Reach:
+    """Return the reach of a broadcast that would be sent now."""
+    accounts = audiences.accounts_in(key)
+    return Reach(accounts.count(), _online(accounts).count())
+
+
+def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, Reach]:
+    """Return each broadcast's reach by primary key, in three queries however many there are."""
+    recipients = {f"b{row.pk}": _recipients_of(row) for row in broadcasts}
+    if not recipients:
+        return {}
+    # One pass over the accounts counts them for all the broadcasts.
+    counts = {name: Count("pk", filter=condition) for name, condition in recipients.items()}
+    everyone = audiences.accounts_in(audiences.EVERYONE)
+    accounts = everyone.aggregate(**counts)
+    online = _online(everyone).aggregate(**counts)
+    keys = [int(name[1:]) for name in recipients]
+    read = dict(
+        BroadcastReceipt.objects.filter(broadcast__in=keys, read_at__isnull=False)
+        .values_list("broadcast")
+        .annotate(Count("pk"))
+    )
+    return {pk: Reach(accounts[f"b{pk}"], online[f"b{pk}"], read.get(pk, 0)) for pk in keys}
+
+
+def _online(accounts: QuerySet[Any]) -> QuerySet[Any]:
+    return accounts.filter(pk__in=Connection.objects.live().values("account_id"))
+
+
+def _recipients_of(broadcast: Broadcast) -> Q:
+    condition = Q(pk__isnull=False)
+    if broadcast.audience != audiences.EVERYONE:
+        condition &= Q(pk__in=audiences.accounts_in(broadcast.audience).values("pk"))
+    if _accounts_have(conf.ACCOUNT_CREATED_FIELD):
+        condition &= Q(**{f"{conf.ACCOUNT_CREATED_FIELD}__lte": broadcast.created_at})
+    return condition
+
+
+def _accounts_have(field: str) -> bool:
+    try:
+        get_user_model()._meta.get_field(field)
+    except FieldDoesNotExist:
+        return False
+    return True

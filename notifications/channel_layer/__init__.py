@@ -1,0 +1,1 @@
+"""What goes over the channel layer, sent without anybody waiting for it."""

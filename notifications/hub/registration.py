@@ -1,0 +1,107 @@
+"""This process in the registry: its lease, and its sockets' rows, written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from notifications import presence
+from notifications.channel_layer import hub_commands
+from notifications.conf import conf
+from notifications.db.thread import DatabaseThread
+from notifications.models import Connection, Worker
+from notifications.protocol import CloseCode
+
+from .connection import Socket
+
+logger = logging.getLogger(__name__)
+
+BATCHING: Final = 0.2  # seconds that arrivals and departures are collected
+SEEN_EVERY: Final = 60.0  # seconds between two writings of `last_seen`
+
+
+class Enrolment:
+    def __init__(self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]) -> None:
+        self._database = database
+        self._sockets = sockets
+        self._worker = Worker(host=platform.node(), pid=os.getpid())
+        self._opened: list[Socket] = []
+        self._closed: list[Socket] = []
+        self._renew_at = 0.0  # monotonic seconds, as the next
+        self._seen_from = time.monotonic()
+        self._changed = asyncio.Event()
+
+    def opened(self, socket: Socket) -> None:
+        self._opened.append(socket)
+        self._changed.set()
+
+    def closed(self, socket: Socket) -> None:
+        self._closed.append(socket)
+        self._changed.set()
+
+    async def step(self) -> None:
+        """Wait for a change or the time to renew the lease, and write what there is to write."""
+        try:
+            async with asyncio.timeout(max(0.0, self._renew_at - time.monotonic())):
+                await self._changed.wait()
+                await asyncio.sleep(BATCHING)
+        except TimeoutError:
+            pass
+        await self._write()
+
+    async def end(self) -> None:
+        """Take this worker and its connections out of the registry."""
+        try:
+            await self._database.run(presence.retire, self._worker)
+        except DatabaseError as error:
+            logger.warning("Left in the registry until the lease ends: %s", type(error).__name__)
+
+    async def _write(self) -> None:
+        self._changed.clear()
+        opened, self._opened = self._opened, []
+        closed, self._closed = self._closed, []
+        now = time.monotonic()
+        seen = []
+        if now >= self._seen_from + SEEN_EVERY:
+            seen = [socket.id for socket in self._sockets() if socket.heard_at > self._seen_from]
+            self._seen_from = now
+        try:
+            if now >= self._renew_at:
+                sockets = list(self._sockets())
+                rows = map(self._row, sockets)
+                await self._database.run(presence.renew_lease, self._worker, rows)
+                self._renew_at = now + conf.HEARTBEAT_INTERVAL
+            if opened or closed or seen:
+                new = [self._row(socket) for socket in opened]
+                gone = [self._row(socket) for socket in closed]
+                await self._database.run(presence.record, new, gone, seen)
+            if opened:
+                accounts = {socket.reader.account_id for socket in opened}
+                # On any worker; this one's own have been closed already.
+                if surplus := await self._database.run(presence.surplus, accounts):
+                    hub_commands.close_connections(surplus, CloseCode.EVICTED)
+        except Exception:
+            # Perhaps this worker was reaped: the next renewal writes it again, and this later.
+            self._opened = opened + self._opened
+            self._closed = closed + self._closed
+            self._renew_at = 0.0
+            self._changed.set()
+            raise
+
+    def _row(self, socket: Socket) -> Connection:
+        return Connection(
+            id=UUID(socket.id),
+            worker=self._worker,
+            account_id=socket.reader.account_id,
+            opened_at=socket.opened_at,
+            user_agent=socket.user_agent,
+            address=socket.address,
+        )

@@ -1,0 +1,249 @@
+"""
+What an account does with its inbox: mark items, undo a mark.
+
+Every change is numbered under the inbox lock, one number per item, in a short
+transaction of its own, and pushed to all tabs of the account as `state`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.db.bulk import update_rows
+from notifications.db.transactions import in_short_transaction
+from notifications.lifecycle import publishing
+from notifications.models import (
+    Broadcast,
+    BroadcastQuerySet,
+    BroadcastReceipt,
+    Inbox,
+    Notification,
+    NotificationQuerySet,
+    State,
+)
+
+from .pages import Counts, Head, read_head
+
+MOST_IDS: Final = 1000  # in one call of `mark`
+
+# What `mark` is told, and the states it changes.
+MARKS: Final = {
+    "read": {State.UNREAD},
+    "unread": {State.READ},
+    "archived": {State.UNREAD, State.READ},
+    "inbox": {State.ARCHIVED},
+}
+INVERSE: Final = {"read": "unread", "unread": "read", "archived": "inbox", "inbox": "archived"}
+
+_WIRE_ID = re.compile(r"([nb])(\d{1,18})", re.ASCII)
+
+
+class MarkError(ValueError):
+    """A mark that can't be taken; the message names the field, the value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The numbers that one mark gave to what it changed; what `undo` takes."""
+
+    mark: str
+    first: int
+    seq: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"as": self.mark, "from": self.first, "seq": self.seq}
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    span: Span | None  # None: there was nothing to change
+    ids: list[str]  # of what changed
+    counts: Counts
+
+
+def mark(reader: Reader, mark: str, ids: Sequence[str]) -> Marked:
+    """
+    Mark items of the account's own inbox, and tell all its tabs.
+
+    mark: "read", "unread", "archived" or "inbox" (out of the archive, as it was before).
+    ids: MOST_IDS at most; those of other accounts are passed over, as unknown ones are.
+
+    Raises MarkError.
+    """
+    _check_mark(mark, MARKS)
+    notification_ids, broadcast_ids = _parse_wire_ids(ids)
+    return _change(
+        reader,
+        mark,
+        lambda rows: rows.filter(pk__in=notification_ids),
+        lambda rows: rows.filter(pk__in=broadcast_ids),
+    )
+
+
+def mark_all(reader: Reader, mark: str, seq: int, broadcast_seq: int) -> Marked:
+    """
+    Mark as "read" or "archived" what stands in the inbox and last changed at this cursor or before.
+
+    What came after it was never seen, and stays. Raises MarkError.
+    """
+    _check_mark(mark, ("read", "archived"))
+    return _change(
+        reader,
+        mark,
+        lambda rows: (rows.unread() if mark == "read" else rows.in_inbox()).filter(seq__lte=seq),
+        lambda rows: (rows.unread(reader) if mark == "read" else rows.in_inbox(reader)).filter(
+            seq__lte=broadcast_seq
+        ),
+        upto={"seq": seq, "broadcast_seq": broadcast_seq},
+    )
+
+
+def undo(reader: Reader, span: Span) -> Marked:
+    """Reverse a mark for all of its items that nobody has changed since. Raises MarkError."""
+    _check_mark(span.mark, MARKS)
+    numbered = {"seq__gte": span.first, "seq__lte": span.seq}
+    receipts = BroadcastReceipt.objects.filter(account_id=reader.account_id, **numbered)
+    return _change(
+        reader,
+        INVERSE[span.mark],
+        lambda rows: rows.filter(**numbered),
+        lambda rows: rows.filter(pk__in=receipts.values("broadcast")),
+    )
+
+
+def _change(
+    reader: Reader,
+    mark: str,
+    pick: Callable[[NotificationQuerySet], NotificationQuerySet],
+    pick_broadcasts: Callable[[BroadcastQuerySet], BroadcastQuerySet],
+    upto: protocol.Frame | None = None,
+) -> Marked:
+    using = router.db_for_write(Inbox)
+
+    def change() -> Marked:
+        inbox = Inbox.objects.using(using).lock([reader.account_id])[reader.account_id]
+        mine = Notification.objects.using(using).filter(account_id=reader.account_id)
+        # Not the messages: there may be 10,000.
+        columns = ("account", "read_at", "archived_at", "gone_at")
+        notifications = list(pick(mine.present()).order_by("number").only(*columns))
+        unread_before = sum(row.state == State.UNREAD for row in notifications)
+        now = timezone.now()
+        items: list[Notification | BroadcastReceipt] = [*notifications]
+        items += _receipts(reader, pick_broadcasts, using)
+        changed = [item for item in items if _apply(mark, item, now)]
+        # One frame per state, so each state gets numbers without a hole.
+        changed.sort(key=lambda item: item.state)
+        for item in changed:
+            item.seq = inbox.next_seq()
+        inbox.unread += sum(row.state == State.UNREAD for row in notifications) - unread_before
+        update_rows(Inbox, [inbox], ["seq", "unread"], using)
+        _save(changed, using)
+        head = read_head(reader)
+        pushes = list(_state_pushes(reader, changed, head, upto))
+        transaction.on_commit(lambda: publishing.push(pushes), using=using, robust=True)
+        span = Span(mark, inbox.seq - len(changed) + 1, inbox.seq) if changed else None
+        return Marked(span, [item.wire_id for item in changed], head.counts)
+
+    return in_short_transaction(change, using)
+
+
+def _receipts(
+    reader: Reader, pick: Callable[[BroadcastQuerySet], BroadcastQuerySet], using: str
+) -> list[BroadcastReceipt]:
+    """Return the account's receipts of the picked broadcasts, unsaved ones where there are none."""
+    visible = Broadcast.objects.using(using).addressed_to(reader).filter(gone_at=None)
+    keys = list(pick(visible).order_by("number").values_list("pk", flat=True))
+    saved = BroadcastReceipt.objects.using(using).filter(
+        account_id=reader.account_id, broadcast__in=keys
+    )
+    receipts = {receipt.broadcast_id: receipt for receipt in saved}
+    return [
+        receipts.get(key) or BroadcastReceipt(broadcast_id=key, account_id=reader.account_id)
+        for key in keys
+    ]
+
+
+def _apply(mark: str, item: Notification | BroadcastReceipt, now: datetime) -> bool:
+    """Change the item as `mark` says; return whether there was anything to change."""
+    if item.state not in MARKS[mark]:
+        return False
+    match mark:
+        case "read":
+            item.read_at = now
+        case "unread":
+            item.read_at = None
+        case "archived":
+            item.archived_at = now
+            item.read_at = item.read_at or now
+        case "inbox":
+            # Read by the archiving itself: it was unread before.
+            if item.read_at == item.archived_at:
+                item.read_at = None
+            item.archived_at = None
+    return True
+
+
+def _save(changed: Sequence[Notification | BroadcastReceipt], using: str) -> None:
+    update_rows(
+        Notification,
+        [item for item in changed if isinstance(item, Notification)],
+        ["read_at", "archived_at", "seq"],
+        using,
+    )
+    BroadcastReceipt.objects.using(using).bulk_create(
+        [item for item in changed if isinstance(item, BroadcastReceipt)],
+        update_conflicts=True,
+        unique_fields=["broadcast", "account"],
+        update_fields=["read_at", "archived_at", "seq"],
+        batch_size=500,
+    )
+
+
+def _state_pushes(
+    reader: Reader,
+    changed: Sequence[Notification | BroadcastReceipt],
+    head: Head,
+    upto: protocol.Frame | None,
+) -> Iterator[publishing.Push]:
+    for state, group in groupby(changed, key=lambda item: item.state):
+        items = list(group)
+        first, seq = items[0].seq, items[-1].seq
+        assert first is not None and seq is not None
+        numbers = {"seq": seq, **head.counts.as_dict()}
+        if upto:
+            frame = protocol.state_range(
+                state, {"from": first, "seq": seq, "upto": upto}, **numbers
+            )
+        else:
+            frame = protocol.state(state, [item.wire_id for item in items], **numbers)
+        yield publishing.step(
+            reader.account_id, first, seq, frame, counted_at=head.cursor.broadcast_seq
+        )
+
+
+def _check_mark(mark: Any, allowed: Iterable[str]) -> None:
+    if not isinstance(mark, str) or mark not in allowed:
+        raise MarkError(f"as must be one of {', '.join(allowed)}; not {mark!r:.100}")
+
+
+def _parse_wire_ids(ids: Any) -> tuple[list[int], list[int]]:
+    if not isinstance(ids, list) or len(ids) > MOST_IDS:
+        given = f"{len(ids)} of them" if isinstance(ids, list) else f"{ids!r:.100}"
+        raise MarkError(f"ids must be a list of {MOST_IDS} ids at most, not {given}")
+    keys: dict[str, list[int]] = {"n": [], "b": []}
+    for wire_id in ids:
+        match = _WIRE_ID.fullmatch(wire_id) if isinstance(wire_id, str) else None
+        if not match:
+            raise MarkError(f"ids must hold ids of items, such as “n12”, not {wire_id!r:.100}")
+        keys[match[1]].append(int(match[2]))
+    return keys["n"], keys["b"]

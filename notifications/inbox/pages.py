@@ -1,0 +1,243 @@
+"""
+What an account sees: its inbox's head, with the counts, and pages.
+
+Notifications have one row per account, broadcasts one row and a receipt per
+account that acted. Both kinds are merged here and nowhere else. Every reading
+takes the head first and the rows second, so that a row that arrives in between
+is seen twice rather than never.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from django.db import router
+from django.db.models import Count, Min
+
+from notifications import protocol
+from notifications.audiences import Reader
+from notifications.db.bulk import is_one_of
+from notifications.models import (
+    Broadcast,
+    BroadcastHead,
+    BroadcastQuerySet,
+    BroadcastReceipt,
+    Inbox,
+    Message,
+    Notification,
+    NotificationQuerySet,
+    State,
+)
+
+PAGE: Final = 30
+LARGEST_PAGE: Final = 100
+
+View = Literal["inbox", "unread", "archived", "important"]
+
+_POSITION = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far somebody has seen an inbox."""
+
+    seq: int
+    broadcast_seq: int
+    epoch: int
+    scope: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "seq": self.seq,
+            "broadcast_seq": self.broadcast_seq,
+            "epoch": self.epoch,
+            "scope": self.scope,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    unread: int
+    unread_broadcasts: int
+
+    @property
+    def total(self) -> int:
+        return self.unread + self.unread_broadcasts
+
+    def as_dict(self) -> dict[str, int]:
+        return {"unread": self.unread, "unread_broadcasts": self.unread_broadcasts}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest state of an inbox, read before its rows."""
+
+    cursor: Cursor
+    counts: Counts
+    floor: int
+    broadcast_floor: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.cursor.as_dict(), **self.counts.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: list[protocol.Frame]
+    next: str | None  # the `before` of the next page, None at the end
+    head: Head
+
+
+def read_head(reader: Reader) -> Head:
+    """Return where the account's inbox stands now, with its counts."""
+    return read_heads([reader])[0]
+
+
+def read_heads(readers: Sequence[Reader]) -> list[Head]:
+    """Return where each account's inbox stands now, by as many queries as for one."""
+    using = router.db_for_write(Inbox)
+    broadcasts = BroadcastHead.objects.using(using).current()
+    inboxes = Inbox.objects.using(using).in_bulk([reader.account_id for reader in readers])
+    unread = _count_unread_broadcasts(readers, broadcasts.seq, using)
+    heads = []
+    for reader, unread_broadcasts in zip(readers, unread, strict=True):
+        inbox = inboxes.get(reader.account_id) or Inbox()
+        cursor = Cursor(inbox.seq, broadcasts.seq, broadcasts.epoch, reader.scope)
+        counts = Counts(inbox.unread, unread_broadcasts)
+        heads.append(Head(cursor, counts, inbox.floor, broadcasts.floor))
+    return heads
+
+
+def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -> list[int]:
+    """
+    Return how many broadcasts up to a number each account has not read.
+
+    For many accounts it is what was sent less what was read; the database
+    counts their receipts, as a row for each would take far longer to fetch.
+    """
+    broadcasts = Broadcast.objects.using(using).filter(seq__lte=upto)
+    if len(readers) == 1:
+        return [broadcasts.unread(readers[0]).count()]
+    audiences = frozenset[str]().union(*(reader.audiences for reader in readers))
+    live = broadcasts.filter(gone_at=None, audience__in=audiences)
+    times: defaultdict[str, list[datetime]] = defaultdict(list)
+    for audience, created_at in live.order_by("created_at").values_list("audience", "created_at"):
+        times[audience].append(created_at)
+    if not times:
+        return [0] * len(readers)
+    receipts = BroadcastReceipt.objects.using(using).filter(
+        account_id__in=[reader.account_id for reader in readers],
+        broadcast__in=live,
+        read_at__isnull=False,
+    )
+    read = {
+        (account_id, audience): (count, earliest)
+        for account_id, audience, count, earliest in receipts.values_list(
+            "account_id", "broadcast__audience"
+        ).annotate(Count("pk"), Min("broadcast__created_at"))
+    }
+
+    def count(reader: Reader) -> int:
+        unread = 0
+        for audience in reader.audiences & times.keys():
+            sent = times[audience]
+            since = reader.since or sent[0]
+            count, earliest = read.get((reader.account_id, audience), (0, since))
+            if earliest < since:  # the account's time of creation was changed
+                return broadcasts.unread(reader).count()
+            unread += len(sent) - bisect_left(sent, since) - count
+        return unread
+
+    return [count(reader) for reader in readers]
+
+
+def newest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastHead]:
+    """Return the newest `seq` of each account that has an inbox, and the broadcasts' head."""
+    using = router.db_for_write(Inbox)
+    known = is_one_of("account_id", account_ids, Inbox._meta.pk, using)
+    seqs = dict(Inbox.objects.using(using).filter(known).values_list("account_id", "seq"))
+    return seqs, BroadcastHead.objects.using(using).current()
+
+
+def read_page(
+    reader: Reader, before: str | None = None, limit: int = PAGE, view: View = "inbox"
+) -> Page:
+    """
+    Return `limit` items of a view of the inbox, newest first.
+
+    before: the `next` of the page before; None starts with the newest.
+    view: "inbox", "unread", "archived", or "important" (unread broadcasts of level
+    warning or error).
+    Raises ValueError for a `before` that no page gave.
+    """
+    head = read_head(reader)
+    position = _parse_position(before) if before else None
+    notifications, broadcasts = _rows_in(view, reader)
+    if position:
+        notifications = notifications.filter(number__lt=position[0])
+        broadcasts = broadcasts.filter(number__lt=position[1])
+    newest = list(notifications.order_by("-number")[: limit + 1])
+    newest_broadcasts = list(broadcasts.order_by("-number")[: limit + 1])
+    rows = list(_merged(newest, newest_broadcasts))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    states = _broadcast_states(reader, [row for row in rows if isinstance(row, Broadcast)])
+    return Page(
+        [row.frame(states[row.pk]) if isinstance(row, Broadcast) else row.frame() for row in rows],
+        _next_position(rows, position) if more else None,
+        head,
+    )
+
+
+def _rows_in(view: View, reader: Reader) -> tuple[NotificationQuerySet, BroadcastQuerySet]:
+    using = router.db_for_write(Notification)
+    notifications = Notification.objects.using(using).filter(account_id=reader.account_id)
+    broadcasts = Broadcast.objects.using(using)
+    match view:
+        case "inbox":
+            return notifications.in_inbox(), broadcasts.in_inbox(reader)
+        case "unread":
+            return notifications.unread(), broadcasts.unread(reader)
+        case "archived":
+            return notifications.archived(), broadcasts.archived(reader)
+        case "important":
+            return notifications.none(), broadcasts.important(reader)
+
+
+def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:
+    """
+    Merge both kinds, each by its own number, by the time of the foremost.
+
+    Not sorted by time: within a kind the number is the order, whatever the
+    clocks of the processes that made the rows say.
+    """
+    queues = [list(reversed(notifications)), list(reversed(broadcasts))]
+    while any(queues):
+        yield max((queue for queue in queues if queue), key=lambda q: q[-1].created_at).pop()
+
+
+def _broadcast_states(reader: Reader, broadcasts: Sequence[Broadcast]) -> dict[int, State]:
+    states = dict.fromkeys((row.pk for row in broadcasts), State.UNREAD)
+    receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt))
+    for receipt in receipts.filter(account_id=reader.account_id, broadcast__in=list(states)):
+        states[receipt.broadcast_id] = receipt.state
+    return states
+
+
+def _parse_position(text: str) -> tuple[int, int]:
+    if not (match := _POSITION.fullmatch(text)):
+        raise ValueError(f"before must be the “next” of another page, not {text!r:.100}")
+    return int(match[1]), int(match[2])
+
+
+def _next_position(rows: Sequence[Message], position: tuple[int, int] | None) -> str:
+    last = {row.wire_prefix: row.number for row in rows}
+    beyond_all = 10**18 - 1
+    number, broadcast_number = position or (beyond_all, beyond_all)
+    return f"n{last.get('n', number)}b{last.get('b', broadcast_number)}"

@@ -1,0 +1,1 @@
+"""Who a session lets in, and when it ends."""

@@ -1,0 +1,100 @@
+"""
+Tells the hubs, after the commit, which session has ended and which account has changed.
+
+For what Django says by a signal; the rest is found by looking (session_check.py). `post_delete` of
+the sessions is not listened to: with a receiver, `clearsessions` would have to load each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db import router, transaction
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
+
+from notifications.channel_layer import hub_commands
+from notifications.protocol import CloseCode
+
+from .authentication import session_names
+
+# Others do not change who may be connected or what they get, or are found by the next look:
+# `last_login` is saved with every login.
+_FIELDS = frozenset({"password", "is_active", "is_staff"})
+
+
+def connect_receivers() -> None:
+    user_model: Any = get_user_model()
+    user_logged_out.connect(_logged_out, dispatch_uid="notifications")
+    user_logged_in.connect(_logged_in, dispatch_uid="notifications")
+    post_save.connect(_saved, sender=user_model, dispatch_uid="notifications")
+    post_delete.connect(_deleted, sender=user_model, dispatch_uid="notifications")
+    if hasattr(user_model, "groups"):  # not every user model has them
+        group_model = user_model._meta.get_field("groups").related_model
+        through = user_model.groups.through
+        m2m_changed.connect(_groups_changed, sender=through, dispatch_uid="notifications")
+        pre_delete.connect(_group_deleted, sender=group_model, dispatch_uid="notifications")
+
+
+def _logged_out(request: Any, user: Any, **kwargs: Any) -> None:
+    if user is not None:
+        # Sent before the session is deleted: the hubs remember that it has ended.
+        _end({request.session.session_key, _cookie(request)}, CloseCode.NOT_LOGGED_IN)
+
+
+def _logged_in(request: Any, **kwargs: Any) -> None:
+    """A login gives the session another key, or takes the place of another account's session."""
+    before = _cookie(request)
+    if before != request.session.session_key:
+        _end({before}, CloseCode.SESSION_CHANGED)
+
+
+def _saved(instance: Any, created: bool, update_fields: Any, **kwargs: Any) -> None:
+    if not created and (update_fields is None or _FIELDS.intersection(update_fields)):
+        _look_again([instance.pk])
+
+
+def _deleted(instance: Any, **kwargs: Any) -> None:
+    _look_again([instance.pk])
+
+
+def _groups_changed(
+    action: str, instance: Any, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
+) -> None:
+    if action in {"post_add", "post_remove", "pre_clear"}:
+        if not reverse:
+            _look_again([instance.pk])
+        else:
+            _look_again(_members(instance) if pk_set is None else pk_set)
+
+
+def _group_deleted(instance: Any, **kwargs: Any) -> None:
+    _look_again(_members(instance))
+
+
+def _members(group: Any) -> list[Any]:
+    accounts = get_user_model()._base_manager.filter(groups=group)
+    return list(accounts.values_list("pk", flat=True))
+
+
+def _cookie(request: Any) -> str | None:
+    cookie: str | None = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    return cookie
+
+
+def _end(keys: Iterable[str | None], code: CloseCode) -> None:
+    names = sorted(name for key in keys if key for name in session_names(key))
+    if names:
+        _after_commit(lambda: hub_commands.end_sessions(names, code))
+
+
+def _look_again(account_ids: Iterable[Any]) -> None:
+    accounts = list(account_ids)
+    _after_commit(lambda: hub_commands.look_again(accounts))
+
+
+def _after_commit(tell: Callable[[], None]) -> None:
+    transaction.on_commit(tell, using=router.db_for_write(get_user_model()), robust=True)

@@ -1,0 +1,606 @@
+"""From committed rows to pushes: numbers, frames, replacing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from notifications import broadcast, notify_accounts, protocol
+from notifications.audiences import Reader
+from notifications.channel_layer import envelopes, hub_commands, sender
+from notifications.inbox import marks, pages
+from notifications.inbox.changes import read_changes
+from notifications.lifecycle import numbering, publishing
+from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
+from notifications.protocol import CloseCode
+from notifications.signals import broadcast_sent, notification_created
+
+from .conftest import Commit, Published
+
+pytestmark = pytest.mark.django_db
+
+
+def bodies(published: Published) -> list[str]:
+    return [frame["content"]["body"] for frame in published.frames]
+
+
+def seqs(account: User) -> list[int | None]:
+    return list(
+        Notification.objects.filter(account=account).order_by("pk").values_list("seq", flat=True)
+    )
+
+
+# --- Numbers
+
+
+def test_the_numbers_of_an_account_are_consecutive_in_the_order_of_the_calls(
+    alice: User, bob: User, commit: Commit, published: Published
+) -> None:
+    for named in ([alice], [alice, bob], [alice]):
+        with commit():
+            notify_accounts(named, "hello", "Hello")
+
+    assert seqs(alice) == [1, 2, 3]
+    assert seqs(bob) == [1]
+    assert [(frame["seq"], frame["number"], frame["unread"]) for frame in published.frames] == [
+        (1, 1, 1),
+        (2, 2, 2),
+        (1, 1, 1),
+        (3, 3, 3),
+    ]
+
+
+def test_a_frame_says_all_that_a_client_needs(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        notify_accounts(
+            alice,
+            "order_paid",
+            "Paid",
+            meta_data={"order_id": 12},
+            url="/orders/12/",
+            level="error",
+        )
+
+    row = Notification.objects.get()
+    assert published.frames == [
+        {
+            "type": "order_paid",
+            "content": {"body": "Paid", "meta_data": {"order_id": 12}},
+            "id": f"n{row.pk}",
+            "number": 1,
+            "seq": 1,
+            "unread": 1,
+            "state": "unread",
+            "level": "error",
+            "url": "/orders/12/",
+            "created_at": row.created_at.isoformat(),
+            "expires_at": None,
+            "replaces": None,
+        }
+    ]
+    ((_, message),) = published
+    (entry,) = message["entries"]
+    assert (message["type"], entry["account"]) == ("notifications.push", str(alice.pk))
+    assert (entry["first"], entry["seq"], entry["unread"]) == (1, 1, 1)
+    assert (entry["counted_at"], entry["unread_broadcasts"]) == (None, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_numbered_or_pushed_before_the_commit(alice: User, published: Published) -> None:
+    with transaction.atomic():
+        notify_accounts(alice, "hello", "Hello")
+        notify_accounts(alice, "typing", "Typing", persist=False)
+        broadcast("news", "News")
+        assert seqs(alice) == [None]
+        assert pages.read_page(Reader.of(alice)).items == []
+        assert not published
+
+    assert seqs(alice) == [1]
+    assert sorted(bodies(published)) == ["Hello", "News", "Typing"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rolled_back_transaction_pushes_nothing_then_or_later(
+    alice: User, bob: User, published: Published
+) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        notify_accounts(alice, "hello", "Never", idempotency_key="a")
+        notify_accounts(alice, "typing", "Never", persist=False)
+        broadcast("news", "Never")
+        raise RuntimeError
+    assert not published
+
+    with transaction.atomic():
+        transaction.on_commit(lambda: None)  # as everybody may, before we do
+        notify_accounts(bob, "hello", "Hello")
+
+    assert bodies(published) == ["Hello"]
+    # What the rolled-back transaction had scheduled is forgotten.
+    assert not Inbox.objects.filter(pk=alice.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rolled_back_savepoint_takes_only_its_own_along(
+    alice: User, bob: User, published: Published
+) -> None:
+    with transaction.atomic():
+        notify_accounts(alice, "hello", "Before")
+        with pytest.raises(RuntimeError), transaction.atomic():
+            notify_accounts([alice, bob], "hello", "Never")
+            raise RuntimeError
+        notify_accounts(alice, "hello", "After")
+
+    assert bodies(published) == ["Before", "After"]
+    assert seqs(alice) == [1, 2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_first_call_is_rolled_back(alice: User, bob: User, published: Published) -> None:
+    with transaction.atomic():
+        with pytest.raises(RuntimeError), transaction.atomic():
+            notify_accounts(alice, "hello", "Never")
+            raise RuntimeError
+        notify_accounts(bob, "hello", "Hello")
+
+    assert bodies(published) == ["Hello"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_hook_that_notifies_first_harms_no_one(
+    alice: User, bob: User, published: Published
+) -> None:
+    with transaction.atomic():
+        transaction.on_commit(lambda: notify_accounts(bob, "hello", "From a hook"))
+        notify_accounts(alice, "hello", "From the transaction")
+
+    assert bodies(published) == ["From a hook", "From the transaction"]
+    assert (seqs(alice), seqs(bob)) == ([1], [1])
+
+
+def test_many_calls_in_one_transaction_are_numbered_at_once(
+    alice: User, bob: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    def queries_after(calls: int) -> int:
+        with django_capture_on_commit_callbacks() as callbacks:
+            for _ in range(calls):
+                notify_accounts([alice, bob], "hello", "Hello")
+        with CaptureQueriesContext(connection) as queries:
+            for callback in callbacks:
+                callback()
+        return len(queries)
+
+    queries_after(1)  # makes the inboxes
+    assert queries_after(1) == queries_after(5)
+    assert seqs(alice) == seqs(bob) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_rows_are_numbered_in_the_order_of_their_ids(alice: User, published: Published) -> None:
+    for body in ("one", "two", "three"):
+        notify_accounts(alice, "hello", body)  # its hook never runs
+
+    assert numbering.deliver([alice.pk], "default") == 3
+
+    assert seqs(alice) == [1, 2, 3]
+    assert bodies(published) == ["one", "two", "three"]
+    assert numbering.deliver([alice.pk], "default") == 0
+    assert len(published.frames) == 3
+
+
+def test_what_a_crash_left_over_is_numbered_with_the_next_one(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    notify_accounts(alice, "hello", "Left over")
+    with commit():
+        notify_accounts(alice, "hello", "Next")
+
+    assert bodies(published) == ["Left over", "Next"]
+
+
+def test_more_accounts_than_one_transaction_locks(
+    alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbering, "ACCOUNTS_PER_TRANSACTION", 2)
+
+    with commit():
+        notify_accounts([alice, bob, carol], "hello", "Hello")
+
+    assert Notification.objects.filter(seq=1).count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_fails_after_the_commit_fails_nobody(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise OperationalError("the database went away")
+
+    caplog.set_level(logging.CRITICAL, "django")  # it logs the failure, with a traceback
+    with monkeypatch.context() as broken:
+        broken.setattr(numbering, "in_short_transaction", fail)
+        with transaction.atomic():
+            result = notify_accounts(alice, "hello", "Hello")
+            broadcast("news", "News")
+
+    assert result.created == 1
+    assert seqs(alice) == [None]
+    # Whoever is next to look numbers it.
+    numbering.deliver([alice.pk], "default")
+    numbering.deliver_broadcasts("default")
+    assert seqs(alice) == [1]
+    assert Broadcast.objects.get().seq == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
+    together = threading.Barrier(4)
+
+    def notify(order: int) -> None:
+        try:
+            together.wait(30)
+            for _ in range(5):
+                notify_accounts([alice.pk, bob.pk][::order], "hello", "Hello")
+                marks.mark_all(Reader.of(alice), "read", 1000, 1000)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(notify, [1, -1, 1, -1]))
+
+    numbers = Notification.objects.filter(account=alice).values_list("number", flat=True)
+    changes = Notification.objects.filter(account=alice).values_list("seq", flat=True)
+    assert len(set(numbers)) == len(set(changes)) == 20
+    # Each was one change when it came, and one when it was read.
+    head = Inbox.objects.get(pk=alice.pk)
+    assert (head.seq, max(changes), head.unread) == (40, 40, 0)
+    assert sorted(Notification.objects.filter(account=bob).values_list("seq", flat=True)) == list(
+        range(1, 21)
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: the second would wait for the first")
+    first_inserted, second_committed = threading.Event(), threading.Event()
+    reader = Reader.of(alice)
+    start = pages.read_head(reader).cursor
+
+    def first() -> None:
+        try:
+            with transaction.atomic():
+                notify_accounts(alice.pk, "hello", "Began first")
+                first_inserted.set()
+                assert second_committed.wait(30)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(first)
+        assert first_inserted.wait(30)
+        notify_accounts(alice.pk, "hello", "Committed first")
+        between = read_changes(reader, start, 100)
+        second_committed.set()
+        ended.result(30)
+    after = read_changes(reader, between.cursor, 100)
+
+    first_pk, second_pk = (
+        Notification.objects.get(body=body).pk for body in ("Began first", "Committed first")
+    )
+    assert first_pk < second_pk  # the trap: by id, the first would be older than the cursor
+    assert [frame["content"]["body"] for frame in between.frames] == ["Committed first"]
+    assert [frame["content"]["body"] for frame in after.frames] == ["Began first"]
+    assert [frame["seq"] for frame in between.frames + after.frames] == [1, 2]
+
+
+# --- Replacing
+
+
+def test_a_newer_one_takes_the_place_of_the_unread_one(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        notify_accounts(alice, "progress", "10 %", replace_key="upload")
+    with commit():
+        notify_accounts(alice, "progress", "20 %", replace_key="upload")
+
+    old, new = Notification.objects.order_by("pk")
+    assert (old.state, old.seq, old.number) == ("gone", 2, 1)
+    assert (new.state, new.seq, new.number, new.replaces) == ("unread", 3, 3, old.pk)
+    assert Inbox.objects.get().unread == 1
+    frame = published.frames[-1]
+    assert (frame["replaces"], frame["seq"], frame["unread"]) == (f"n{old.pk}", 3, 1)
+    # The push covers both numbers, so that it is the next one for a socket at 1.
+    assert [entry["first"] for _, message in published for entry in message["entries"]] == [1, 2]
+
+
+def test_of_several_in_one_transaction_only_the_last_stays(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        for body in ("10 %", "20 %", "30 %"):
+            notify_accounts(alice, "progress", body, replace_key="upload")
+
+    rows = list(Notification.objects.order_by("pk"))
+    assert [row.state for row in rows] == ["gone", "gone", "unread"]
+    assert [row.seq for row in rows] == [2, 4, 5]
+    assert (Inbox.objects.get().seq, Inbox.objects.get().unread) == (5, 1)
+    assert [frame["unread"] for frame in published.frames] == [1, 1, 1]
+    entries = [entry for _, message in published for entry in message["entries"]]
+    assert [(entry["first"], entry["seq"]) for entry in entries] == [(1, 1), (2, 3), (4, 5)]
+
+
+def test_all_that_are_unread_in_a_place_go_and_are_told(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    for body in ("10 %", "20 %"):
+        with commit():
+            notify_accounts(alice, "progress", body, replace_key="upload")
+        marks.mark(Reader.of(alice), "read", [Notification.objects.latest("pk").wire_id])
+    first, second = Notification.objects.order_by("pk")
+    marks.mark(Reader.of(alice), "unread", [first.wire_id, second.wire_id])
+    published.clear()
+
+    with commit():
+        notify_accounts(alice, "progress", "30 %", replace_key="upload")
+
+    gone, told = published.frames
+    assert (gone["as"], gone["ids"], gone["seq"], gone["unread"]) == ("gone", [first.wire_id], 7, 1)
+    assert (told["replaces"], told["seq"], told["unread"]) == (second.wire_id, 9, 1)
+    entries = [entry for _, message in published for entry in message["entries"]]
+    assert [(entry["first"], entry["seq"]) for entry in entries] == [(7, 7), (8, 9)]
+
+
+@pytest.mark.parametrize("mark", ["read", "archived"])
+def test_what_was_read_or_archived_stays(alice: User, commit: Commit, mark: str) -> None:
+    with commit():
+        notify_accounts(alice, "progress", "10 %", replace_key="upload")
+    marks.mark(Reader.of(alice), mark, [Notification.objects.get().wire_id])
+    with commit():
+        notify_accounts(alice, "progress", "20 %", replace_key="upload")
+
+    assert not Notification.objects.filter(gone_at__isnull=False).exists()
+    assert Inbox.objects.get().unread == 1
+
+
+def test_another_key_and_another_account_are_left_alone(
+    alice: User, bob: User, commit: Commit
+) -> None:
+    for account, key in ((alice, "a"), (alice, "b"), (alice, None), (alice, None), (bob, "a")):
+        with commit():
+            notify_accounts(account, "hello", "Hello", replace_key=key)
+    # Both accounts and both keys in one numbering, but not each with each.
+    with commit():
+        notify_accounts(bob, "hello", "Hello", replace_key="b")
+        notify_accounts(alice, "hello", "Hello", replace_key="a")
+
+    gone = Notification.objects.filter(gone_at__isnull=False)
+    assert [(row.account, row.replace_key) for row in gone] == [(alice, "a")]
+    assert dict(Inbox.objects.values_list("account", "unread")) == {alice.pk: 4, bob.pk: 2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_replace_at_once_never_leave_two(alice: User) -> None:
+    together = threading.Barrier(3)
+
+    def notify(body: str) -> None:
+        try:
+            together.wait(30)
+            for _ in range(5):
+                notify_accounts(alice.pk, "hello", body, replace_key="a")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(notify, "abc"))
+
+    assert Notification.objects.filter(account=alice).unread().count() == 1
+    assert Inbox.objects.get().unread == 1
+    assert Inbox.objects.get().seq == 15 + 14
+
+
+# --- Broadcasts
+
+
+def test_broadcasts_have_one_sequence_whoever_they_are_for(
+    commit: Commit, published: Published
+) -> None:
+    group = Group.objects.create(name="Customers")
+    with commit():
+        for audience in ("everyone", "staff", group):
+            broadcast("news", "News", audience=audience)
+
+    rows = Broadcast.objects.order_by("pk")
+    assert [(row.number, row.seq) for row in rows] == [(1, 1), (2, 2), (3, 3)]
+    assert [(name, message["seq"], message["audience"]) for name, message in published] == [
+        (protocol.HUBS_GROUP, 1, "everyone"),
+        (protocol.HUBS_GROUP, 2, "staff"),
+        (protocol.HUBS_GROUP, 3, f"group:{group.pk}"),
+    ]
+    assert [message["gone"] for _, message in published] == [False, False, False]
+    frame = published.frames[0]
+    assert (frame["id"], frame["number"], frame["broadcast_seq"]) == (f"b{rows[0].pk}", 1, 1)
+    assert "unread" not in frame and "seq" not in frame
+
+
+def test_looking_for_broadcasts_takes_no_lock_when_there_are_none(
+    commit: Commit, django_assert_num_queries: Any
+) -> None:
+    with commit():
+        broadcast("news", "News")
+
+    # Every hub looks at every check.
+    with django_assert_num_queries(1):
+        assert numbering.deliver_broadcasts("default") == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_broadcasts_at_once_get_each_number_once() -> None:
+    together = threading.Barrier(3)
+
+    def send(body: str) -> None:
+        try:
+            together.wait(30)
+            for _ in range(3):
+                broadcast("news", body)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(send, "abc"))
+
+    assert sorted(Broadcast.objects.values_list("seq", flat=True)) == list(range(1, 10))
+    assert BroadcastHead.objects.current().seq == 9
+
+
+# --- Pushing
+
+
+@pytest.fixture
+def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with Redis: groups cost nothing."""
+    monkeypatch.setattr(sender, "is_in_memory", lambda: False)
+
+
+def steps(accounts: int, size: int = 10) -> list[publishing.Push]:
+    frame = protocol.frame("hello", "x" * size)
+    return [publishing.step(n, 1, 1, frame) for n in range(accounts)]
+
+
+def test_few_accounts_are_reached_by_their_own_groups(
+    published: Published, shared_layer: None
+) -> None:
+    publishing.push(steps(20))
+
+    assert [name for name, _ in published] == [f"account_{n}" for n in range(20)]
+    assert all(len(message["entries"]) == 1 for _, message in published)
+
+
+def test_the_steps_of_one_account_go_in_one_message_in_order(
+    published: Published, shared_layer: None
+) -> None:
+    frame = protocol.frame("hello")
+    publishing.push(
+        [publishing.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
+    )
+
+    assert [
+        (name, [entry["seq"] for entry in message["entries"]]) for name, message in published
+    ] == [("account_7", [1, 2, 3]), ("account_8", [1, 2, 3])]
+
+
+def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
+    published: Published, shared_layer: None
+) -> None:
+    publishing.push(steps(1001))
+
+    assert {name for name, _ in published} == {protocol.HUBS_GROUP}
+    assert [len(message["entries"]) for _, message in published] == [500, 500, 1]
+    entries = [entry["account"] for _, message in published for entry in message["entries"]]
+    assert entries == [str(n) for n in range(1001)]
+    assert len({message["id"] for _, message in published}) == 3
+
+
+def test_long_frames_are_spread_over_messages(published: Published, shared_layer: None) -> None:
+    publishing.push(steps(40, size=16 * 1024))
+
+    sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
+    assert len(sizes) > 1
+    assert max(sizes) <= envelopes.MESSAGE_SIZE + 17 * 1024
+
+
+def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:
+    publishing.push(steps(1))
+    publishing.push_frame([1], protocol.frame("typing"))
+
+    assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
+
+
+def test_nothing_to_push_sends_nothing(published: Published) -> None:
+    publishing.push([])
+
+    assert not published
+
+
+def test_a_frame_without_a_row_carries_no_number(
+    alice: User, bob: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        notify_accounts([alice, bob], "typing", "Typing", meta_data=[1], url="/", persist=False)
+
+    ((_, message),) = published
+    assert message["type"] == "notifications.frames"
+    assert [set(entry) for entry in message["entries"]] == [{"account", "text"}] * 2
+    assert published.frames[0] == {
+        "type": "typing",
+        "content": {"body": "Typing", "meta_data": [1]},
+        "level": "info",
+        "url": "/",
+    }
+
+
+def test_connections_are_closed_by_whoever_has_them(published: Published) -> None:
+    hub_commands.close_connections(["a", "b"], CloseCode.EVICTED)
+
+    ((name, message),) = published
+    assert name == protocol.HUBS_GROUP
+    assert (message["type"], message["connections"]) == ("notifications.close", ["a", "b"])
+    assert message["code"] == 4409
+
+
+# --- Signals
+
+
+@pytest.fixture
+def listen() -> Any:
+    connected = []
+
+    def connect(signal: Any, receiver: Callable[..., None]) -> None:
+        signal.connect(receiver)
+        connected.append((signal, receiver))
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_signals_tell_of_each_row_after_its_commit(
+    alice: User, bob: User, commit: Commit, listen: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Any] = []
+
+    def fail(**kwargs: Any) -> None:
+        raise RuntimeError("a receiver that fails harms nobody")
+
+    def take_notification(notification: Notification, **kwargs: Any) -> None:
+        told.append((notification.account_id, notification.seq))
+
+    def take_broadcast(broadcast: Broadcast, **kwargs: Any) -> None:
+        told.append(broadcast.body)
+
+    caplog.set_level(logging.CRITICAL, "django")
+    for signal, receiver in (
+        (notification_created, fail),
+        (notification_created, take_notification),
+        (broadcast_sent, fail),
+        (broadcast_sent, take_broadcast),
+    ):
+        listen(signal, receiver)
+
+    with commit():
+        notify_accounts([alice, bob], "hello", "Hello")
+        notify_accounts(alice, "typing", "Typing", persist=False)
+        broadcast("news", "News")
+        assert not told
+
+    assert told == [(alice.pk, 1), (bob.pk, 1), "News"]

@@ -1,0 +1,214 @@
+"""What expires or is retracted leaves all inboxes and tabs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from notifications import anotify_accounts, aretract, broadcast, notify_accounts, protocol, retract
+from notifications.audiences import Reader
+from notifications.inbox import marks, pages
+from notifications.lifecycle import numbering, retraction
+from notifications.models import Broadcast, Inbox, Notification
+
+from .conftest import Commit, Published
+
+pytestmark = pytest.mark.django_db
+
+
+# --- Expiry
+
+
+def test_what_expires_leaves_the_inbox_and_the_count(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    now = timezone.now()
+    with commit():
+        unread, read, archived, later, never = (
+            f"n{notify_accounts(alice, 'hello', body, expires_at=expires_at).ids[0]}"
+            for body, expires_at in (
+                ("unread", now),
+                ("read", now),
+                ("archived", now),
+                ("later", now + timedelta(hours=1)),
+                ("never", None),
+            )
+        )
+    reader = Reader.of(alice)
+    marks.mark(reader, "read", [read])
+    marks.mark(reader, "archived", [archived])
+    published.clear()
+
+    assert retraction.expire("default") == 3
+
+    assert [item["id"] for item in pages.read_page(reader).items] == [never, later]
+    ((_, message),) = published
+    assert [(entry["first"], entry["seq"]) for entry in message["entries"]] == [(8, 10)]
+    (frame,) = published.frames
+    assert (frame["as"], frame["ids"]) == ("gone", [unread, read, archived])
+    assert (frame["seq"], frame["unread"]) == (10, 2)
+    assert Inbox.objects.get().unread == 2
+    published.clear()
+    assert retraction.expire("default") == 0
+    assert not published
+
+
+def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit: Commit) -> None:
+    notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
+    assert retraction.expire("default") == 0
+
+    numbering.deliver([alice.pk], "default")
+
+    assert retraction.expire("default") == 1
+    assert Inbox.objects.get().unread == 0
+
+
+def test_more_expires_than_one_transaction_takes(
+    alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with commit():
+        notify_accounts([alice, bob, carol], "hello", "Hello", expires_at=timezone.now())
+    monkeypatch.setattr(retraction, "ROWS_PER_TRANSACTION", 2)
+
+    assert retraction.expire("default") == 3
+    assert not Inbox.objects.filter(unread__gt=0).exists()
+
+
+def test_an_expired_broadcast_gets_a_new_number(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        row = broadcast("news", "News", audience="staff", expires_at=timezone.now())
+        broadcast("news", "Stays")
+    published.clear()
+
+    assert retraction.expire("default") == 1
+
+    row.refresh_from_db()
+    assert (row.number, row.seq) == (1, 3)
+    ((name, message),) = published
+    assert (name, message["gone"], message["seq"]) == (protocol.HUBS_GROUP, True, 3)
+    assert (message["audience"], message["created_at"]) == ("staff", row.created_at.isoformat())
+    (frame,) = published.frames
+    assert (frame["as"], frame["ids"], frame["broadcast_seq"]) == ("gone", [row.wire_id], 3)
+    assert retraction.expire("default") == 0
+
+
+# --- Retraction
+
+
+def test_what_is_retracted_leaves_the_inbox_and_the_count(
+    alice: User, bob: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        notify_accounts([alice, bob], "hello", "Wrong")
+        notify_accounts([alice, bob], "hello", "Right")
+    wrong = Notification.objects.get(account=alice, body="Wrong")
+    published.clear()
+
+    with commit():
+        assert retract(wrong) == 1
+        assert not published  # the caller may still roll back
+    with commit():
+        assert retract(wrong) == 0
+
+    (frame,) = published.frames
+    assert (frame["as"], frame["ids"]) == ("gone", [wrong.wire_id])
+    assert (frame["seq"], frame["unread"]) == (3, 1)
+    assert [item["content"]["body"] for item in pages.read_page(Reader.of(alice)).items] == [
+        "Right"
+    ]
+    assert pages.read_head(Reader.of(bob)).counts.unread == 2
+
+
+def test_a_retracted_broadcast_gets_a_new_number(
+    alice: User, commit: Commit, published: Published
+) -> None:
+    with commit():
+        row = broadcast("news", "Wrong", audience="staff")
+        broadcast("news", "Stays")
+    published.clear()
+
+    with commit():
+        assert retract(row) == 1
+    with commit():
+        assert retract(row) == 0
+
+    row.refresh_from_db()
+    assert (row.number, row.seq) == (1, 3)
+    ((name, message),) = published
+    assert (name, message["gone"], message["seq"]) == (protocol.HUBS_GROUP, True, 3)
+
+
+def test_many_can_be_retracted_at_once(
+    alice: User, bob: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraction, "ROWS_PER_TRANSACTION", 2)
+    with commit():
+        for _ in range(3):
+            notify_accounts([alice, bob], "offer", "Cheap")
+        notify_accounts(alice, "hello", "Stays")
+        one, other = broadcast("offer", "Cheap"), broadcast("news", "Stays")
+
+    with commit():
+        assert retract(Notification.objects.filter(type="offer")[:5]) == 5
+        assert retract([*Notification.objects.filter(type="offer"), one]) == 7
+
+    assert [row.body for row in Notification.objects.present()] == ["Stays"]
+    assert list(Broadcast.objects.present()) == [other]
+    assert [row.unread for row in Inbox.objects.order_by("pk")] == [1, 0]
+
+
+def test_what_one_transaction_sends_and_retracts_goes(alice: User, commit: Commit) -> None:
+    with commit():
+        notify_accounts(alice, "hello", "Hello")
+        retract([*Notification.objects.all(), broadcast("news", "News")])
+
+    assert Notification.objects.get().state == "gone"
+    assert Broadcast.objects.get().gone_at
+    assert pages.read_head(Reader.of(alice)).counts.total == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retraction_that_is_rolled_back_never_was(alice: User) -> None:
+    notify_accounts(alice, "hello", "Hello")
+    row = broadcast("news", "News")
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        retract([*Notification.objects.all(), row])
+        raise ZeroDivisionError
+
+    assert retraction.expire("default") == 0
+    assert pages.read_head(Reader.of(alice)).counts.total == 2
+
+
+def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: Commit) -> None:
+    with commit():
+        notify_accounts(alice, "hello", "Hello")
+        row = broadcast("news", "News")
+
+    retract([*Notification.objects.all(), row])  # the hooks of this commit never run
+
+    assert retraction.expire("default") == 2
+
+
+@pytest.mark.parametrize("wrong", ["n12", 12, None, [7], User(pk=1), Notification(), Broadcast()])
+def test_what_is_no_saved_message_can_not_be_retracted(db: None, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="messages must be saved notifications or broadcasts, not"):
+        retract(wrong)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_in_an_event_loop_retracting_is_awaited(alice: User) -> None:
+    await anotify_accounts(alice, "hello", "Hello")
+    row = await Notification.objects.aget()
+
+    with pytest.raises(RuntimeError, match=r"use await aretract\(\.\.\.\)"):
+        retract(row)
+    assert await aretract(row) == 1
+    assert not await Notification.objects.present().aexists()

@@ -1,0 +1,46 @@
+"""A thread of one's own for database work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from notifications.db.thread import DatabaseThread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def thread() -> AsyncIterator[DatabaseThread]:
+    thread = DatabaseThread("test")
+    yield thread
+    await thread.close()
+
+
+def use_connection() -> int:
+    assert not User.objects.filter(username="nobody").exists()
+    return id(connection.connection)
+
+
+def lose_connection() -> None:
+    assert connection.connection is not None
+    connection.connection.close()
+
+
+async def test_its_connection_stays_open_between_calls(thread: DatabaseThread) -> None:
+    assert await thread.run(use_connection) == await thread.run(use_connection)
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="Django never closes a database in memory"
+)
+async def test_a_lost_connection_is_replaced_before_anybody_notices(
+    thread: DatabaseThread,
+) -> None:
+    first = await thread.run(use_connection)
+    await thread.run(lose_connection)
+
+    assert await thread.run(use_connection) != first
