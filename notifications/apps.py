@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
+    # Sites have apps of their own called "notifications", and so has django-notifications-hq.
+    label = "site_notifications"
     verbose_name = _("Notifications")
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -34,7 +34,7 @@ def connections(site: Site) -> list[str]:
     """The ids of the sockets in the server's registry, which it writes once a second."""
     path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, timeout=20)) as database:
-        return [row[0] for row in database.execute("SELECT id FROM notifications_connection")]
+        return [row[0] for row in database.execute("SELECT id FROM site_notifications_connection")]
 
 
 def expect_sockets(site: Site, page: Page, count: int, seconds: float = 15) -> None:
