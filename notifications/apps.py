@@ -17,6 +17,7 @@ class NotificationsConfig(AppConfig):
         from .checks import (
             check_channel_layer,
             check_database,
+            check_names,
             check_sessions,
             check_settings,
             check_static_files,
@@ -29,4 +30,5 @@ class NotificationsConfig(AppConfig):
         checks.register(check_database)
         checks.register(check_static_files)
         checks.register(check_sessions)
+        checks.register(check_names)
         connect_receivers()
