@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
+    # Sites have apps of their own called "notifications", and so has django-notifications-hq.
+    label = "site_notifications"
     verbose_name = _("Notifications")
     default_auto_field = "django.db.models.BigAutoField"
 
@@ -14,6 +16,7 @@ class NotificationsConfig(AppConfig):
         from .checks import (
             check_channel_layer,
             check_database,
+            check_names,
             check_sessions,
             check_settings,
             check_static_files,
@@ -27,4 +30,5 @@ class NotificationsConfig(AppConfig):
         checks.register(check_database)
         checks.register(check_static_files)
         checks.register(check_sessions)
+        checks.register(check_names)
         connect_receivers()

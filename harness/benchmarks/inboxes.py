@@ -64,7 +64,7 @@ def _notifications(rows: int, accounts: int) -> str:
     """By time, as a table grows: the rows of one account lie far apart."""
     return f"""
         SELECT setseed(0.5);
-        INSERT INTO notifications_notification
+        INSERT INTO site_notifications_notification
             (account_id, type, body, meta_data, url, level, created_at, expires_at, number, seq,
              idempotency_key, replace_key, read_at, archived_at)
         SELECT account, 'order_paid', 'Order ' || i || ' of the benchmark is paid',
@@ -88,7 +88,7 @@ def _notifications(rows: int, accounts: int) -> str:
 def _broadcasts(accounts: int) -> str:
     """With receipts for those that are younger than all accounts, and for everyone."""
     return f"""
-        INSERT INTO notifications_broadcast
+        INSERT INTO site_notifications_broadcast
             (id, type, body, meta_data, url, level, audience, created_at, number, seq, gone_at)
         SELECT i, 'news', 'News ' || i, '""', '', 'info',
                CASE i % 20 WHEN 0 THEN 'staff' WHEN 10 THEN 'group:1' ELSE 'everyone' END,
@@ -97,10 +97,10 @@ def _broadcasts(accounts: int) -> str:
             SELECT i, now() - interval '90 days' * (1 - i::float / {2 * BROADCASTS}) AS at
             FROM generate_series(1, {2 * BROADCASTS}) AS i
         ) AS made;
-        INSERT INTO notifications_broadcasthead (id, seq, floor, epoch)
+        INSERT INTO site_notifications_broadcasthead (id, seq, floor, epoch)
         VALUES (1, {2 * BROADCASTS}, 0, 1);
 
-        INSERT INTO notifications_broadcastreceipt (broadcast_id, account_id, read_at, seq)
+        INSERT INTO site_notifications_broadcastreceipt (broadcast_id, account_id, read_at, seq)
         SELECT {BROADCASTS} + 10 * (k / 4) + 2 + 2 * (k % 4), account, now(),
                {ROWS_PER_ACCOUNT} + n + CASE account WHEN {BUSY} THEN {BUSY_ROWS} ELSE 0 END
         FROM generate_series(1, {accounts}) AS account,
@@ -112,14 +112,15 @@ def _broadcasts(accounts: int) -> str:
 
 def _inboxes() -> str:
     return """
-        INSERT INTO notifications_inbox (account_id, seq, unread, floor)
+        INSERT INTO site_notifications_inbox (account_id, seq, unread, floor)
         SELECT account_id, max(seq), sum(unread), 0
         FROM (
             SELECT account_id, max(seq) AS seq,
                    count(*) FILTER (WHERE read_at IS NULL AND archived_at IS NULL) AS unread
-            FROM notifications_notification GROUP BY account_id
+            FROM site_notifications_notification GROUP BY account_id
             UNION ALL
-            SELECT account_id, max(seq), 0 FROM notifications_broadcastreceipt GROUP BY account_id
+            SELECT account_id, max(seq), 0
+            FROM site_notifications_broadcastreceipt GROUP BY account_id
         ) AS numbered
         GROUP BY account_id
     """

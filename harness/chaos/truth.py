@@ -14,7 +14,7 @@ SELECT 'n' || id, account_id, body, number, CASE
     WHEN archived_at IS NOT NULL THEN 'archived'
     WHEN read_at IS NOT NULL THEN 'read'
     ELSE 'unread' END
-FROM notifications_notification
+FROM site_notifications_notification
 """
 BROADCASTS: Final = """
 SELECT 'b' || b.id, u.id, b.body, b.number, CASE
@@ -22,21 +22,21 @@ SELECT 'b' || b.id, u.id, b.body, b.number, CASE
     WHEN r.archived_at IS NOT NULL THEN 'archived'
     WHEN r.read_at IS NOT NULL THEN 'read'
     ELSE 'unread' END
-FROM notifications_broadcast b
+FROM site_notifications_broadcast b
 JOIN auth_user u ON b.created_at >= u.date_joined AND (
     b.audience = 'everyone'
     OR b.audience = 'staff' AND u.is_staff
     OR EXISTS (SELECT 1 FROM auth_user_groups g
                WHERE g.user_id = u.id AND b.audience = 'group:' || g.group_id))
-LEFT JOIN notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.account_id = u.id
+LEFT JOIN site_notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.account_id = u.id
 """
-BODIES: Final = "SELECT 'b' || id, body FROM notifications_broadcast"
-UNREAD: Final = "SELECT account_id, unread FROM notifications_inbox"
+BODIES: Final = "SELECT 'b' || id, body FROM site_notifications_broadcast"
+UNREAD: Final = "SELECT account_id, unread FROM site_notifications_inbox"
 # Committed but without a number, or over and still there.
 UNFINISHED: Final = """
-SELECT (SELECT count(*) FROM notifications_notification
+SELECT (SELECT count(*) FROM site_notifications_notification
         WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
-     + (SELECT count(*) FROM notifications_broadcast
+     + (SELECT count(*) FROM site_notifications_broadcast
         WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
 """
 

@@ -61,8 +61,8 @@ class Processes(Surroundings):
                     connection, "pg_stat_activity WHERE application_name = %s", name
                 )
             found["registry"] = {
-                "workers": _count(connection, "notifications_worker"),
-                "connections": _count(connection, "notifications_connection"),
+                "workers": _count(connection, "site_notifications_worker"),
+                "connections": _count(connection, "site_notifications_connection"),
             }
         return found
 

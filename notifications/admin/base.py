@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
 
-SEND_PERMISSION: Final = "notifications.send_broadcast"
+SEND_PERMISSION: Final = "site_notifications.send_broadcast"
 STYLE: Final = Media(css={"all": ["notifications/admin.css"]})
 
 

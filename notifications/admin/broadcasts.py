@@ -56,7 +56,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
     """Compose, preview, send; what is sent can be looked at and retracted only."""
 
     form = BroadcastForm
-    add_form_template = "admin/notifications/broadcast/compose.html"
+    add_form_template = "admin/site_notifications/broadcast/compose.html"
     list_display = [
         summary,
         "type",
@@ -199,7 +199,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             "preserved_filters": self.get_preserved_filters(request),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/notifications/broadcast/preview.html", context)
+        return TemplateResponse(request, "admin/site_notifications/broadcast/preview.html", context)
 
     def _send(self, request: HttpRequest, form: BroadcastForm) -> HttpResponse:
         told = {name: form.cleaned_data[name] for name in ("type", "body", "level", "url")}

@@ -37,7 +37,7 @@ class ConnectionAdmin(OfAccountAdmin):
         return super().get_queryset(request).filter(pk__in=live)
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("notifications.delete_connection")
+        return request.user.has_perm("site_notifications.delete_connection")
 
     @admin.display(description=_("browser"), ordering="user_agent")
     def browser(self, row: Connection) -> str:

@@ -71,7 +71,7 @@ class SendNotificationMixin(ModelAdmin):
         class MemberAdmin(SendNotificationMixin, admin.ModelAdmin):
             ...
 
-    For operators with the permission `notifications.send_broadcast`. A class
+    For operators with the permission `site_notifications.send_broadcast`. A class
     with `actions` of its own names "send_notification" among them.
     """
 
@@ -123,4 +123,4 @@ class SendNotificationMixin(ModelAdmin):
             "back": request.get_full_path(),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/notifications/send_notification.html", context)
+        return TemplateResponse(request, "admin/site_notifications/send_notification.html", context)

@@ -33,7 +33,7 @@ class RetractMixin(ModelAdmin):
         raise NotImplementedError
 
     def has_retract_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"notifications.delete_{self.opts.model_name}")
+        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
 
     @admin.action(description=_("Retract"), permissions=["retract"])
     def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -84,4 +84,4 @@ class RetractMixin(ModelAdmin):
             "back": request.get_full_path(),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/notifications/retract.html", context)
+        return TemplateResponse(request, "admin/site_notifications/retract.html", context)

@@ -78,24 +78,26 @@ class Broadcast(Message):
         verbose_name_plural = _("broadcasts")
         permissions = [("send_broadcast", _("Can send a broadcast"))]
         constraints = [
-            models.UniqueConstraint(fields=["seq"], name="broadcasts_one_per_seq"),
+            models.UniqueConstraint(fields=["seq"], name="site_broadcasts_one_per_seq"),
         ]
         indexes = [
             models.Index(
                 fields=["audience", "-number"],
                 condition=models.Q(gone_at=None),
-                name="broadcasts_page",
+                name="site_broadcasts_page",
             ),
-            models.Index(fields=["id"], condition=models.Q(seq=None), name="broadcasts_unnumbered"),
+            models.Index(
+                fields=["id"], condition=models.Q(seq=None), name="site_broadcasts_unnumbered"
+            ),
             models.Index(
                 fields=["type", "created_at"],
                 condition=models.Q(seq__isnull=False, gone_at=None),
-                name="broadcasts_ageing",
+                name="site_broadcasts_ageing",
             ),
             models.Index(
                 fields=["type", "gone_at"],
                 condition=models.Q(gone_at__isnull=False),
-                name="broadcasts_gone",
+                name="site_broadcasts_gone",
             ),
         ]
 
@@ -132,8 +134,8 @@ class BroadcastReceipt(models.Model):
         verbose_name = _("broadcast receipt")
         verbose_name_plural = _("broadcast receipts")
         constraints = [
-            models.UniqueConstraint(fields=["broadcast", "account"], name="receipts_one_each"),
-            models.UniqueConstraint(fields=["account", "seq"], name="receipts_one_per_seq"),
+            models.UniqueConstraint(fields=["broadcast", "account"], name="site_receipts_one_each"),
+            models.UniqueConstraint(fields=["account", "seq"], name="site_receipts_one_per_seq"),
         ]
 
     def __str__(self) -> str:

@@ -115,48 +115,48 @@ class Notification(Message):
             models.UniqueConstraint(
                 fields=["account", "idempotency_key"],
                 condition=models.Q(idempotency_key__isnull=False),
-                name="notifications_once_per_key",
+                name="site_notif_once_per_key",
             ),
             # A row enters these with its numbers, not twice.
             models.UniqueConstraint(
                 fields=["account", "seq"],
                 condition=models.Q(seq__isnull=False),
-                name="notifications_one_per_seq",
+                name="site_notif_one_per_seq",
             ),
         ]
         indexes = [
             models.Index(
                 fields=["account", "-number"],
                 condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None),
-                name="notifications_page",
+                name="site_notif_page",
             ),
             models.Index(
                 fields=["account", "-number"],
                 condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
-                name="notifications_unread",
+                name="site_notif_unread",
             ),
             models.Index(
                 fields=["account", "id"],
                 condition=models.Q(seq=None),
-                name="notifications_unnumbered",
+                name="site_notif_unnumbered",
             ),
             models.Index(
                 fields=["expires_at"],
                 condition=models.Q(expires_at__isnull=False, gone_at=None),
-                name="notifications_expiring",
+                name="site_notif_expiring",
             ),
             models.Index(
                 fields=["account", "replace_key"],
                 condition=models.Q(read_at=None, gone_at=None) & ~models.Q(replace_key=""),
-                name="notifications_replaceable",
+                name="site_notif_replaceable",
             ),
             # For retention: a row with a number is in one of them.
             models.Index(
                 fields=["type", "created_at"],
                 condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
-                name="notifications_ageing",
+                name="site_notif_ageing",
             ),
-            models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="notifications_settled"),
+            models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="site_notif_settled"),
         ]
 
     @property

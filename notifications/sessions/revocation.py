@@ -28,15 +28,15 @@ _FIELDS = frozenset({"password", "is_active", "is_staff"})
 
 def connect_receivers() -> None:
     user_model: Any = get_user_model()
-    user_logged_out.connect(_logged_out, dispatch_uid="notifications")
-    user_logged_in.connect(_logged_in, dispatch_uid="notifications")
-    post_save.connect(_saved, sender=user_model, dispatch_uid="notifications")
-    post_delete.connect(_deleted, sender=user_model, dispatch_uid="notifications")
+    user_logged_out.connect(_logged_out, dispatch_uid="site_notifications")
+    user_logged_in.connect(_logged_in, dispatch_uid="site_notifications")
+    post_save.connect(_saved, sender=user_model, dispatch_uid="site_notifications")
+    post_delete.connect(_deleted, sender=user_model, dispatch_uid="site_notifications")
     if hasattr(user_model, "groups"):  # not every user model has them
         group_model = user_model._meta.get_field("groups").related_model
         through = user_model.groups.through
-        m2m_changed.connect(_groups_changed, sender=through, dispatch_uid="notifications")
-        pre_delete.connect(_group_deleted, sender=group_model, dispatch_uid="notifications")
+        m2m_changed.connect(_groups_changed, sender=through, dispatch_uid="site_notifications")
+        pre_delete.connect(_group_deleted, sender=group_model, dispatch_uid="site_notifications")
 
 
 def _logged_out(request: Any, user: Any, **kwargs: Any) -> None:

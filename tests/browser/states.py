@@ -308,9 +308,9 @@ def show_the_elements(browser: Browser, site: Site) -> Page:
 def operator_states(site: Site, page: Page) -> Iterator[State]:
     """The pages of the admin on which messages are written; the operator is logged in."""
     site.shell('broadcast("works", "Tonight from 22:00 we move to faster machines")')
-    page.goto("/admin/notifications/broadcast/")
+    page.goto("/admin/site_notifications/broadcast/")
     yield State("broadcasts", page)
-    page.goto("/admin/notifications/broadcast/add/")
+    page.goto("/admin/site_notifications/broadcast/add/")
     page.get_by_label("Body").fill("Payments are down. We are on it.")
     page.get_by_label("Level").select_option("error")
     yield State("compose", page)

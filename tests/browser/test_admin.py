@@ -20,7 +20,7 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
     expect_online(alices_tab)
     expect_online(bobs_tab)
-    admin = open_tab("operator", "/admin/notifications/broadcast/")
+    admin = open_tab("operator", "/admin/site_notifications/broadcast/")
     admin.get_by_role("link", name="Add broadcast").first.click()
     admin.get_by_label("Body").fill("Back in five minutes")
     admin.get_by_label("Level").select_option("warning")
@@ -43,7 +43,7 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
     expect(badge(bobs_tab)).to_be_hidden()
 
     expect_sockets(site, admin, 3)
-    admin.goto("/admin/notifications/broadcast/")
+    admin.goto("/admin/site_notifications/broadcast/")
     row = admin.get_by_role("row", name="Back in five minutes")
     expect(row).to_contain_text("1 of 4")  # read
     expect(row).to_contain_text("3 of 4")  # online: the admin has no bell
@@ -83,7 +83,7 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
     expect_online(bobs_tab)
     expect_sockets(site, bobs_tab, 2)
     (alices_first,), bobs = connections()
-    admin = open_tab("operator", "/admin/notifications/connection/")
+    admin = open_tab("operator", "/admin/site_notifications/connection/")
     admin.get_by_role("row", name="alice").get_by_role("checkbox").check()
     admin.get_by_role("combobox", name="Action").select_option(label="Disconnect")
 
@@ -102,7 +102,7 @@ def test_a_broadcast_leaves_open_tabs_once_the_operator_agrees(
     site.shell("broadcast('news', 'Free coffee')")
     alices_messages = items(open_bell(open_tab("alice")))
     expect(alices_messages).to_contain_text("Free coffee")
-    broadcasts = "/admin/notifications/broadcast/"
+    broadcasts = "/admin/site_notifications/broadcast/"
     admin = log_in("operator", site, java_script_enabled=False).new_page()
 
     def choose_to_retract() -> None:

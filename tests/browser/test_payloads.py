@@ -151,7 +151,7 @@ def test_in_the_admin_it_is_text(site: Site, log_in: Callable[..., BrowserContex
     admin = log_in("operator", site).new_page()
 
     for model in ("notification", "broadcast", "connection"):
-        admin.goto(f"/admin/notifications/{model}/?all=")
+        admin.goto(f"/admin/site_notifications/{model}/?all=")
         expect(admin.get_by_text(TEXTS[0]).first).to_be_visible()
         expect_no_harm(admin)
         if model == "connection":
@@ -160,7 +160,7 @@ def test_in_the_admin_it_is_text(site: Site, log_in: Callable[..., BrowserContex
         expect(admin.get_by_text("Body", exact=True)).to_be_visible()
         expect_no_harm(admin)
     for text in ACTING:
-        admin.goto("/admin/notifications/broadcast/add/")
+        admin.goto("/admin/site_notifications/broadcast/add/")
         admin.get_by_label("Body").fill(text)
         admin.get_by_role("button", name="Preview").click()
         expect(admin.get_by_text(text, exact=True).first).to_be_visible()

@@ -48,7 +48,7 @@ def test_who_is_cut_off_the_network_is_gone_everywhere_and_who_is_not_stays(site
     with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as database:
 
         def registered():
-            query = "SELECT username FROM notifications_connection JOIN auth_user"
+            query = "SELECT username FROM site_notifications_connection JOIN auth_user"
             return sorted(
                 row[0] for row in database.execute(f"{query} ON account_id = auth_user.id")
             )

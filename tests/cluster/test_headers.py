@@ -118,7 +118,7 @@ def test_an_error_is_a_page_of_the_sites_own_that_tells_nothing(
     errors = [
         (400, "Bad request", browser.ask("/", host="evil.example")),
         (403, "Please try again", browser.ask("/notifications/mark/", {"as": "read"})),
-        (403, "Not allowed", browser.ask("/admin/notifications/broadcast/add/")),
+        (403, "Not allowed", browser.ask("/admin/site_notifications/broadcast/add/")),
         (404, "Page not found", browser.ask("/nowhere/?q=what+was+asked")),
         (500, "Something went wrong", fail(browser, database)),
     ]

@@ -172,7 +172,7 @@ def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
         with psycopg.connect(database) as connection:
             return connection.execute(query).fetchone()[0]
 
-    wait_until(lambda: read("SELECT count(*) FROM notifications_worker") == 2)
+    wait_until(lambda: read("SELECT count(*) FROM site_notifications_worker") == 2)
     there.freeze()  # as late as can be: it does not renew before the other's next pass
     own_postgres.stop()
     time.sleep(lease + 1)
@@ -180,10 +180,10 @@ def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
     own_postgres.start()
 
     back_at = read("SELECT now()")
-    wait_until(lambda: read("SELECT passed_at FROM notifications_maintenancelease") > back_at)
-    assert read("SELECT min(lease_until) < now() FROM notifications_worker")
+    wait_until(lambda: read("SELECT passed_at FROM site_notifications_maintenancelease") > back_at)
+    assert read("SELECT min(lease_until) < now() FROM site_notifications_worker")
     there.thaw()
-    renewed = "SELECT count(*) FROM notifications_worker WHERE lease_until > now()"
+    renewed = "SELECT count(*) FROM site_notifications_worker WHERE lease_until > now()"
     wait_until(lambda: read(renewed) == 2)
 
 

@@ -194,7 +194,7 @@ def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = Tru
         alice.post(f"/orders/{site.order_of('alice')}/pay/", 302)
         assert ORDER in tab.receive("order_paid")["content"]["body"]
         news = f"{NEWS} {server.port}"  # the same again so soon would not be sent
-        operator.post("/admin/notifications/broadcast/add/", 302, body=news, **BROADCAST)
+        operator.post("/admin/site_notifications/broadcast/add/", 302, body=news, **BROADCAST)
         assert tab.receive("news")["content"]["body"] == news
         trial.tables += site.tables()
 
@@ -217,7 +217,7 @@ def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
     pay, token = f"/orders/{site.order_of('alice')}/pay/", alice.browser.token("/")
     form = {"csrfmiddlewaretoken": alice.trial.keep("token of alice", token)}
     before = server.output().count("The database is away")
-    with site.without("notifications_notification"):
+    with site.without("site_notifications_notification"):
         alice.told(alice.browser.ask(pay, form), 500)
         alice.told(
             alice.browser.ask("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500

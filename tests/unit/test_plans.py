@@ -25,7 +25,7 @@ BUSY = 7  # the account that has many more rows than others
 ROWS = 1000  # of the busy account
 REPLACING = range(7, 200)  # accounts, each with a key of its own
 # SQLite does not take a parameter for the literal that the index's condition has.
-INDEX_OF_REPLACED = {"notifications_replaceable"} if connection.vendor == "postgresql" else set()
+INDEX_OF_REPLACED = {"site_notif_replaceable"} if connection.vendor == "postgresql" else set()
 BIG_TABLES = {model._meta.db_table for model in (Notification, BroadcastReceipt)}
 
 
@@ -80,23 +80,23 @@ def changes() -> None:
 
 # What is run, and indexes that it needs.
 HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
-    "page": (lambda: pages.read_page(reader()), {"notifications_page"}),
-    "next page": (lambda: pages.read_page(reader(), "n500b50"), {"notifications_page"}),
-    "unread": (lambda: pages.read_page(reader(), view="unread"), {"notifications_unread"}),
+    "page": (lambda: pages.read_page(reader()), {"site_notif_page"}),
+    "next page": (lambda: pages.read_page(reader(), "n500b50"), {"site_notif_page"}),
+    "unread": (lambda: pages.read_page(reader(), view="unread"), {"site_notif_unread"}),
     "head": (lambda: pages.read_head(reader()), set()),
     "heads": (lambda: pages.read_heads([reader(), reader(77)]), set()),
     "newest": (lambda: pages.newest_seqs([BUSY, 77]), set()),
-    "changes": (changes, {"notifications_one_per_seq"}),
+    "changes": (changes, {"site_notif_one_per_seq"}),
     "number": (
         lambda: numbering.deliver(REPLACING, connection.alias),
-        {"notifications_unnumbered", *INDEX_OF_REPLACED},
+        {"site_notif_unnumbered", *INDEX_OF_REPLACED},
     ),
-    "expire": (lambda: retraction.expire(connection.alias), {"notifications_expiring"}),
+    "expire": (lambda: retraction.expire(connection.alias), {"site_notif_expiring"}),
     "mark": (lambda: marks.mark(reader(), "read", ["n7", "b3"]), set()),
     "mark all": (lambda: marks.mark_all(reader(), "read", ROWS, 50), set()),
     "maintain": (
         lambda: Maintenance().run(),
-        {"notifications_unnumbered", "notifications_expiring"},
+        {"site_notif_unnumbered", "site_notif_expiring"},
     ),
 }
 

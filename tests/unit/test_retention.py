@@ -349,14 +349,14 @@ def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send)
     with connection.execute_wrapper(explain):
         Maintenance().run()
 
-    names = ["notifications_ageing", "notifications_settled"]
-    names += ["broadcasts_ageing", "broadcasts_gone"]
+    names = ["site_notif_ageing", "site_notif_settled"]
+    names += ["site_broadcasts_ageing", "site_broadcasts_gone"]
     used = [name for plan in plans for name in names if name in plan]
     # Two looks for types, the second of which finds no more; two for what is due.
     assert len(used) == len(plans)
     assert {name: used.count(name) for name in names} == {
-        "notifications_ageing": 2,
-        "notifications_settled": 4,
-        "broadcasts_ageing": 2,
-        "broadcasts_gone": 4,
+        "site_notif_ageing": 2,
+        "site_notif_settled": 4,
+        "site_broadcasts_ageing": 2,
+        "site_broadcasts_gone": 4,
     }

@@ -125,7 +125,7 @@ def routes(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
         if isinstance(pattern, URLResolver):
             yield from routes(pattern, route)
         elif "(?P<app_label>" in route:  # the admin's pages of each app
-            yield from (f"{prefix}{label}/" for label in ("auth", "notifications", "shop"))
+            yield from (f"{prefix}{label}/" for label in ("auth", "site_notifications", "shop"))
         elif "(?P<url>" not in route:  # the admin's answer to everything else
             yield route.removesuffix("\\Z")
 
@@ -150,7 +150,7 @@ def test_all_addresses_are_found(bobs: dict[str, Any]) -> None:
         "/",
         f"/orders/{bobs['order']}/pay/",
         MARK,
-        "/admin/notifications/broadcast/add/",
+        "/admin/site_notifications/broadcast/add/",
     ):
         assert known in found
     assert len(found) > 50
@@ -278,7 +278,7 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
         browser = visitor(account)
         done = set()
         for model, action in sorted(own_actions()):
-            app = "auth" if model == "user" else "notifications"
+            app = "auth" if model == "user" else "site_notifications"
             before, closed_before = snapshot(), len(closed)
             with commit():
                 answer = browser.post(
@@ -310,7 +310,7 @@ def staff(make_account: Callable[..., User], name: str, permissions: Any) -> Use
 def test_no_action_is_done_for_who_may_only_look_add_and_change(
     act: Any, make_account: Callable[..., User]
 ) -> None:
-    ours = Permission.objects.filter(content_type__app_label__in=["notifications", "auth"])
+    ours = Permission.objects.filter(content_type__app_label__in=["site_notifications", "auth"])
     may = ours.exclude(codename__startswith="delete_").exclude(codename="send_broadcast")
 
     assert act(staff(make_account, "sam", may)) == set()

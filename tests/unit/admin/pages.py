@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-COMPOSE = "/admin/notifications/broadcast/add/"
-BROADCASTS = "/admin/notifications/broadcast/"
-CONNECTIONS = "/admin/notifications/connection/"
-NOTIFICATIONS = "/admin/notifications/notification/"
+COMPOSE = "/admin/site_notifications/broadcast/add/"
+BROADCASTS = "/admin/site_notifications/broadcast/"
+CONNECTIONS = "/admin/site_notifications/connection/"
+NOTIFICATIONS = "/admin/site_notifications/notification/"
 USERS = "/admin/auth/user/"
 CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "

@@ -65,7 +65,9 @@ def test_a_filter_finds_each_state(
         assert found == (other == state)
 
 
-@pytest.mark.parametrize("address", [CONNECTIONS, NOTIFICATIONS, "/admin/notifications/worker/"])
+@pytest.mark.parametrize(
+    "address", [CONNECTIONS, NOTIFICATIONS, "/admin/site_notifications/worker/"]
+)
 def test_nothing_can_be_added_or_deleted_here(admin: Client, address: str) -> None:
     assert admin.get(address).status_code == 200
     assert admin.get(f"{address}add/").status_code == 403

@@ -164,7 +164,7 @@ def test_only_who_may_delete_them_may_retract_messages(
     model = {"notification": Notification, "broadcast": Broadcast}[kind]
     pk = model.objects.get().pk
     answer = retraction(pk, newest=pk)
-    address = f"/admin/notifications/{kind}/"
+    address = f"/admin/site_notifications/{kind}/"
 
     with commit():
         browser.post(address, answer)
