@@ -40,7 +40,7 @@ def filling(count: int) -> str:
     return (
         "from django.contrib.auth import get_user_model\n"
         "from django.db import transaction\n"
-        "from notifications import delivery\n"
+        "from notifications.lifecycle import numbering\n"
         "from notifications.models import Notification\n"
         "alice = get_user_model().objects.get(username='alice')\n"
         "with transaction.atomic():\n"

@@ -28,18 +28,23 @@ def wait_until(page: Page, condition: Callable[[], bool], seconds: float = 30) -
         page.wait_for_timeout(20)  # meanwhile events are taken in
 
 
+def sockets(site: Site) -> list[str]:
+    """The ids of these accounts' open sockets, as the server itself knows them."""
+    return site.shell("from tests.browser.inside import sockets; print(*sockets())").split()
+
+
+def expect_sockets(site: Site, page: Page, count: int) -> None:
+    wait_until(page, lambda: len(sockets(site)) == count)
+
+
 def connections(site: Site) -> list[str]:
-    """The ids of these accounts' sockets in the registry, which is written five times a second."""
+    """The ids of these accounts' sockets in the registry, which comes a moment later."""
     code = (
         "from notifications.models import Connection\n"
         "ids = Connection.objects.filter(account__in=get_user_model().objects.values('pk'))\n"
         "print(*ids.values_list('pk', flat=True))"
     )
     return site.shell(code).split()
-
-
-def expect_sockets(site: Site, page: Page, count: int, seconds: float = 30) -> None:
-    wait_until(page, lambda: len(connections(site)) == count, seconds)
 
 
 def is_leader(page: Page) -> bool:

@@ -10,6 +10,7 @@ import traceback
 from functools import partial
 from io import StringIO
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -21,6 +22,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from notifications.hub import get_hub
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 from notify_site.shop import demo
 from notify_site.shop.models import Order
@@ -61,6 +63,17 @@ def begin_anew() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = %s", [Order._meta.db_table])
     demo.make()
+
+
+def sockets() -> list[str]:
+    """Return the ids of the sockets that accounts have here: those before may still be closing."""
+    accounts = set(get_user_model().objects.values_list("pk", flat=True))
+
+    async def look() -> list[str]:
+        found = get_hub()._sockets.values()
+        return [socket.id for socket in found if socket.reader.account_id in accounts]
+
+    return async_to_sync(look)()
 
 
 def log_in(name: str) -> str:

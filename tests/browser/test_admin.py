@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .client import expect_sockets
+from .client import connections, wait_until
 from .elements import badge, expect_online, items, open_bell, toasts
 from .site import Site
 
@@ -42,7 +41,7 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
         open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
     expect(badge(bobs_tab)).to_be_hidden()
 
-    expect_sockets(site, admin, 3)
+    wait_until(admin, lambda: len(connections(site)) == 3)
     admin.goto("/admin/site_notifications/broadcast/")
     row = admin.get_by_role("row", name="Back in five minutes")
     expect(row).to_contain_text("1 of 4")  # read
@@ -66,7 +65,7 @@ def test_chosen_accounts_are_notified(open_tab: OpenTab) -> None:
 
 
 def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_tab: OpenTab) -> None:
-    def connections() -> list[list[str]]:
+    def of_each() -> list[list[str]]:
         """Return the ids of alice's and of bob's connections."""
         return json.loads(
             site.shell(
@@ -81,19 +80,17 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
     expect_online(alices_tab)
     expect_online(bobs_tab)
-    expect_sockets(site, bobs_tab, 2)
-    (alices_first,), bobs = connections()
+    wait_until(bobs_tab, lambda: len(connections(site)) == 2)
+    (alices_first,), bobs = of_each()
     admin = open_tab("operator", "/admin/site_notifications/connection/")
     admin.get_by_role("row", name="alice").get_by_role("checkbox").check()
     admin.get_by_role("combobox", name="Action").select_option(label="Disconnect")
 
     admin.get_by_role("button", name="Go").or_(admin.get_by_role("button", name="Run")).click()
 
-    deadline = time.monotonic() + 30
-    while connections()[0] in ([], [alices_first]):
-        assert time.monotonic() < deadline
+    wait_until(alices_tab, lambda: of_each()[0] not in ([], [alices_first]))
     expect_online(alices_tab)
-    assert connections()[1] == bobs
+    assert of_each()[1] == bobs
 
 
 def test_a_broadcast_leaves_open_tabs_once_the_operator_agrees(

@@ -10,7 +10,7 @@ import pytest
 from harness.visitor import Visitor
 from tests.cluster.conftest import wait_until
 
-from .client import CLIENT, connections
+from .client import CLIENT, sockets
 from .plain_chromium import PlainChromium, PlainTab, plain_chromium
 from .settings import NOTIFICATIONS_HEARTBEAT_TIMEOUT as HEARTBEAT_TIMEOUT
 from .site import Site
@@ -103,8 +103,8 @@ def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
 ) -> None:
     """To once a second: those of a tab that holds a lock, Chromium does not slow down further."""
     tab = open_tab(chromium, site)
-    wait_until(lambda: len(connections(site)) == 1)
-    before = connections(site)
+    wait_until(lambda: len(sockets(site)) == 1)
+    before = sockets(site)
     chromium.open("about:blank")
     tab.wait_for("document.visibilityState === 'hidden'")
 
@@ -117,6 +117,6 @@ def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
 
     assert tab.evaluate("ticks / (performance.now() - since) * 1000") < 2
     assert tab.evaluate(f"{CLIENT}.status") == "online"
-    assert connections(site) == before
+    assert sockets(site) == before
     notify(site, "To a hidden tab")
     tab.wait_for(f"{CLIENT}.unread.total === 1")

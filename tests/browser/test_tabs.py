@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
-from .client import CLIENT, connections, expect_sockets, expect_status, is_leader, wait_until
+from .client import CLIENT, expect_sockets, expect_status, is_leader, sockets, wait_until
 from .conftest import Problems
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
 from .site import Site
@@ -59,7 +59,7 @@ def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTa
     for page in pages:
         expect_no_unread(page)
         expect(toasts(page)).to_have_count(0)
-    assert len(connections(site)) == 1
+    assert len(sockets(site)) == 1
 
 
 def test_another_tab_takes_over_from_one_that_is_closed(
@@ -92,6 +92,7 @@ def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Pa
     expect_sockets(site, follower, 1)
 
 
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that the server closes nothing by itself
 def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     site: Site, tabs: tuple[Page, Page]
 ) -> None:
@@ -111,13 +112,14 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     follower.evaluate(
         """() => {
           const now = performance.now.bind(performance)
-          performance.now = () => now() + 60_000
+          performance.now = () => now() + 3_600_000
         }"""
     )
     wait_until(follower, lambda: is_leader(follower))
     expect_status(follower, "online")
     notify(site, "Heard by both")
     expect(toasts(follower)).to_have_text(["Heard by both Close"])
+    expect_sockets(site, follower, 2)
     held[0].fulfill(body="")
 
     expect(toasts(leader)).to_have_text(["Heard by both Close"])
