@@ -64,6 +64,7 @@ bench: .venv/bench
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet
 	@$(PY) -m ruff format --check --quiet
+	@$(PY) -m tests.javascript lint
 
 types: .venv/dev
 	@$(PY) -m mypy --no-error-summary

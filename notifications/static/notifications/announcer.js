@@ -78,7 +78,8 @@ export class Announcer {
     const pending = this.#pending(news)
     if (document.hidden) this.#waiting.push(...pending.filter(this.#isAwaited))
     else this.#show(pending)
-    if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since)) this.#sound.play().catch(() => {})
+    if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since))
+      this.#sound.play().catch(() => {})
   }
 
   #show(pending) {

@@ -1,6 +1,6 @@
 import { Announcer } from "./announcer.js";
 import { Api, ApiError, withParams } from "./api.js";
-import { applyFrame, applyMark, beginMark, countsOf, cursorOf, endMark, initialState, isNew, isOld, isUnread } from "./store.js";
+import * as store from "./store.js";
 import { Tabs } from "./tabs.js";
 
 const PROTOCOL_TYPES = ["register", "heartbeat", "ping", "state", "resync", "error", "bye"]
@@ -31,24 +31,27 @@ export class NotificationsClient extends EventTarget {
   constructor(config) {
     super()
     this.config = config
-    const cursor = () => cursorOf(this.#state)
+    const cursor = () => store.cursorOf(this.#state)
     this.#announcer = new Announcer(config, {
       isUnread: (id) => this.isUnread(id),
       isLeader: () => this.#tabs.isLeader,
       announce: (announced) => this.#emit("announce", announced),
       tell: (keys) => this.#tabs.tell(keys)
     })
-    this.#state = initialState({ ...config, resumeFrom: this.#announcer.resumeFrom })
+    this.#state = store.initialState({ ...config, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new Api(config)
     const name = `notifications:${config.account}:${config.protocol}`
-    this.#tabs = new Tabs({ name, ...config.heartbeat }, {
-      cursor,
-      url: () => this.#socketUrl(),
-      catchUp: (receive) => this.#ask(this.#api.catchUp(cursor, receive)),
-      onFrame: this.#receive,
-      onStatus: this.#changeStatus,
-      onTold: (keys) => this.#announcer.hearAnnounced(keys)
-    })
+    this.#tabs = new Tabs(
+      { name, ...config.heartbeat },
+      {
+        cursor,
+        url: () => this.#socketUrl(),
+        catchUp: (receive) => this.#ask(this.#api.catchUp(cursor, receive)),
+        onFrame: this.#receive,
+        onStatus: this.#changeStatus,
+        onTold: (keys) => this.#announcer.hearAnnounced(keys)
+      }
+    )
   }
 
   start() {
@@ -68,7 +71,7 @@ export class NotificationsClient extends EventTarget {
   }
 
   get unread() {
-    return countsOf(this.#state)
+    return store.countsOf(this.#state)
   }
 
   now() {
@@ -80,7 +83,7 @@ export class NotificationsClient extends EventTarget {
   }
 
   isUnread(id) {
-    return isUnread(this.#state, id)
+    return store.isUnread(this.#state, id)
   }
 
   isLoaded(view = "inbox") {
@@ -105,13 +108,13 @@ export class NotificationsClient extends EventTarget {
 
   // Only what this page has been told of: the rest was never seen.
   markAll(as) {
-    const { seq, broadcast_seq } = cursorOf(this.#state) ?? { seq: 0, broadcast_seq: 0 }
+    const { seq, broadcast_seq } = store.cursorOf(this.#state) ?? { seq: 0, broadcast_seq: 0 }
     return this.#mark({ upto: { seq, broadcast_seq }, as })
   }
 
   async undo(range) {
     const answer = await this.#ask(this.#api.mark({ undo: range }))
-    this.#update(applyMark(this.#state, answer))
+    this.#update(store.applyMark(this.#state, answer))
     return answer
   }
 
@@ -123,7 +126,7 @@ export class NotificationsClient extends EventTarget {
 
   #socketUrl() {
     const { account, urls } = this.config
-    const url = withParams(urls.socket, { ...cursorOf(this.#state), account })
+    const url = withParams(urls.socket, { ...store.cursorOf(this.#state), account })
     url.protocol = url.protocol.replace("http", "ws")
     return url
   }
@@ -131,10 +134,10 @@ export class NotificationsClient extends EventTarget {
   #receive = (frame) => {
     if (frame.type === "register" || frame.type === "resync") this.#origin = frame
     const before = this.#state
-    const isNews = isNew(before, frame)
-    this.#update(applyFrame(before, frame))
+    const isNews = store.isNew(before, frame)
+    this.#update(store.applyFrame(before, frame))
     if (frame.type === "state") {
-      if (!isOld(before, frame)) this.#emit("state", frame)
+      if (!store.isOld(before, frame)) this.#emit("state", frame)
     } else if (!PROTOCOL_TYPES.includes(frame.type)) {
       if (isNews || frame.id === undefined) this.#notify(frame)
     }
@@ -207,13 +210,13 @@ export class NotificationsClient extends EventTarget {
 
   // Done at once, and taken back if the server does not.
   async #mark(mark) {
-    this.#update(beginMark(this.#state, mark))
+    this.#update(store.beginMark(this.#state, mark))
     try {
       const answer = await this.#ask(this.#api.mark(mark))
-      this.#update(applyMark(this.#state, answer, mark))
+      this.#update(store.applyMark(this.#state, answer, mark))
       return answer
     } catch (error) {
-      this.#update(endMark(this.#state, mark))
+      this.#update(store.endMark(this.#state, mark))
       throw error
     }
   }
@@ -230,7 +233,7 @@ export class NotificationsClient extends EventTarget {
   // Going from page to page
 
   #leave = () => {
-    const cursor = cursorOf(this.#state)
+    const cursor = store.cursorOf(this.#state)
     if (cursor) this.#announcer.remember(cursor)
     this.#tabs.stop()
   }

@@ -97,7 +97,8 @@ export class Tabs {
 
   // Applies for the lead, and has it until it leaves or is robbed.
   async #apply(steal = false) {
-    const request = (this.#request = new AbortController())
+    const request = new AbortController()
+    this.#request = request
     const options = steal ? { steal } : { signal: request.signal }
     const lead = () => request.signal.aborted || new Promise((release) => this.#begin(release))
     try {
