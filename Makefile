@@ -68,6 +68,7 @@ lint: .venv/dev
 
 types: .venv/dev
 	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m tests.javascript types
 
 # Brings the catalogs of translations up to date, and says what is to be translated.
 messages: .venv/dev

@@ -1,5 +1,6 @@
 """
-Checks of our JavaScript: `python -m tests.javascript lint`, and `format` to have it formatted.
+Checks of our JavaScript: `python -m tests.javascript lint` and `types`; `format` has it formatted,
+`declare` has client.d.ts generated.
 
 Its tools are npm packages that deno runs: a wheel, so that Python is all that is needed.
 deno.json has their versions and deno.lock their hashes; deno downloads them once.
@@ -12,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 DENO: Final = Path(sys.executable).parent / "deno"
 BIOME: Final = "@biomejs/biome"
+TSC: Final = "typescript/tsc"
+CLIENT: Final = "notifications/static/notifications/client.d.ts"
 # Biome would have no semicolons at all, but Django's storages only rewrite imports that end in one.
 OWN_IMPORT: Final = re.compile(r'^((?:import|export)\b.*"\.{1,2}/[^"]+")$', re.MULTILINE)
 
@@ -80,7 +83,31 @@ def write_formatted() -> None:
         (ROOT / path).write_text(text)
 
 
-COMMANDS: Final = {"lint": lint, "format": write_formatted}
+def declarations() -> str:
+    """Return what client.d.ts should be, once nothing is wrong."""
+    with TemporaryDirectory() as directory:
+        options = "--project jsconfig.json --noEmit false --declaration --emitDeclarationOnly"
+        done = run_tool(TSC, *options.split(), "--outDir", directory)
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
+        return (Path(directory) / "client.d.ts").read_text()
+
+
+def check_types() -> str:
+    """Return what is wrong."""
+    return difference(CLIENT, (ROOT / CLIENT).read_text(), declarations())
+
+
+def write_declarations() -> None:
+    (ROOT / CLIENT).write_text(declarations())
+
+
+COMMANDS: Final[dict[str, Callable[[], str | None]]] = {
+    "lint": lint,
+    "format": write_formatted,
+    "types": check_types,
+    "declare": write_declarations,
+}
 
 if __name__ == "__main__":
     sys.exit(COMMANDS[sys.argv[1]]() or 0)

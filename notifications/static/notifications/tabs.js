@@ -1,3 +1,4 @@
+// @ts-check
 import { Connection } from "./connection.js";
 
 const WATCH = 2000 // ms between two looks at the leader
@@ -10,6 +11,14 @@ const PATIENCE = 2000 // ms at most
 export class Tabs {
   status = "closed"
   isLeader = false
+  name
+  timeout
+  cursor
+  url
+  catchUp
+  onFrame
+  onStatus
+  onTold
 
   #channel
   #connection
