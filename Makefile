@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 PYTEST := $(PY) -m pytest --quiet
 
-.PHONY: run test engines chaos soak fuzz bench lint types messages lock screenshots clean
+.PHONY: run test engines chaos soak fuzz bench matrix latest lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -61,6 +61,14 @@ fuzz: .venv/fuzz
 bench: .venv/bench
 	@$(PLAIN) $(PY) -m benchmarks
 
+# Each supported Python with each Django that supports it; they have to be on the PATH.
+matrix: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session matrix
+
+# The newest release of every dependency, and not those of the lock.
+latest: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session latest
+
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet
 	@$(PY) -m ruff format --check --quiet
@@ -89,7 +97,7 @@ screenshots: .venv/dev
 	@$(PY) -m docs.screenshots
 
 clean:
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info staticfiles
+	@rm -rf .venv .coverage .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache build *.egg-info staticfiles
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: requirements.txt | $(PY)
