@@ -11,7 +11,8 @@ PYTEST := $(PY) -m pytest --quiet --randomly-seed 1
 QUICK := "not verify and not realtime"
 LONG := "verify and not realtime"
 
-.PHONY: run test verify verify-soak verify-waiting verify-sqlite mutants engines engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
+.PHONY: run test verify verify-soak verify-waiting verify-sqlite mutants matrix latest engines \
+	engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
@@ -89,13 +90,23 @@ fuzz: .venv/fuzz
 bench: .venv/bench
 	@$(PLAIN) $(PY) -m harness.benchmarks
 
+# Each supported Python with each Django that supports it; they have to be on the PATH.
+matrix: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session matrix
+
+# The newest release of every dependency, and not those of the lock.
+latest: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session latest
+
 lint: .venv/dev
 	@$(PY) -m ruff check --quiet
 	@$(PY) -m ruff format --check --quiet
 	@.venv/bin/lint-imports --no-logo --no-cache
+	@$(PY) -m tests.javascript lint
 
 types: .venv/dev
 	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m tests.javascript types
 
 # Brings the catalogs of translations up to date, and says what is to be translated.
 messages: .venv/dev
@@ -116,7 +127,7 @@ screenshots: .venv/dev
 	@$(PY) -m docs.screenshots
 
 clean:
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info staticfiles
+	@rm -rf .venv .coverage .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache build *.egg-info staticfiles
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: requirements.txt | $(PY)

@@ -13,7 +13,7 @@ ENTRY: Final = "index.js"
 # A statement of its own, at the start of a line: the one style that we use, see
 # tests/unit/test_static_files.py. Minified, it may also follow another one.
 STATIC: Final = re.compile(
-    r"""(?:^|;)(?:import|export)(?:[\s{][^"';]*?[\s}]from)?\s*["'](?P<url>[^"']+)["']""",
+    r"""(?:^|;)(?:import|export)(?:[\s{*][^"';]*?[\s}]from)?\s*["'](?P<url>[^"']+)["']""",
     re.MULTILINE,
 )
 DYNAMIC: Final = re.compile(r"""\bimport\(\s*["'](?P<url>[^"']+)["']\s*\)""")

@@ -22,7 +22,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from notifications.hub import get_hub
+from notifications.hub.hub import get_hub
 from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
 from notify_site.shop import demo
 from notify_site.shop.models import Order

@@ -1,21 +1,40 @@
-"""client.d.ts: what it says is what client.js has, and TypeScript takes it."""
+"""
+client.d.ts: TypeScript takes it, and it says what client.js has.
+
+`make types` compares it with what is generated from the JSDoc of client.js.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from harness.modules import SOURCE
+from tests.javascript import deno
 
-DENO = Path(sys.executable).parent / "deno"
 TYPES = SOURCE / "client.d.ts"
 OPTIONS = {"strict": True, "lib": ["dom", "dom.iterable", "esnext"]}
 DOCUMENTED = (SOURCE.parents[2] / "docs/client.md").read_text()
 IMPORT = '"../notifications/client.js"'
+
+RIGHT = """
+import { connect } from "../notifications/client.js";
+import type {
+  Announcement, ApiError, Config, Counts, Item, Level, Mark, MarkAnswer, Notification,
+  NotificationsClient, NotificationsEventMap, Range, StateChange, Status, View,
+} from "../notifications/client.js";
+const client: NotificationsClient = connect()!
+const target: EventTarget = client
+const listener = (event: CustomEvent<Notification>) => event.detail.content.body
+client.addEventListener("order_paid", listener)
+client.removeEventListener("order_paid", listener)
+const content = { body: "", meta_data: { order: 1 } }
+const item: Item<{ order: number }> = { ...client.items()[0], content }
+const id: string = item.id
+const status: Status = client.status
+client.mark([id], "archived").then(({ range, unread }: MarkAnswer) => range && client.undo(range))
+"""
 
 WRONG = """
 import { connect } from "../notifications/client.js";
@@ -34,13 +53,19 @@ client?.items("all")
 if (client?.status === "asleep") {}
 // @ts-expect-error
 client?.addEventListener("unread", ({ detail }) => detail.read)
+// @ts-expect-error
+if (client) client.config = client.config
+// @ts-expect-error
+client?.load(1)
+// @ts-expect-error
+client?.undo({})
+// @ts-expect-error
+client?.recordHidden({ id: 1 })
 """
 
 
-def deno(*arguments: str | Path) -> str:
-    environment = {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
-    command = [DENO, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+def output(*arguments: str | Path) -> str:
+    done = deno(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,7 +77,7 @@ def check(directory: Path, script: str) -> None:
     file.write_text(script.replace(IMPORT, json.dumps(TYPES.as_uri())))
     options = directory / "deno.json"
     options.write_text(json.dumps({"compilerOptions": OPTIONS}))
-    deno("check", "--no-remote", "--config", options, file)
+    output("check", "--no-remote", "--config", options, file)
 
 
 def test_the_documented_scripts_have_the_right_types(tmp_path: Path) -> None:
@@ -61,6 +86,10 @@ def test_the_documented_scripts_have_the_right_types(tmp_path: Path) -> None:
     assert scripts
     for script in scripts:
         check(tmp_path, script)
+
+
+def test_each_type_has_its_name(tmp_path: Path) -> None:
+    check(tmp_path, RIGHT)
 
 
 def test_mistakes_are_found(tmp_path: Path) -> None:
@@ -73,10 +102,31 @@ def test_the_types_name_what_the_client_has() -> None:
         console.log(Object.getOwnPropertyNames(NotificationsClient.prototype).join(" "))
     """
 
-    names = deno("eval", script).split()
+    names = output("eval", script).split()
 
     described = TYPES.read_text().partition("class NotificationsClient")[2].partition("\n}")[0]
-    typed = re.findall(r"^  (?:readonly )?(\w+)[(:<]", described, re.MULTILINE)
-    # `config` is given to each object; the listeners are those of every EventTarget.
-    inherited = {"config", "addEventListener", "removeEventListener"}
-    assert set(names) == set(typed) - inherited
+    typed = re.findall(r"^    (?:readonly |get )?(\w+)[(:<]", described, re.MULTILINE)
+    # `config` is given to each object.
+    assert set(names) == set(typed) - {"config"}
+
+
+def test_the_entry_exports_all_of_the_client() -> None:
+    """As index.d.ts says, which is not generated: what a module exports anew has no types."""
+    client = (SOURCE / "client.js").read_text()
+    exported = re.findall(
+        r"^export (?:async )?(?:class|function|const) (\w+)", client, re.MULTILINE
+    )
+
+    assert f"export {{ {', '.join(sorted(exported, key=str.lower))} }}" in (
+        (SOURCE / "index.js").read_text().splitlines()
+    )
+    assert (SOURCE / "index.d.ts").read_text() == 'export * from "./client.js"\n'
+
+
+def test_nothing_that_is_public_was_left_without_a_type() -> None:
+    declared = re.sub(r"/\*.*?\*/", "", TYPES.read_text(), flags=re.DOTALL)
+
+    # A listener of any event can be removed.
+    assert re.findall(r"^.*\bany\b", declared, re.MULTILINE) == [
+        "    removeEventListener(type: string, listener: ((event: CustomEvent<any"
+    ]

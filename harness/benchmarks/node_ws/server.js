@@ -1,52 +1,56 @@
 // The seed's server with node and ws: the same frames, the same two endpoints.
-const http = require("http");
-const { WebSocketServer } = require("ws");
+const http = require("node:http")
+const { WebSocketServer } = require("ws")
 
-const CHECK = 9, TIMEOUT = 20; // seconds
-const accounts = new Map();
+// seconds
+const CHECK = 9
+const TIMEOUT = 20
+const accounts = new Map()
 
-const frame = (type, body = "") =>
-  JSON.stringify({ type, content: { body, meta_data: "" } });
+const frame = (type, body = "") => JSON.stringify({ type, content: { body, meta_data: "" } })
 
 function send(clients, message) {
-  for (const client of clients) if (client.readyState === 1) client.send(message);
+  for (const client of clients) if (client.readyState === 1) client.send(message)
 }
 
 const server = http.createServer(async (request, response) => {
-  const url = new URL(request.url, "http://127.0.0.1");
-  let body = "";
-  for await (const part of request) body += part;
-  const message = frame("bench", body);
-  if (url.pathname === "/broadcast") for (const clients of accounts.values()) send(clients, message);
-  else send(accounts.get(url.searchParams.get("account")) ?? [], message);
-  response.end();
-});
-server.keepAliveTimeout = 60_000;
+  const url = new URL(request.url, "http://127.0.0.1")
+  let body = ""
+  for await (const part of request) body += part
+  const message = frame("bench", body)
+  if (url.pathname === "/broadcast") for (const clients of accounts.values()) send(clients, message)
+  else send(accounts.get(url.searchParams.get("account")) ?? [], message)
+  response.end()
+})
+server.keepAliveTimeout = 60_000
 
-const sockets = new WebSocketServer({ server, perMessageDeflate: false, path: "/ws" });
+const sockets = new WebSocketServer({ server, perMessageDeflate: false, path: "/ws" })
 sockets.on("connection", (client, request) => {
-  const account = new URL(request.url, "http://127.0.0.1").searchParams.get("user_id");
-  if (!accounts.has(account)) accounts.set(account, new Set());
-  accounts.get(account).add(client);
-  client.heardAt = Date.now();
-  client.on("error", () => {});
+  const account = new URL(request.url, "http://127.0.0.1").searchParams.get("user_id")
+  if (!accounts.has(account)) accounts.set(account, new Set())
+  accounts.get(account).add(client)
+  client.heardAt = Date.now()
+  client.on("error", () => {})
   client.on("message", (data) => {
-    let message;
-    try { message = JSON.parse(data); } catch { return; }
-    if (message.type !== "heartbeat") return;
-    client.heardAt = Date.now();
-    client.send(frame("heartbeat"));
-  });
+    let message
+    try {
+      message = JSON.parse(data)
+    } catch {
+      return
+    }
+    if (message.type !== "heartbeat") return
+    client.heardAt = Date.now()
+    client.send(frame("heartbeat"))
+  })
   client.on("close", () => {
-    accounts.get(account)?.delete(client);
-    if (!accounts.get(account)?.size) accounts.delete(account);
-  });
-  client.send(frame("register"));
-});
+    accounts.get(account)?.delete(client)
+    if (!accounts.get(account)?.size) accounts.delete(account)
+  })
+  client.send(frame("register"))
+})
 
 setInterval(() => {
-  for (const client of sockets.clients)
-    if (Date.now() - client.heardAt > TIMEOUT * 1000) client.terminate();
-}, CHECK * 1000);
+  for (const client of sockets.clients) if (Date.now() - client.heardAt > TIMEOUT * 1000) client.terminate()
+}, CHECK * 1000)
 
-server.listen(Number(process.argv[2]), "127.0.0.1", 4096);
+server.listen(Number(process.argv[2]), "127.0.0.1", 4096)

@@ -1,3 +1,4 @@
+// @ts-check
 const KEY = "notifications"
 const RECENTLY = 30_000 // ms
 const REMEMBERED = 1000
@@ -11,10 +12,15 @@ export class Announcer {
   #announced = new Map()
   #elsewhere = new Set()
   #sound
+  account
+  isUnread
+  isLeader
+  announce
+  tell
 
   // callbacks: isUnread(id), isLeader(), announce(announced), and tell(keys), which
   // lets the other tabs know of what was announced here.
-  constructor({ account, cursor, sound }, callbacks) {
+  constructor({ account, cursor, sound = "" }, callbacks) {
     Object.assign(this, callbacks, { account })
     this.#visit = recallVisit(account)
     const { epoch, scope } = this.#visit?.seen ?? {}
@@ -52,6 +58,7 @@ export class Announcer {
     for (const key of keys) if (key.startsWith("{")) this.#elsewhere.delete(key)
   }
 
+  /** @param {{ id?: string }} notification */
   recordHidden({ id }) {
     this.#announced.delete(id)
   }
@@ -78,7 +85,8 @@ export class Announcer {
     const pending = this.#pending(news)
     if (document.hidden) this.#waiting.push(...pending.filter(this.#isAwaited))
     else this.#show(pending)
-    if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since)) this.#sound.play().catch(() => {})
+    if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since))
+      this.#sound.play().catch(() => {})
   }
 
   #show(pending) {
@@ -119,7 +127,7 @@ function rememberVisit(visit) {
 
 function recallVisit(account) {
   try {
-    const visit = JSON.parse(sessionStorage.getItem(KEY))
+    const visit = JSON.parse(sessionStorage.getItem(KEY) ?? "null")
     sessionStorage.removeItem(KEY)
     const age = Date.now() - visit.at
     return visit.account === account && age >= 0 && age < RECENTLY ? visit : null

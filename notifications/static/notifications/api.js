@@ -1,3 +1,4 @@
+// @ts-check
 export class ApiError extends Error {
   constructor(status) {
     super(`The inbox answered ${status || "nothing that can be read"}`)
@@ -52,7 +53,7 @@ export class Api {
   }
 
   // Whoever stands in between may answer in our place, as the log-in pages of public networks do.
-  async #fetch(url, { headers, ...options }) {
+  async #fetch(url, { headers = {}, ...options }) {
     let response
     let answer
     try {

@@ -1,3 +1,4 @@
+// @ts-check
 const BACKOFF_BASE = 1000 // ms
 const BACKOFF_CAP = 30_000 // ms
 const POLLING = 15_000 // ms at least between two attempts, once sockets do not get through
@@ -19,6 +20,10 @@ const TOO_FAST = 4429
 // "paused" (until `wake`) and "closed" (it will not).
 export class Connection {
   status = "closed"
+  url
+  poll
+  onFrame
+  onStatus
 
   #socket
   #monitor
@@ -190,6 +195,9 @@ class Monitor {
   #timer
   #probe
   #heardAt = 0
+  send
+  onStale
+  timeout
 
   constructor({ send, onStale }) {
     Object.assign(this, { send, onStale })

@@ -1,3 +1,4 @@
+// @ts-check
 import { asMarked, count, cursorOf, inRange, isBroadcast, moveCursor, outdate } from "./store.js";
 
 // The lists: pages of the inbox, as they come over HTTP, among what the frames have told.
@@ -12,11 +13,14 @@ const VIEWS = {
   important: (item) => item.state === "unread" && isBroadcast(item) && ["warning", "error"].includes(item.level)
 }
 
+// The least number that a view's pages reach, of each kind.
+const NOTHING_READ = { own: Infinity, broadcasts: Infinity }
+
 // Newest first: each kind by its number, both merged by the time of the foremost.
 // Not sorted by time, since the clocks of the processes that wrote it may differ.
 export function itemsIn(state, view) {
   const shown = [...state.items.values()]
-    .filter((item) => item.isLive || item.number >= state.views[view]?.from[isBroadcast(item)])
+    .filter((item) => item.isLive || item.number >= state.views[view]?.from[kindOf(item)])
     .map((item) => asMarked(state, item))
     .filter(VIEWS[view])
     .sort((a, b) => b.number - a.number)
@@ -51,10 +55,10 @@ export function applyPage(state, page, view) {
     for (const [id, { generation }] of next.items) if (generation !== start.generation) next.items.delete(id)
     Object.assign(next, { views: {}, isOutdated: false, epoch, scope })
   }
-  // How far its pages reach: of broadcasts (true), and of all else.
-  const from = page.next ? { true: Infinity, false: Infinity, ...next.views[view]?.from } : { true: 0, false: 0 }
+  // How far its pages reach.
+  const from = page.next ? { ...NOTHING_READ, ...next.views[view]?.from } : { own: 0, broadcasts: 0 }
   for (const item of page.items) {
-    const kind = isBroadcast(item)
+    const kind = kindOf(item)
     from[kind] = Math.min(from[kind], item.number)
     const added = itemOfPage(next, item, page)
     if (added) next.items.set(item.id, added)
@@ -65,6 +69,10 @@ export function applyPage(state, page, view) {
 }
 
 // Private
+
+function kindOf(item) {
+  return isBroadcast(item) ? "broadcasts" : "own"
+}
 
 function hasOtherOrigin(state, { epoch, scope }) {
   return (state.epoch !== undefined && state.epoch !== epoch) || (state.scope !== undefined && state.scope !== scope)

@@ -1,3 +1,4 @@
+// @ts-check
 // The inbox as this page knows it. Pure functions: (state, frame) -> state; pages.js has the lists.
 //
 // Two numbers order everything: `seq` the changes of this account, `broadcast_seq`
@@ -50,7 +51,7 @@ export function countsOf(state) {
   const isAll = state.marks.some(({ upto }) => upto)
   if (isAll) unread = unread_broadcasts = 0
   for (const item of state.marks.length ? state.items.values() : []) {
-    const change = (asMarked(state, item).state === "unread") - (!isAll && item.state === "unread")
+    const change = Number(asMarked(state, item).state === "unread") - Number(!isAll && item.state === "unread")
     if (isBroadcast(item)) unread_broadcasts += change
     else unread += change
   }
@@ -132,7 +133,12 @@ export function moveCursor(state, { seq = state.seq, broadcast_seq = state.broad
   return { ...state, marks, seq: Math.max(state.seq, seq), broadcast_seq: Math.max(state.broadcast_seq, broadcast_seq) }
 }
 
-// The server owns the counts; an answer over HTTP may be overtaken by an older frame.
+/**
+ * The server owns the counts; an answer over HTTP may be overtaken by an older frame.
+ *
+ * @param state
+ * @param {{ seq?: number, broadcast_seq?: number, unread?: number, unread_broadcasts?: number }} frame
+ */
 export function count(state, { seq = state.seq, broadcast_seq = state.broadcast_seq, unread, unread_broadcasts }) {
   const next = { ...state }
   if (unread !== undefined && seq >= state.unreadAt) {

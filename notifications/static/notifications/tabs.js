@@ -1,3 +1,4 @@
+// @ts-check
 import { Connection } from "./connection.js";
 
 const WATCH = 2000 // ms between two looks at the leader
@@ -10,6 +11,14 @@ const PATIENCE = 2000 // ms at most
 export class Tabs {
   status = "closed"
   isLeader = false
+  name
+  timeout
+  cursor
+  url
+  catchUp
+  onFrame
+  onStatus
+  onTold
 
   #channel
   #connection
@@ -97,7 +106,8 @@ export class Tabs {
 
   // Applies for the lead, and has it until it leaves or is robbed.
   async #apply(steal = false) {
-    const request = (this.#request = new AbortController())
+    const request = new AbortController()
+    this.#request = request
     const options = steal ? { steal } : { signal: request.signal }
     const lead = () => request.signal.aborted || new Promise((release) => this.#begin(release))
     try {

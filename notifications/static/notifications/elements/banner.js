@@ -47,7 +47,7 @@ export class NotificationsBanner extends HTMLElement {
 
   #render = eachFrame(() => {
     if (!this.#client.isLoaded(VIEW)) return this.#load()
-    this.querySelectorAll("[data-fallback]").forEach((element) => element.remove())
+    for (const element of this.querySelectorAll("[data-fallback]")) element.remove()
     const isAll = this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
     if (!isAll) this.#render()
   })

@@ -40,6 +40,7 @@ export function fill(element, notification) {
 // The address if it is http(s) or a path on this site, otherwise nothing. The server checks
 // it as well; here because a row can be older than the check, or written past it.
 export function safeUrl(url) {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what browsers drop or read as others
   if (typeof url !== "string" || /[\u0000-\u0020\u007f-\u009f\u2028\u2029\\]/.test(url)) return ""
   if (url.startsWith("/")) return url.startsWith("//") ? "" : url
   return /^https?:\/\/[^/]/i.test(url) && URL.canParse(url) ? url : ""

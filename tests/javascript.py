@@ -1,0 +1,113 @@
+"""
+Checks of our JavaScript: `python -m tests.javascript lint` and `types`; `format` has it formatted,
+`declare` has client.d.ts generated.
+
+Its tools are npm packages that deno runs: a wheel, so that Python is all that is needed.
+deno.json has their versions and deno.lock their hashes; deno downloads them once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from difflib import unified_diff
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DENO: Final = Path(sys.executable).parent / "deno"
+BIOME: Final = "@biomejs/biome"
+TSC: Final = "typescript/tsc"
+CLIENT: Final = "notifications/static/notifications/client.d.ts"
+# Biome would have no semicolons at all, but Django's storages only rewrite imports that end in one.
+OWN_IMPORT: Final = re.compile(r'^((?:import|export)\b.*"\.{1,2}/[^"]+")$', re.MULTILINE)
+
+
+def deno(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run deno; return how it ended, with what it printed."""
+    environment = {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+    command = [DENO, *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def run_tool(
+    name: str, *arguments: str | Path, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run an npm package of deno.json, exactly as deno.lock has it."""
+    options = ["--config", ROOT / "deno.json", "--frozen", "--quiet", "--allow-all"]
+    return deno("run", *options, name, *arguments, cwd=cwd)
+
+
+def scripts() -> list[str]:
+    """Return the paths of our JavaScript, new files included."""
+    patterns = ["*.js", "*.mjs"]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return sorted(path for path in listed.stdout.splitlines() if (ROOT / path).exists())
+
+
+def formatted(paths: Sequence[str]) -> dict[str, str]:
+    """Return what the files should look like."""
+    with TemporaryDirectory() as directory:
+        copy = Path(directory)
+        for path in ["biome.json", *paths]:
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, copy / path)
+        done = run_tool(BIOME, "format", "--write", *paths, cwd=copy)
+        if done.returncode:
+            sys.exit(done.stderr)
+        return {path: OWN_IMPORT.sub(r"\1;", (copy / path).read_text()) for path in paths}
+
+
+def difference(path: str, there: str, wanted: str) -> str:
+    lines = (text.splitlines(keepends=True) for text in (there, wanted))
+    return "".join(unified_diff(*lines, path, f"{path} as it should be"))
+
+
+def lint() -> str:
+    """Return what is wrong."""
+    paths = scripts()
+    done = run_tool(BIOME, "lint", "--error-on-warnings", *paths)
+    return (done.stdout + done.stderr if done.returncode else "") + "".join(
+        difference(path, (ROOT / path).read_text(), text) for path, text in formatted(paths).items()
+    )
+
+
+def write_formatted() -> None:
+    for path, text in formatted(scripts()).items():
+        (ROOT / path).write_text(text)
+
+
+def declarations() -> str:
+    """Return what client.d.ts should be, once nothing is wrong."""
+    with TemporaryDirectory() as directory:
+        options = "--project jsconfig.json --noEmit false --declaration --emitDeclarationOnly"
+        done = run_tool(TSC, *options.split(), "--outDir", directory)
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
+        return (Path(directory) / "client.d.ts").read_text()
+
+
+def check_types() -> str:
+    """Return what is wrong."""
+    return difference(CLIENT, (ROOT / CLIENT).read_text(), declarations())
+
+
+def write_declarations() -> None:
+    (ROOT / CLIENT).write_text(declarations())
+
+
+COMMANDS: Final[dict[str, Callable[[], str | None]]] = {
+    "lint": lint,
+    "format": write_formatted,
+    "types": check_types,
+    "declare": write_declarations,
+}
+
+if __name__ == "__main__":
+    sys.exit(COMMANDS[sys.argv[1]]() or 0)

@@ -1,0 +1,47 @@
+"""The versions that the package, the README and `make matrix` name are the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import noxfile
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def classified(name: str) -> list[str]:
+    """Return the versions that the classifiers name, in the order of theirs."""
+    return re.findall(rf"^{name} :: (\d+\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
+
+
+def test_the_matrix_runs_what_the_classifiers_name() -> None:
+    pythons, djangos = zip(*noxfile.COMBINATIONS, strict=True)
+
+    assert set(pythons) == set(classified("Programming Language :: Python"))
+    assert set(djangos) == set(classified("Framework :: Django"))
+
+
+def test_the_matrix_leaves_out_only_what_django_does() -> None:
+    everything = {
+        (python, django)
+        for python in classified("Programming Language :: Python")
+        for django in classified("Framework :: Django")
+    }
+
+    # Django 6 needs Python 3.12.
+    assert everything - set(noxfile.COMBINATIONS) == {("3.11", "6.0"), ("3.11", "6.1")}
+
+
+def test_the_oldest_versions_are_those_that_the_package_requires() -> None:
+    assert PROJECT["requires-python"] == f">={classified('Programming Language :: Python')[0]}"
+    assert f"django>={classified('Framework :: Django')[0]}" in PROJECT["dependencies"]
+
+
+def test_the_readme_names_the_same_versions() -> None:
+    oldest, *_, newest = classified("Programming Language :: Python")
+
+    assert f"Python {oldest}–{newest}, Django 5.2 LTS and 6.x" in (ROOT / "README.md").read_text()
+    assert {django for django in classified("Framework :: Django") if django[0] != "6"} == {"5.2"}
