@@ -5,7 +5,9 @@ from tests.settings import *  # noqa: F403
 ROOT_URLCONF = "tests.cluster.urls"
 NOTIFICATIONS_HEARTBEAT_INTERVAL = float(os.environ.get("NOTIFICATIONS_HEARTBEAT_INTERVAL", "0.3"))
 # Commands beside the servers take seconds on a busy machine; clients here say nothing meanwhile.
-NOTIFICATIONS_HEARTBEAT_TIMEOUT = int(os.environ.get("NOTIFICATIONS_HEARTBEAT_TIMEOUT", "60"))
+NOTIFICATIONS_HEARTBEAT_TIMEOUT = float(
+    os.environ.get("NOTIFICATIONS_HEARTBEAT_TIMEOUT", max(60, 2 * NOTIFICATIONS_HEARTBEAT_INTERVAL))
+)
 NOTIFICATIONS_DRAIN_SECONDS = float(os.environ.get("NOTIFICATIONS_DRAIN_SECONDS", "0.5"))
 NOTIFICATIONS_STALL_TIMEOUT = float(os.environ.get("NOTIFICATIONS_STALL_TIMEOUT", "50"))
 NOTIFICATIONS_MAINTENANCE = os.environ.get("NOTIFICATIONS_MAINTENANCE", "external")

@@ -151,6 +151,7 @@ def kept_alive(tab):
     def beat():
         while not ended.wait(0.5):
             tab.say('{"type": "heartbeat"}')
+            tab.receive("heartbeat")
 
     with ThreadPoolExecutor(1) as thread:
         beating = thread.submit(beat)
