@@ -45,7 +45,7 @@ def matrix(session: nox.Session, django: str) -> None:
     session.install(f"django~={django}.0")
     session.run(*PYTEST, *TESTS)
     is_measured = (session.python, django) == MEASURED
-    session.run(*ON_POSTGRESQL, *(["--cov"] if is_measured else []), *TESTS)
+    session.run(*ON_POSTGRESQL, *TESTS, *(["--cov"] if is_measured else []))
 
 
 @nox.session(python=PYTHONS[-1], reuse_venv=False)
