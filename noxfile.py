@@ -27,7 +27,7 @@ COMBINATIONS: Final = [pair for pair in itertools.product(PYTHONS, DJANGOS) if p
 # That of the demo's requirements, with the Python in the middle.
 MEASURED: Final = ("3.12", "5.2")
 
-PYTEST: Final = ["python", "-m", "pytest", "--quiet", "-n", "2"]
+PYTEST: Final = ["python", "-m", "pytest", "--quiet", "-n", "2", "-m", "not realtime"]
 TESTS: Final = ["tests/unit", "tests/sockets"]
 # The database need not be dropped, as the server goes; threads may still be connected.
 ON_POSTGRESQL: Final = ["python", "-m", "tests.with_postgres", *PYTEST, "--reuse-db"]
@@ -57,5 +57,5 @@ def latest(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "list")
     session.run(*PYTEST, *TESTS)
     session.run(*ON_POSTGRESQL, *TESTS)
-    session.run(*PYTEST, "-m", "not realtime", "tests/cluster")
+    session.run(*PYTEST, "tests/cluster")
     session.run("python", "-m", "tests.realtime")
