@@ -8,10 +8,13 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
 # Always in the same order, but for make latest.
 PYTEST := $(PY) -m pytest --quiet --randomly-seed 1
+SQL := tests/unit/inbox $(patsubst %,tests/unit/test_%.py,maintenance marks notify numbering plans \
+	presence retention retraction revocation thread transactions) tests/sockets/test_hub.py \
+	tests/sockets/test_catch_up.py
 QUICK := "not verify and not realtime"
 LONG := "verify and not realtime"
 
-.PHONY: run test verify verify-soak verify-waiting verify-sqlite mutants matrix latest engines \
+.PHONY: run test verify verify-waiting verify-sqlite mutants matrix latest engines \
 	engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
@@ -37,26 +40,23 @@ test: lint types .venv/dev
 # The rest: what takes long, what SQLite does, other browsers, and real time last, by itself.
 verify: .venv/dev
 	@$(PY) -m tests.ensure_browser
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync verify-soak verify-waiting verify-sqlite
+	@$(PY) -m tests.traps.ensure
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync verify-waiting verify-sqlite
 	@echo "Long browser tests"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(LONG) tests/browser
 	@$(MAKE) --no-print-directory engines-if-there
 	@echo "Real time, one by one"
 	@$(PLAIN) $(PY) -m tests.realtime
 
-verify-soak:
-	@echo "A short soak"
-	@$(PLAIN) $(PYTEST) -m $(LONG) tests/cluster/test_soak.py
-
 verify-waiting:
-	@echo "Outages, deploys, chaos and traps: mostly waiting"
-	@$(PLAIN) $(PYTEST) -n 3 --maxschedchunk 1 -m $(LONG) --ignore tests/cluster/test_soak.py \
+	@echo "A soak, chaos, outages, deploys and traps: they mostly wait"
+	@$(PLAIN) $(PYTEST) -n 4 --dist loadgroup --no-loadscope-reorder -m $(LONG) \
 		tests/cluster tests/traps
 
 verify-sqlite:
-	@echo "What carries SQL on SQLite, and more stories of the model"
-	@$(PLAIN) $(PYTEST) -m "(database or verify) and not realtime" tests/unit tests/sockets \
-		tests/model/test_model.py
+	@echo "More stories of the model, tours of all addresses, and on SQLite what carries SQL"
+	@$(PLAIN) $(PYTEST) -m $(LONG) tests/unit tests/sockets tests/model/test_model.py
+	@$(PLAIN) $(PYTEST) -m $(QUICK) $(SQL)
 
 # One of what the model's rules guard is taken out at a time.
 mutants: .venv/dev

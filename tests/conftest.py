@@ -14,8 +14,8 @@ from notifications.channel_layer import sender
 from tests.realtime import REASONS, without_parameters
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark what uses the database, and refuse what measures time without a reason."""
     for item in items:
         if item.get_closest_marker("realtime"):
@@ -27,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
         if "tests/traps/" in item.nodeid:
             item.add_marker("verify")  # they try others' code more than ours
+    yield
+    items.sort(key=lambda item: -seconds_of(item))  # beside the longest run all others
+
+
+def seconds_of(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("verify")
+    return marker.args[0] if marker and marker.args else 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Browsers for the tests, installed where the machine lets us."""
+"""What tests need beside Python packages, installed where the machine lets us."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_installed_by(commands: Iterable[str], is_there: Callable[[], bool]) -> bo
     if is_there():
         return True
     for command in commands:
-        print(f"No browser found; trying: {command}", flush=True)
+        print(f"Something is missing; trying: {command}", flush=True)
         subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
         if is_there():
             return True

@@ -14,7 +14,7 @@ from harness.benchmarks.runner import run
 from harness.services import ROOT
 
 
-@pytest.mark.verify
+@pytest.mark.verify(90)
 def test_nothing_is_missing_and_nothing_comes_twice(tmp_path):
     results = run(
         ["memory", "heartbeat", "broadcast", "sustained", "targeted", "persisted", "back"],
@@ -37,14 +37,14 @@ def test_nothing_is_missing_and_nothing_comes_twice(tmp_path):
     assert "Notify Site, Daphne" in (tmp_path / "latest.md").read_text()
 
 
-@pytest.mark.verify
+@pytest.mark.verify(20)
 def test_a_slow_reader_and_many_accounts_keep_nobody_waiting():
     results = run(["slow", "held"], ["daphne"], repeat=1, sockets=[60])
 
     assert results["problems"] == []
 
 
-@pytest.mark.verify
+@pytest.mark.verify(20)
 def test_the_hot_queries_are_all_timed(tmp_path):
     report = tmp_path / "queries.md"
     command = [

@@ -8,7 +8,7 @@ from harness.chaos.processes import Size
 from harness.chaos.run import run
 
 
-@pytest.mark.verify
+@pytest.mark.verify(130)
 def test_nothing_is_lost_nothing_twice_nothing_out_of_order(tmp_path):
     size = Size(notifications=3000, faults=30, minutes=1, accounts=30, clients_per_account=2)
 

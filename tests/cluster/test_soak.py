@@ -11,7 +11,7 @@ from harness.soak.run import Size, run
 from tests.cluster.conftest import FAST, Site, wait_until
 
 
-@pytest.mark.verify
+@pytest.mark.verify(180)
 def test_a_second_crowd_leaves_nothing_that_the_first_did_not(tmp_path):
     size = Size(minutes=1, rounds=2, changes_per_second=15, samples=2)
 

@@ -20,7 +20,7 @@ from .story import make_up, shorten
 
 USUAL_STORIES = 15  # in each of two tests, which run beside each other
 FIRST_SEED = int(os.environ.get("MODEL_SEED", 2 * USUAL_STORIES))
-STORIES = int(os.environ.get("MODEL_STORIES", "150"))
+STORIES = int(os.environ.get("MODEL_STORIES", "100"))
 LENGTH = 60  # steps
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,15 +48,22 @@ def ours(env: dict[str, str]) -> Iterator[Ours]:
 
 @pytest.fixture(scope="session")
 def seed() -> Iterator[Seed]:
-    try:
-        with running(Seed) as server:
-            yield server
-    except Missing as reason:
-        pytest.skip(str(reason))
+    with started(Seed) as server:
+        yield server
 
 
 @pytest.fixture
 def start() -> Iterator[Start[Any]]:
     """Start a server for one test, which it may end."""
     with ExitStack() as stack:
-        yield lambda build: stack.enter_context(running(build))
+        yield lambda build: stack.enter_context(started(build))
+
+
+@contextmanager
+def started(build: Callable[[Path], P]) -> Iterator[P]:
+    """Skip the test where a server can't run on this machine."""
+    try:
+        with running(build) as server:
+            yield server
+    except Missing as reason:
+        pytest.skip(str(reason))
