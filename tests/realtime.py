@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from pytest import ExitCode
+
 MAX_SHARE: Final = 0.03  # of all tests
 
 # Each with its reason; tests/conftest.py refuses a marked one that is not here.
@@ -68,9 +70,13 @@ REASONS: Final = {
 GROUPS: Final = [["tests/sockets", "tests/cluster"], ["tests/browser"]]
 
 
+# Always in the same order, as all tests.
+PYTEST: Final = [sys.executable, "-m", "pytest", "--quiet", "--randomly-seed", "1"]
+
+
 def run(*arguments: str, cache: Path) -> set[str]:
     """Run tests; return the ids of those that failed."""
-    command = [sys.executable, "-m", "pytest", "--quiet", "-o", f"cache_dir={cache}", *arguments]
+    command = [*PYTEST, "-o", f"cache_dir={cache}", *arguments]
     code = subprocess.run(command).returncode
     last_failed = cache / "v/cache/lastfailed"
     failed = set(json.loads(last_failed.read_text())) if last_failed.exists() else set()
@@ -80,17 +86,20 @@ def run(*arguments: str, cache: Path) -> set[str]:
 
 
 def collected(*arguments: str) -> set[str]:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return {line for line in listing.splitlines() if "::" in line}
+    """Return the ids of the tests, none if there are none."""
+    command = [*PYTEST, "--collect-only", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode not in {ExitCode.OK, ExitCode.NO_TESTS_COLLECTED}:
+        sys.exit(f"{done.stdout}\n{' '.join(command)} ended with {done.returncode}")
+    return {line for line in done.stdout.splitlines() if "::" in line}
 
 
-def complaints(marked: set[str], others: int) -> Iterator[str]:
+def complaints(marked: set[str], total: int) -> Iterator[str]:
     """What is wrong with the list or with the number of these tests."""
     for name in REASONS.keys() - {without_parameters(test) for test in marked}:
         yield f"tests/realtime.py names {name}, which is no test with that marker"
-    share = len(marked) / others
-    print(f"Real time: {len(marked)} of {others} tests ({share:.1%}; at most {MAX_SHARE:.0%})")
+    share = len(marked) / total
+    print(f"Real time: {len(marked)} of {total} tests ({share:.1%}; at most {MAX_SHARE:.0%})")
     if share > MAX_SHARE:
         yield "these are too many tests that measure time"
 
@@ -101,7 +110,6 @@ def without_parameters(test: str) -> str:
 
 def main() -> int:
     marked: set[str] = set()
-    number = 0
     failed: set[str] = set()
     with TemporaryDirectory() as directory:
         for group in GROUPS:
@@ -110,13 +118,15 @@ def main() -> int:
                 failed |= run(
                     "-m", "realtime", "-p", "no:xdist", *group, cache=Path(directory, group[-1])
                 )
-        number = len(collected("tests"))
         failed_twice = set()
         for position, test in enumerate(sorted(failed)):
             print(f"Once more, alone: {test}", flush=True)
             if run(test, cache=Path(directory, str(position))):
                 failed_twice.add(test)
-    wrong = [*complaints(marked, number), *(f"failed twice: {test}" for test in failed_twice)]
+    wrong = [
+        *complaints(marked, len(collected("tests"))),
+        *(f"failed twice: {test}" for test in failed_twice),
+    ]
     for test in sorted(failed - failed_twice):
         print(f"Real time: failed at first, passed alone: {test}")
     for complaint in wrong:
