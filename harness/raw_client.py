@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.frames import CLOSE, TEXT, reset_when_closed, upgrade_request
-from harness.visitor import Visitor
+from harness.visitor import PATIENCE, Visitor
 
 
 def upgrade(port: int, cookie: str = "", query: str = "", headers: bytes = b"") -> bytes:
@@ -26,7 +26,7 @@ class RawClient:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect((host, port))
         self._rest = b""
 

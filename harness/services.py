@@ -30,6 +30,8 @@ from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30  # seconds
+ASK_AGAIN_AFTER = 5  # seconds, meanwhile
+ANSWER_TIMEOUT = 30  # seconds, once it is up; the machine may be busy
 STOP_TIMEOUT = 30  # seconds; longer than a worker's drain
 
 
@@ -159,7 +161,7 @@ class RedisServer(Service):
         assert self._reply_to(f"CONFIG SET requirepass {password}") == "+OK"
 
     def _reply_to(self, command: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), ANSWER_TIMEOUT) as connection:
             connection.sendall(f"{command}\r\n".encode())
             return connection.recv(100).decode().strip()
 
@@ -264,18 +266,18 @@ class SiteServer(Service):
         )
 
     def answers(self) -> bool:
-        return bool(self.get_json("/healthz"))
+        return bool(self.get_json("/healthz", ASK_AGAIN_AFTER))
 
-    def get_json(self, path: str) -> Any:
+    def get_json(self, path: str, timeout: float = ANSWER_TIMEOUT) -> Any:
         connection: http.client.HTTPConnection
         if self.url.startswith("https"):
             # Its certificate is checked by the tests' clients.
             trusting = ssl._create_unverified_context()
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=5, context=trusting
+                "127.0.0.1", self.port, timeout=timeout, context=trusting
             )
         else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers={"Host": f"127.0.0.1:{self.port}"})
             return json.load(connection.getresponse())

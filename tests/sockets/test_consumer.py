@@ -93,7 +93,7 @@ async def test_a_page_of_another_site_is_refused(transactional_db, alice, origin
     session = await sync_to_async(log_in)(alice)
     tab = Tab(websocket_application, session, origin=origin)
 
-    accepted, _ = await tab.connect()
+    accepted, _ = await tab.connect(PATIENCE)
 
     assert not accepted
     await tab.disconnect()
@@ -104,7 +104,7 @@ async def test_a_handshake_without_origin_is_refused(transactional_db, alice):
         websocket_application, "/ws/notifications/", [(b"host", b"testserver")]
     )
 
-    accepted, _ = await tab.connect()
+    accepted, _ = await tab.connect(PATIENCE)
 
     assert not accepted
     await tab.disconnect()
@@ -121,7 +121,7 @@ async def test_a_trusted_origin_gets_in(connect, alice, settings):
 async def test_a_socket_elsewhere_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 
-    accepted, _ = await tab.connect()
+    accepted, _ = await tab.connect(PATIENCE)
 
     assert not accepted
     await tab.disconnect()
