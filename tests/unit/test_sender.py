@@ -67,21 +67,32 @@ def own_layer(settings: Any) -> Iterator[TestLayer]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let the breaker's time pass at once: call with seconds."""
-    ahead = 0.0
+    """Let the breaker's time stand still, but for what a call lets pass: call with seconds."""
+    now = time.monotonic()
 
     def pass_by(seconds: float) -> None:
-        nonlocal ahead
-        ahead += seconds
+        nonlocal now
+        now += seconds
 
-    monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+    monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: now))
     return pass_by
+
+
+def wait_for_the_layer(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(sender, "TIMEOUT", seconds)
+    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", seconds)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "TIMEOUT", 0.05)
-    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", 0.05)
+    """Give a layer up soon: for what happens then."""
+    wait_for_the_layer(monkeypatch, 0.05)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give no layer up, however busy the machine is."""
+    wait_for_the_layer(monkeypatch, 30)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -147,6 +158,7 @@ def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) 
 # --- A layer that does not
 
 
+@pytest.mark.usefixtures("patient")
 def test_nobody_waits_for_a_frozen_layer(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
 
@@ -158,7 +170,7 @@ def test_nobody_waits_for_a_frozen_layer(own_layer: TestLayer) -> None:
     assert not breaker.is_open
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("clock", "impatient")
 @pytest.mark.parametrize("state", ["frozen", "gone"])
 def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     own_layer: TestLayer, state: str, caplog: pytest.LogCaptureFixture
@@ -183,7 +195,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     assert record.getMessage().startswith("Channel layer unavailable (")
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("patient")
 def test_what_many_threads_push_meanwhile_goes_together(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
     publish([MESSAGE])
@@ -260,7 +272,9 @@ def test_one_server_that_is_away_keeps_nothing_from_the_others(own_layer: TestLa
 
 
 @pytest.mark.usefixtures("impatient")
-def test_asking_whether_it_answers_closes_the_breaker(own_layer: TestLayer) -> None:
+def test_asking_whether_it_answers_closes_the_breaker(
+    own_layer: TestLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_layer.state = "frozen"
     publish([MESSAGE])
     wait_until(lambda: breaker.is_open)
@@ -268,6 +282,7 @@ def test_asking_whether_it_answers_closes_the_breaker(own_layer: TestLayer) -> N
     assert breaker.is_open
 
     own_layer.state = "works"
+    wait_for_the_layer(monkeypatch, 30)
 
     assert sender.answers()
     publish([MESSAGE])
@@ -332,7 +347,7 @@ def redis(settings: Any) -> Iterator[RedisServer]:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
-    redis: RedisServer, clock: Callable[[float], None]
+    redis: RedisServer, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_until(sender.answers)
     redis.freeze()
@@ -343,6 +358,7 @@ def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
     finally:
         redis.thaw()
 
+    wait_for_the_layer(monkeypatch, 30)
     clock(PROBE_AFTER)
     publish([MESSAGE])
 
