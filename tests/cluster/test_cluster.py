@@ -114,11 +114,12 @@ def soon_reaped(start_site, cluster_env, shared_redis):
 
 def test_the_rows_of_a_killed_server_go_once_its_lease_is_over(soon_reaped, new_visitor):
     here, there = soon_reaped.servers
-    bobs_tab = new_visitor(there.url, "bob").open_tab(there.url)
-    new_visitor(here.url, "alice").open_tab(here.url).receive("heartbeat")
-    wait_until(lambda: soon_reaped.count("Connection") == 2)
+    alice, bob = new_visitor(here.url, "alice"), new_visitor(there.url, "bob")
 
-    with kept_alive(bobs_tab):
+    with kept_alive(bob.open_tab(there.url)):
+        alice.open_tab(here.url).receive("heartbeat")
+        wait_until(lambda: soon_reaped.count("Connection") == 2)
+
         here.kill()
 
         wait_until(lambda: "connections reaped: 1" in run_maintenance(soon_reaped))
