@@ -172,7 +172,7 @@ def test_a_receipt_that_comes_before_its_broadcast_is_remembered(run: Run) -> No
     ) == [{"b6": "read", "b7": "unread"}, [3, 2]]
 
 
-def test_a_withdrawal_that_comes_before_its_page_is_remembered(run: Run) -> None:
+def test_a_retraction_that_comes_before_its_page_is_remembered(run: Run) -> None:
     assert run(
         """const state = after(start(), marked("gone", ["n8"], 11), marked("read", ["n7"], 12),
           { type: "state", as: "gone", ids: ["b4"], broadcast_seq: 6 })
