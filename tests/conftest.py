@@ -16,15 +16,12 @@ from tests.realtime import REASONS, without_parameters
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark what uses the database, and refuse what measures time without a reason."""
+    """Refuse what measures time without a reason, and leave the traps to make verify."""
     for item in items:
         if item.get_closest_marker("realtime"):
             name = without_parameters(item.nodeid)
             if name not in REASONS:
                 raise pytest.UsageError(f"{name} is marked realtime: name it in tests/realtime.py")
-        fixtures = getattr(item, "fixturenames", [])
-        if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(fixtures):
-            item.add_marker("database")
         if "tests/traps/" in item.nodeid:
             item.add_marker("verify")  # they try others' code more than ours
     yield
