@@ -84,13 +84,31 @@ async def test_a_flushed_redis_is_told_the_memberships_again(
 
     redis.flush()
 
-    async def push_again_and_again():
-        while True:
-            # Not stored: only a push can bring it.
-            await anotify_accounts(alice, "progress", "", persist=False)
-            await asyncio.sleep(0.1)
+    pushing = asyncio.create_task(push_again_and_again(alice))
+    assert await tab.receive("progress")
+    pushing.cancel()
 
-    pushing = asyncio.create_task(push_again_and_again())
+
+async def push_again_and_again(account):
+    while True:
+        # Not stored: only a push can bring it.
+        await anotify_accounts(account, "progress", "", persist=False)
+        await asyncio.sleep(0.1)
+
+
+async def test_an_outage_of_redis_closes_no_socket(redis_layer, redis, settings, connect, alice):
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
+    tab = await connect(alice)
+    await tab.receive_until_level()
+    await asyncio.to_thread(redis.stop)
+    try:
+        # The check brings it, as no push can: the hub goes on, and so does the socket.
+        await anotify_accounts(alice, "hello", "read from the database")
+        assert (await tab.receive("hello"))["seq"] == 1
+    finally:
+        await asyncio.to_thread(redis.start)
+
+    pushing = asyncio.create_task(push_again_and_again(alice))
     assert await tab.receive("progress")
     pushing.cancel()
 
