@@ -438,6 +438,7 @@ class NarrowTransport:
 
     def __init__(self):
         self.frames = asyncio.Queue(maxsize=4)
+        self.closed_with = asyncio.Future()
 
     @property
     def is_full(self):
@@ -450,7 +451,8 @@ class NarrowTransport:
         return False
 
     def close(self, code):
-        pass
+        if not self.closed_with.done():
+            self.closed_with.set_result(code)
 
 
 @pytest.mark.parametrize("count", [3, 10], ids=["the counts", "notifications and the counts"])
@@ -469,6 +471,21 @@ async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
             told.append(frame)
     assert [frame["seq"] for frame in told if frame["type"] == "hello"] == [*range(1, count + 1)]
     assert frame["unread"] == count
+
+
+async def test_who_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):
+    settings.NOTIFICATIONS_STALL_TIMEOUT = 1
+    start = Cursor(**(await read_cursor(alice)))
+    await sync_to_async(make_notifications)(alice, 10)
+    transport = NarrowTransport()
+    session = Session(await sync_to_async(log_in)(alice))
+    socket = Socket(await sync_to_async(Reader.of)(alice), session, transport, start)
+
+    await get_hub().join(socket)
+
+    assert await asyncio.wait_for(transport.closed_with, PATIENCE) == CloseCode.HEARTBEAT_LOST
+    assert str(alice.pk) not in get_hub()._accounts
+    assert transport.frames.qsize() == 4
 
 
 # --- Marks
