@@ -213,6 +213,10 @@ async def test_a_session_that_ended_is_remembered_for_a_while_only(
 # --- Ends that nobody tells
 
 
+def test_all_sessions_are_looked_at_within_a_minute():
+    assert session_check.EVERY + 10 <= 60  # seconds; the look itself takes its time
+
+
 async def test_a_session_that_expires_closes_its_socket(
     connect, alice, engine, looked_at, settings
 ):
