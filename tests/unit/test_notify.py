@@ -24,6 +24,8 @@ import notifications
 from notifications import NotifyResult, anotify_accounts, broadcast, notify_accounts
 from notifications.models import Broadcast, Inbox, Notification
 
+from .conftest import Published
+
 pytestmark = pytest.mark.django_db
 
 Commit = Callable[[], AbstractContextManager[Any]]
@@ -520,8 +522,32 @@ def test_an_async_view_can_notify_its_visitor(alice: User, settings: Any) -> Non
     assert Notification.objects.get().seq == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_view_that_fails_under_atomic_requests_notifies_nobody(
+    alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch, published: Published
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    browser = Client(raise_request_exception=False)
+    browser.force_login(alice)
+
+    assert browser.get("/failing/").status_code == 500
+
+    assert not published
+    assert not Notification.objects.exists()
+    assert browser.get("/sync/").json() == {"created": 1}
+    assert [frame["seq"] for frame in published.frames] == [1]
+
+
 def sync_view(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"created": notify_accounts(request.user, "hello", "Hello").created})
+
+
+def failing_view(request: HttpRequest) -> HttpResponse:
+    notify_accounts(request.user, "hello", "Never")
+    notify_accounts(request.user, "typing", "Never", persist=False)
+    broadcast("news", "Never")
+    raise RuntimeError("too late")
 
 
 async def async_view(request: HttpRequest) -> HttpResponse:
@@ -530,7 +556,11 @@ async def async_view(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"created": result.created})
 
 
-urlpatterns = [path("sync/", sync_view), path("async/", async_view)]
+urlpatterns = [
+    path("sync/", sync_view),
+    path("failing/", failing_view),
+    path("async/", async_view),
+]
 
 
 # --- The package
