@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django.views.debug import ExceptionReporter
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from notifications.protocol import CloseCode
 from notifications.sessions.authentication import (
@@ -379,6 +379,8 @@ def test_a_report_of_an_error_names_no_session(
 
     monkeypatch.setattr("notifications.sessions.authentication.Reader.of_many", fail)
     request = handshake(f"sessionid={session}", origin="http://testserver")
+    # Django's own: the demo's hides all variables.
+    request.exception_reporter_filter = SafeExceptionReporterFilter()
     try:
         authenticate([Session.of(request)])
     except RuntimeError as error:
