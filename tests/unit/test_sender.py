@@ -47,7 +47,7 @@ class TestLayer(BaseChannelLayer):
             while self.state == "frozen":
                 await asyncio.sleep(0.001)
             if self.state == "gone" or group in self.away:
-                raise ConnectionRefusedError
+                raise ConnectionRefusedError(f"not sent: {message}")
             await asyncio.sleep(0)
             self.sent.append((group, message))
         finally:
@@ -193,6 +193,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("notifications.channel_layer.sender", logging.WARNING)
     assert record.getMessage().startswith("Channel layer unavailable (")
+    assert "not sent" not in caplog.text
 
 
 @pytest.mark.usefixtures("patient")
