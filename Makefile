@@ -41,7 +41,7 @@ test: lint types .venv/dev
 verify: .venv/dev
 	@$(PY) -m tests.ensure_browser
 	@$(PY) -m tests.traps.ensure
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync verify-waiting verify-sqlite
+	@$(MAKE) --no-print-directory --jobs 2 verify-waiting verify-sqlite
 	@echo "Long browser tests"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(LONG) tests/browser
 	@$(MAKE) --no-print-directory engines-if-there
@@ -50,7 +50,7 @@ verify: .venv/dev
 
 verify-waiting:
 	@echo "A soak, chaos, outages, deploys and traps: they mostly wait"
-	@$(PLAIN) $(PYTEST) -n 4 --dist loadgroup --no-loadscope-reorder -m $(LONG) \
+	@$(PLAIN) $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m $(LONG) \
 		tests/cluster tests/traps
 
 verify-sqlite:

@@ -77,6 +77,10 @@ class Tab(WebsocketCommunicator):
                 frames.append(frame)
         return frames
 
+    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+        """Close the socket, and wait until the consumer has ended."""
+        await super().disconnect(code, timeout)
+
     async def closed_with(self) -> int:
         """Return the code that the server closes the socket with, passing over frames."""
         while True:

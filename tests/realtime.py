@@ -35,6 +35,25 @@ REASONS: Final = {
     "test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second": (
         "one second, as C3 has it"
     ),
+    "tests/cluster/test_cluster.py::TestDefaultNumbers::"
+    "test_a_silent_client_is_closed_within_29_seconds": (
+        "29 seconds, as C1 has it: a timeout of 20, and a check after 9"
+    ),
+    "tests/cluster/test_cluster.py::TestDefaultNumbers::"
+    "test_a_shell_beside_one_server_rings_within_three_seconds": (
+        "a check each second and two seconds more, as D1 has it"
+    ),
+    "tests/cluster/test_cluster.py::TestDefaultNumbers::"
+    "test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds": (
+        "an interval of 9 seconds and two more, as D1 has it"
+    ),
+    "tests/cluster/test_deploys.py::"
+    "test_sigterm_sends_the_sockets_away_over_the_window_in_random_order": (
+        "a quarter of the sockets in each quarter of three seconds"
+    ),
+    "tests/cluster/test_deploys.py::test_while_it_drains_nobody_new_is_let_in": (
+        "who comes, comes within the three seconds in which the server drains"
+    ),
     "tests/sockets/test_layers.py::"
     "test_new_tabs_do_not_wait_for_a_redis_that_is_known_to_be_frozen": (
         "one second: a tab that waited for Redis takes two or more"
@@ -46,8 +65,14 @@ REASONS: Final = {
     "test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database": (
         "a layer that is slow by 0.2 s, beside a hub that waits for a moment only"
     ),
+    "tests/sockets/test_hub.py::test_a_silent_client_is_pinged_then_closed": (
+        "a ping must come before the heartbeat's timeout of 1.5 s"
+    ),
     "tests/sockets/test_hub.py::test_a_client_that_answers_pings_stays": (
         "a heartbeat's timeout of 1.5 s, in which the answer must come"
+    ),
+    "tests/unit/test_sender.py::test_a_process_that_ends_sends_what_it_can": (
+        "three messages of 0.1 s must go within the two seconds that a process gives them"
     ),
     "tests/sockets/test_limits.py::"
     "test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down": (
@@ -67,7 +92,7 @@ REASONS: Final = {
 }
 
 # Browser tests keep a loop of Playwright's, which no other test may have in its process.
-GROUPS: Final = [["tests/sockets", "tests/cluster"], ["tests/browser"]]
+GROUPS: Final = [["tests/unit", "tests/sockets", "tests/cluster"], ["tests/browser"]]
 
 
 # Always in the same order, as all tests.

@@ -127,13 +127,14 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     expect_sockets(site, follower, 1)
 
 
+# One that hears nothing for long enough takes the lead.
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")
 def test_a_tab_that_missed_something_fetches_it(site: Site, tabs: tuple[Page, Page]) -> None:
     _, follower = tabs
     follower.add_init_script(DEAF)
     follower.reload()
     expect_status(follower, "online")
     follower.evaluate("() => { window.isDeaf = true }")
-    # In one go: one that hears nothing for long enough takes the lead.
     notify(site, "Missed", "Missed as well")
     expect(badge(tabs[0])).to_have_text("2")
     expect_no_unread(follower)

@@ -171,6 +171,7 @@ def run_maintenance(site):
 class TestDefaultNumbers:
     """9 and 20 seconds, as in the seed."""
 
+    @pytest.mark.realtime
     def test_a_silent_client_is_closed_within_29_seconds(self, start_site, new_visitor):
         site = start_site({})
         url = site.servers[0].url
@@ -210,6 +211,7 @@ class TestDefaultNumbers:
 
         wait_until(lambda: site.count("Connection") == 0, timeout=40)
 
+    @pytest.mark.realtime
     def test_a_shell_beside_one_server_rings_within_three_seconds(self, start_site, new_visitor):
         site = start_site({})
         url = site.servers[0].url
@@ -221,6 +223,7 @@ class TestDefaultNumbers:
         # In memory the check comes each second; what it finds arrives within two more.
         assert tab.receive("hello", timeout=1 + 2)["seq"] == 1
 
+    @pytest.mark.realtime
     def test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds(
         self, start_site, cluster_env, new_visitor, redis
     ):

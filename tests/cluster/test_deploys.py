@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from harness.visitor import OpenTab
+from harness.visitor import PATIENCE, OpenTab
 from tests.cluster.conftest import FAST, wait_until
 
 WINDOW = 3.0  # seconds
@@ -41,7 +41,7 @@ def crowd(site, new_visitor):
     return tabs
 
 
-def closings(tabs, timeout=20):
+def closings(tabs, timeout=PATIENCE):
     """Return for each tab when it was closed (monotonic seconds), and its `bye`."""
 
     def closing(tab: OpenTab):
@@ -56,7 +56,7 @@ def closings(tabs, timeout=20):
 
 def has_ended_well(site):
     server = site.servers[0]
-    assert server.wait(10) == 0
+    assert server.wait(PATIENCE) == 0
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in server.output()
     return True
@@ -70,6 +70,7 @@ def is_refused(server):
     return False
 
 
+@pytest.mark.realtime
 def test_sigterm_sends_the_sockets_away_over_the_window_in_random_order(site, crowd):
     site.servers[0].terminate()
     found = closings(crowd)
@@ -84,6 +85,7 @@ def test_sigterm_sends_the_sockets_away_over_the_window_in_random_order(site, cr
     assert has_ended_well(site)
 
 
+@pytest.mark.realtime
 def test_while_it_drains_nobody_new_is_let_in(site, crowd):
     server = site.servers[0]
     # Connections that a proxy keeps for the next request.
@@ -127,9 +129,9 @@ def test_a_request_that_is_running_is_answered(site, new_visitor):
         answer = thread.submit(server.get_json, "/long/2/")
         wait_until(lambda: "taking long" in server.output())
         server.terminate()
-        wait_until(lambda: is_refused(server), timeout=1)
+        wait_until(lambda: is_refused(server))
 
-        assert answer.result(10) == {"seconds": 2}
+        assert answer.result(PATIENCE) == {"seconds": 2}
     assert has_ended_well(site)
 
 
@@ -147,7 +149,7 @@ def test_nobody_waits_for_ctrl_c_or_a_second_sigterm(start_site, new_visitor, fi
         wait_until(lambda: is_refused(server))
         server.process.send_signal(signal.SIGTERM)
 
-    delays = [bye["delay"] for _, bye in closings(tabs, timeout=5)]
+    delays = [bye["delay"] for _, bye in closings(tabs)]
     if first == signal.SIGTERM:  # a crowd is asked to spread itself
         assert all(0 <= delay <= 600 for delay in delays)
         assert statistics.stdev(delays) > 60
@@ -167,11 +169,11 @@ def test_a_third_signal_ends_a_server_that_hangs(start_site):
         server.terminate()
 
         # Beyond the drain, a request has two seconds more. Its thread would go on for ten minutes.
-        wait_until(lambda: answer.done(), timeout=10)
+        wait_until(lambda: answer.done())
         assert isinstance(answer.exception(), OSError | http.client.HTTPException)
         assert server.process.poll() is None
         server.terminate()
-        assert server.wait(5) == -signal.SIGTERM
+        assert server.wait(PATIENCE) == -signal.SIGTERM
         assert site.count("Worker") == 0
 
 
@@ -185,7 +187,7 @@ def test_uvicorn_leaves_the_registry_as_well(start_site, new_visitor):
     server.terminate()
 
     assert tab.closed_with() == 1012  # uvicorn's own way to say it
-    assert server.wait(10) == -signal.SIGTERM
+    assert server.wait(PATIENCE) == -signal.SIGTERM
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in server.output()
 

@@ -8,6 +8,7 @@ import uuid
 import psycopg
 import pytest
 
+from harness.visitor import PATIENCE
 from tests.cluster.conftest import FAST, wait_until
 
 pytestmark = pytest.mark.verify
@@ -27,7 +28,7 @@ def cluster(start_site, cluster_env, shared_redis):
 
 def is_answered(tab):
     tab.say('{"type": "heartbeat"}')
-    return tab.receive("heartbeat", timeout=1)
+    return tab.receive("heartbeat")
 
 
 def pushes_arrive(visitor, url, tabs):
@@ -63,7 +64,7 @@ def test_while_redis_is_away_nobody_waits_all_arrives_and_then_pushes_go_again(
 
     # Requests: in all, however often they notify, sync and async.
     for n, kind_of_view in enumerate(["notify", "anotify", "notify"]):
-        assert alice.get_json(f"{here}/{kind_of_view}/10/")["seconds"] < usually + 1
+        assert alice.get_json(f"{here}/{kind_of_view}/10/")["seconds"] < usually + 5
         # All arrives on both servers, in order, by the check.
         for tab in tabs:
             seqs = [tab.receive("hello", timeout=WITHIN)["seq"] for _ in range(10)]
@@ -71,15 +72,15 @@ def test_while_redis_is_away_nobody_waits_all_arrives_and_then_pushes_go_again(
             assert is_answered(tab)["unread"] == 10 * n + 10
     # Who comes now is let in, without waiting for a layer that is known to be away.
     bobs_tab = bob.open_tab(there)
-    assert bobs_tab.receive("register", timeout=1)
+    assert bobs_tab.receive("register")
     bob.get_json(f"{there}/notify/1/")
     assert bobs_tab.receive("hello", timeout=WITHIN)["seq"] == 11
 
     back()
 
     # The same sockets get pushes again, also those of who came meanwhile.
-    wait_until(lambda: pushes_arrive(alice, here, tabs), timeout=10)
-    wait_until(lambda: pushes_arrive(bob, there, [bobs_tab]), timeout=10)
+    wait_until(lambda: pushes_arrive(alice, here, tabs))
+    wait_until(lambda: pushes_arrive(bob, there, [bobs_tab]))
     alice.get_json(f"{here}/notify/1/")
     assert [tab.receive("hello", timeout=WITHIN)["seq"] for tab in tabs] == [31, 31]
     for server in site.servers:
@@ -100,9 +101,9 @@ def test_a_restarted_and_flushed_redis_closes_no_socket_and_pushes_go_on(
     redis.stop()
     redis.start()
 
-    wait_until(lambda: pushes_arrive(alice, here, tabs), timeout=10)
+    wait_until(lambda: pushes_arrive(alice, here, tabs))
     redis.flush()
-    assert pushes_arrive(alice, here, tabs)
+    wait_until(lambda: pushes_arrive(alice, here, tabs))
 
 
 def test_a_server_stops_politely_while_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
@@ -117,7 +118,7 @@ def test_a_server_stops_politely_while_redis_is_frozen(start_site, cluster_env, 
 
     for tab in tabs:
         assert tab.receive("bye")["code"] == 4012
-    assert server.wait(10) == 0
+    assert server.wait(PATIENCE) == 0
     assert site.count("Worker") == site.count("Connection") == 0
 
 

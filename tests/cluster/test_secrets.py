@@ -34,8 +34,7 @@ from harness.services import (
 from tests.cluster.conftest import wait_until
 from tests.cluster.deployed import Answer, Browser, deploy
 
-# The trial is made once: all that look at it are in the same process.
-pytestmark = [pytest.mark.verify(30), pytest.mark.xdist_group("secrets")]
+pytestmark = pytest.mark.verify(30)
 
 ORDER, NEWS, NONSENSE = (f"{name}-{secrets.token_hex(8)}" for name in ("order", "news", "nonsense"))
 

@@ -615,6 +615,7 @@ async def test_a_retraction_that_is_rolled_back_reaches_no_tab(connect, alice):
 # --- Silence
 
 
+@pytest.mark.realtime
 async def test_a_silent_client_is_pinged_then_closed(connect, alice, settings):
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 1.5
     tab = await connect(alice)

@@ -414,7 +414,13 @@ for n in range(3):
 """
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.1, ["sent 0", "sent 1", "sent 2"]), (3600, [])])
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        pytest.param(0.1, ["sent 0", "sent 1", "sent 2"], marks=pytest.mark.realtime),
+        (3600, []),
+    ],
+)
 def test_a_process_that_ends_sends_what_it_can(seconds: float, said: list[str]) -> None:
     program = PROGRAM.format(seconds=seconds)
 
