@@ -27,7 +27,7 @@ from notifications.inbox import marks, pages
 from notifications.inbox.pages import Cursor
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
-from notifications.models import Broadcast, Inbox, Notification
+from notifications.models import Broadcast, Connection, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sessions.authentication import Session
 from notifications.testing import PATIENCE, log_in
@@ -623,6 +623,24 @@ async def test_a_silent_client_is_pinged_then_closed(connect, alice, settings):
 
     assert await tab.receive("ping")
     assert (await tab.receive("bye"))["code"] == 4408
+
+
+async def test_nothing_is_left_of_a_silent_client(connect, alice, settings):
+    tab = await connect(alice)
+    await until_connections_are(1)
+
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 0.5
+
+    assert (await tab.receive("bye"))["code"] == 4408
+    assert await tab.closed_with() == 4408
+    assert get_hub()._sockets == {} == get_hub()._accounts
+    await until_connections_are(0)
+
+
+async def until_connections_are(count):
+    async with asyncio.timeout(PATIENCE):
+        while await Connection.objects.acount() != count:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.realtime
