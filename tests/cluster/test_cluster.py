@@ -167,7 +167,7 @@ def run_maintenance(site):
     return site.manage("notification_maintenance", "--once")
 
 
-@pytest.mark.verify
+@pytest.mark.verify(30)
 class TestDefaultNumbers:
     """9 and 20 seconds, as in the seed."""
 

@@ -22,7 +22,7 @@ from tests.cluster.conftest import FAST, wait_until
 
 WINDOW = 3.0  # seconds
 
-pytestmark = pytest.mark.verify
+pytestmark = pytest.mark.verify(20)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from harness.visitor import PATIENCE
 from tests.cluster.conftest import FAST, wait_until
 
-pytestmark = pytest.mark.verify
+pytestmark = pytest.mark.verify(20)
 
 INTERVAL = 2  # seconds, so that what a push brings and what the check brings are told apart
 WITHIN = INTERVAL + 2  # seconds in which the check brings what a push did not

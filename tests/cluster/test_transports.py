@@ -81,7 +81,7 @@ def test_every_size_arrives_whole_and_in_order(start, new_visitor, server, direc
     assert "transport is not known" not in site.servers[0].output()
 
 
-@pytest.mark.verify
+@pytest.mark.verify(25)
 def test_a_slow_reader_gets_all_in_order_when_it_reads(start, new_visitor, server, direct):
     site = start(server, direct)
     url = site.servers[0].url
