@@ -47,6 +47,10 @@ REASONS: Final = {
     "test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds": (
         "an interval of 9 seconds and two more, as D1 has it"
     ),
+    "tests/cluster/test_rolling.py::"
+    "test_a_rolling_restart_behind_nginx_loses_nothing_and_overwhelms_nobody": (
+        "how many come back in the busiest half second"
+    ),
     "tests/cluster/test_deploys.py::"
     "test_sigterm_sends_the_sockets_away_over_the_window_in_random_order": (
         "a quarter of the sockets in each quarter of three seconds"

@@ -15,7 +15,7 @@ SOCKETS = 120
 WINDOW = 2.0  # seconds, as harness.chaos.settings has it; each worker drains once
 
 
-@pytest.mark.verify(40)
+@pytest.mark.realtime
 def test_a_rolling_restart_behind_nginx_loses_nothing_and_overwhelms_nobody(tmp_path):
     size = Size(
         notifications=600,
