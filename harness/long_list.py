@@ -46,7 +46,7 @@ def filling(count: int) -> str:
         "with transaction.atomic():\n"
         f"    for n in range({count}):\n"
         "        Notification.objects.insert([alice.pk], type='x', body=f'News {n}')\n"
-        "numbering.deliver([alice.pk], 'default')"
+        "numbering.number_and_publish([alice.pk], 'default')"
     )
 
 

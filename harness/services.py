@@ -31,7 +31,7 @@ from psycopg import sql
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30  # seconds
 ASK_AGAIN_AFTER = 5  # seconds, meanwhile
-ANSWER_TIMEOUT = 30  # seconds, once it is up; the machine may be busy
+PROBE_TIMEOUT_SECONDS = 30  # seconds, once it is up; the machine may be busy
 STOP_TIMEOUT = 30  # seconds; longer than a worker's drain
 
 
@@ -161,7 +161,9 @@ class RedisServer(Service):
         assert self._reply_to(f"CONFIG SET requirepass {password}") == "+OK"
 
     def _reply_to(self, command: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.port), ANSWER_TIMEOUT) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.port), PROBE_TIMEOUT_SECONDS
+        ) as connection:
             connection.sendall(f"{command}\r\n".encode())
             return connection.recv(100).decode().strip()
 
@@ -268,7 +270,7 @@ class SiteServer(Service):
     def answers(self) -> bool:
         return bool(self.get_json("/healthz", ASK_AGAIN_AFTER))
 
-    def get_json(self, path: str, timeout: float = ANSWER_TIMEOUT) -> Any:
+    def get_json(self, path: str, timeout: float = PROBE_TIMEOUT_SECONDS) -> Any:
         connection: http.client.HTTPConnection
         if self.url.startswith("https"):
             # Its certificate is checked by the tests' clients.

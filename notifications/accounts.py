@@ -15,7 +15,7 @@ from django.db.models.query import ModelIterable
 from .db.bulk import one_of
 
 KEYS_PER_QUERY: Final = 10_000
-MOST_KEY: Final = 2**63 - 1
+MAX_KEY: Final = 2**63 - 1
 
 
 def account_keys(accounts: Any) -> list[Any]:
@@ -70,7 +70,7 @@ def _account_key(account: Any, user_model: type[Model]) -> Any:
         if key is None or isinstance(key, bool | bytes | float | Decimal):
             raise ValidationError("not a key")
         key = user_model._meta.pk.to_python(key)
-        if isinstance(key, int) and not -MOST_KEY <= key <= MOST_KEY:
+        if isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY:
             raise ValidationError("no database can look for it")
     except ValidationError:
         raise ValueError(

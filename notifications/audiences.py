@@ -21,7 +21,7 @@ _GROUP_PREFIX = "group:"
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Recipient:
     """An account as far as its inbox is concerned."""
 
     account_id: Any
@@ -29,29 +29,29 @@ class Reader:
     since: datetime | None  # broadcasts created before it are not for this account
 
     @classmethod
-    def of(cls, account: Any) -> Reader:
+    def of(cls, account: Any) -> Recipient:
         """Return the reader that a user object is; asks the database for its groups."""
         return cls.of_many([account])[0]
 
     @classmethod
-    def of_many(cls, accounts: Sequence[Any]) -> list[Reader]:
+    def of_many(cls, accounts: Sequence[Any]) -> list[Recipient]:
         """Return the readers that user objects are, by one query for the groups of all."""
         groups = _groups_of(accounts)
-        readers = []
+        recipients = []
         for account in accounts:
             audiences = {EVERYONE, *groups[account.pk]}
             if getattr(account, "is_staff", False):
                 audiences.add(STAFF)
             since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
-            readers.append(cls(account.pk, frozenset(audiences), since))
-        return readers
+            recipients.append(cls(account.pk, frozenset(audiences), since))
+        return recipients
 
-    def gets(self, audience: str, created_at: datetime) -> bool:
+    def receives(self, audience: str, created_at: datetime) -> bool:
         """Whether a broadcast to this audience, created at this time, is for this account."""
         return audience in self.audiences and (self.since is None or self.since <= created_at)
 
     @property
-    def scope(self) -> str:
+    def audience_hash(self) -> str:
         """An opaque name of the audiences: another one means another list of broadcasts."""
         return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
 

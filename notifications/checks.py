@@ -37,9 +37,9 @@ REDIS_CORE = "channels_redis.core.RedisChannelLayer"
 REDIS_PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 DISTRIBUTION = "notify-site-notifications"
 PACKAGE = Path(__file__).parent
-LEAST_CAPACITY = 100_000
-MOST_DAYS = 36_500
-MOST_DRAIN = 3600  # seconds
+MIN_CAPACITY = 100_000
+MAX_DAYS = 36_500
+MAX_DRAIN_SECONDS = 3600  # seconds
 FRAME_SIZES = 64, 64 * 1024  # bytes, least and most
 SLOWNESS = [("MAX_UNSENT", "bytes", 4096, 16 * 1024 * 1024), ("STALL_TIMEOUT", "seconds", 1, 3600)]
 
@@ -66,11 +66,11 @@ def check_settings(
                 id="notifications.E002",
             )
         )
-    if not _is_number(conf.DRAIN_SECONDS) or not 0 <= conf.DRAIN_SECONDS <= MOST_DRAIN:
+    if not _is_number(conf.DRAIN_SECONDS) or not 0 <= conf.DRAIN_SECONDS <= MAX_DRAIN_SECONDS:
         messages.append(
             Error(
-                f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to {MOST_DRAIN}, "
-                f"not {conf.DRAIN_SECONDS!r}.",
+                f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to "
+                f"{MAX_DRAIN_SECONDS}, not {conf.DRAIN_SECONDS!r}.",
                 hint="What stops the server must wait a little longer before it kills it.",
                 id="notifications.E019",
             )
@@ -99,7 +99,7 @@ def check_settings(
             messages.append(
                 Error(
                     f"NOTIFICATIONS_{name} must be a number of days above 0 and up to "
-                    f"{MOST_DAYS}, or None to keep for ever, not {days!r}.",
+                    f"{MAX_DAYS}, or None to keep for ever, not {days!r}.",
                     id="notifications.E010",
                 )
             )
@@ -110,7 +110,7 @@ def check_settings(
         messages.append(
             Error(
                 f"NOTIFICATIONS_RETENTION_DAYS_BY_TYPE must be a dict of message types, each with "
-                f"a number of days above 0 and up to {MOST_DAYS}, or None to keep for ever, "
+                f"a number of days above 0 and up to {MAX_DAYS}, or None to keep for ever, "
                 f"not {by_type!r}.",
                 id="notifications.E011",
             )
@@ -131,11 +131,11 @@ def check_channel_layer(
             )
         ]
     backend, config = layer.get("BACKEND"), layer.get("CONFIG", {})
-    if backend == IN_MEMORY and config.get("capacity", 100) < LEAST_CAPACITY:
+    if backend == IN_MEMORY and config.get("capacity", 100) < MIN_CAPACITY:
         return [
             Warning(
                 "The in-memory channel layer drops what exceeds its capacity.",
-                hint=f'Set "CONFIG": {{"capacity": {LEAST_CAPACITY}}} or more.',
+                hint=f'Set "CONFIG": {{"capacity": {MIN_CAPACITY}}} or more.',
                 id="notifications.W005",
             )
         ]
@@ -431,7 +431,7 @@ def _check_limits() -> list[CheckMessage]:
 
 
 def _is_retention(days: object) -> bool:
-    return days is None or (_is_number(days) and 0 < days <= MOST_DAYS)
+    return days is None or (_is_number(days) and 0 < days <= MAX_DAYS)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -26,8 +26,8 @@ from .db.thread import DatabaseThread
 from .db.transactions import in_short_transaction
 from .lifecycle import numbering, retention, retraction
 from .models import (
-    BroadcastHead,
     BroadcastReceipt,
+    BroadcastSequence,
     Connection,
     Inbox,
     MaintenanceLease,
@@ -37,9 +37,9 @@ from .protocol import CloseCode
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 1000
+BATCH_SIZE: Final = 1000
 RETENTION_STEPS: Final = 20  # of one pass; each is a transaction of 1,000 rows at most
-LATE_AFTER: Final = 5  # intervals without a pass
+LATE_INTERVALS: Final = 5  # intervals without a pass
 
 
 @dataclass(slots=True)
@@ -49,8 +49,8 @@ class Report:
     workers_reaped: int = 0
     connections_reaped: int = 0
     overdue_connections: int = 0
-    notifications_delivered: int = 0
-    broadcasts_delivered: int = 0
+    notifications_numbered: int = 0
+    broadcasts_numbered: int = 0
     expired: int = 0
     accounts_swept: int = 0
     withdrawn: int = 0
@@ -103,8 +103,8 @@ class Maintenance:
             report.workers_reaped, report.connections_reaped = presence.reap()
         report.overdue_connections = _close_overdue()
         using = router.db_for_write(Notification)
-        report.notifications_delivered = _deliver_left_overs(using)
-        report.broadcasts_delivered = numbering.deliver_broadcasts(using)
+        report.notifications_numbered = _number_left_overs(using)
+        report.broadcasts_numbered = numbering.number_broadcasts(using)
         report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
         # Last and bounded: a pass that takes long holds up all the others.
@@ -120,7 +120,7 @@ class Maintenance:
             inboxes = Inbox.objects.using(using).order_by("pk")
             if self._swept_upto is not None:
                 inboxes = inboxes.filter(pk__gt=self._swept_upto)
-            keys = list(inboxes.values_list("pk", flat=True)[:BATCH])
+            keys = list(inboxes.values_list("pk", flat=True)[:BATCH_SIZE])
             self._swept_upto = keys[-1] if keys else None
             # Not from a replica, which may not have the newest accounts yet.
             accounts = user_model._base_manager.using(router.db_for_write(user_model))
@@ -140,22 +140,22 @@ def begin_epoch() -> int:
     Cursors of before mean nothing any more: whoever has one is told to reload,
     open sockets within one check of their hub.
     """
-    using = router.db_for_write(BroadcastHead)
+    using = router.db_for_write(BroadcastSequence)
 
     def begin() -> int:
-        head = BroadcastHead.objects.using(using).lock()
+        sequence = BroadcastSequence.objects.using(using).lock()
         # By the clock: one more than in the backup may be what the lost database had.
-        head.epoch = max(head.epoch + 1, int(time.time()))
-        head.save(using=using, update_fields=["epoch"])
-        return head.epoch
+        sequence.epoch = max(sequence.epoch + 1, int(time.time()))
+        sequence.save(using=using, update_fields=["epoch"])
+        return sequence.epoch
 
     return in_short_transaction(begin, using)
 
 
 def is_late() -> bool:
-    """Whether no process has completed a pass for LATE_AFTER intervals."""
-    limit = Now() - timedelta(seconds=LATE_AFTER * conf.HEARTBEAT_INTERVAL)
-    return not MaintenanceLease.objects.filter(passed_at__gte=limit).exists()
+    """Whether no process has completed a pass for LATE_INTERVALS intervals."""
+    limit = Now() - timedelta(seconds=LATE_INTERVALS * conf.HEARTBEAT_INTERVAL)
+    return not MaintenanceLease.objects.filter(last_pass_at__gte=limit).exists()
 
 
 async def run_forever() -> None:
@@ -189,9 +189,9 @@ def _take_turn() -> bool:
 
 
 def _record_pass() -> None:
-    if not _lease().update(passed_at=Now()):
+    if not _lease().update(last_pass_at=Now()):
         _create_lease()
-        _lease().update(passed_at=Now())
+        _lease().update(last_pass_at=Now())
 
 
 def _lease() -> models.QuerySet[MaintenanceLease]:
@@ -204,18 +204,18 @@ def _create_lease() -> None:
 
 
 def _close_overdue() -> int:
-    overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH])
+    overdue = list(Connection.objects.overdue().values_list("pk", flat=True)[:BATCH_SIZE])
     if overdue:
         hub_commands.close_connections(overdue, CloseCode.HEARTBEAT_LOST)
     return len(overdue)
 
 
-def _deliver_left_overs(using: str) -> int:
+def _number_left_overs(using: str) -> int:
     """Number what a process left behind that died between its commit and the numbering."""
     unnumbered = Notification.objects.using(using).unnumbered().order_by()
     delivered = 0
-    while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH]):
-        delivered += numbering.deliver(keys, using)
+    while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH_SIZE]):
+        delivered += numbering.number_and_publish(keys, using)
     return delivered
 
 
@@ -226,5 +226,5 @@ def _delete_account_rows(account_id: Any, using: str) -> None:
 
 
 def _delete_in_batches(rows: models.QuerySet[Any]) -> None:
-    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH_SIZE]):
         rows.filter(pk__in=keys).delete()

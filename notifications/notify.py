@@ -95,7 +95,7 @@ def notify_accounts(
         frame = protocol.frame(type, body, meta_data, level=level, url=url)
 
         def push() -> None:
-            publishing.push_frame(keys, frame)
+            publishing.publish_frame(keys, frame)
 
         transaction.on_commit(push, using=using, robust=True)
         return NotifyResult()
@@ -113,7 +113,7 @@ def notify_accounts(
                 replace_key=replace_key or "",
                 expires_at=expires_at,
             )
-        numbering.deliver_after_commit(keys, using)
+        numbering.number_after_commit(keys, using)
     return NotifyResult(created=len(ids), skipped=len(keys) - len(ids), ids=ids)
 
 
@@ -158,7 +158,7 @@ def broadcast(
         row.save(using=using, force_insert=True)
 
         def deliver() -> None:
-            numbering.deliver_broadcasts(using)
+            numbering.number_broadcasts(using)
 
         transaction.on_commit(deliver, using=using, robust=True)
     return row
@@ -179,8 +179,8 @@ def retract(messages: Any) -> int:
     _require_no_running_loop("retract", "await aretract(...)")
     notifications, broadcasts = _message_keys(messages)
     return _retract(
-        Notification, sorted(notifications), retraction.withdraw_notifications
-    ) + _retract(Broadcast, sorted(broadcasts), retraction.withdraw_broadcasts)
+        Notification, sorted(notifications), retraction.remove_notifications
+    ) + _retract(Broadcast, sorted(broadcasts), retraction.remove_broadcasts)
 
 
 async def aretract(messages: Any) -> int:
@@ -195,7 +195,7 @@ def _retract(model: Any, keys: list[int], withdraw: Callable[[list[int], str], i
     with transaction.atomic(using=using, savepoint=False):
         rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
         # So that maintenance withdraws them, should this process end before it does.
-        retracted: int = rows.filter(gone_at=None).update(expires_at=timezone.now())
+        retracted: int = rows.filter(removed_at=None).update(expires_at=timezone.now())
 
         def withdraw_retracted() -> None:
             for start in range(0, len(keys), retraction.ROWS_PER_TRANSACTION):

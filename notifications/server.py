@@ -21,10 +21,10 @@ from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
 
-CLOSING: Final = 2.0  # seconds for the closing handshakes, and for requests beyond the drain
-TIMEOUTS_EVERY: Final = 2.0  # seconds, as Daphne does
-CONNECTIONS_AT_A_TIME: Final = 1000  # about 2 ms
-MAX_MESSAGE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
+CLOSE_SECONDS: Final = 2.0  # seconds for the closing handshakes, and for requests beyond the drain
+TIMEOUT_CHECK_SECONDS: Final = 2.0  # seconds, as Daphne does
+CONNECTIONS_PER_TURN: Final = 1000  # about 2 ms
+MAX_MESSAGE_SIZE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
@@ -65,13 +65,13 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     def timeout_checker(self, waiting: list[Any] | None = None) -> None:
         """Do what Daphne does every two seconds, by turns: 10,000 sockets take 20 ms."""
         waiting = list(self.connections) if waiting is None else waiting
-        for protocol in waiting[-CONNECTIONS_AT_A_TIME:]:
+        for protocol in waiting[-CONNECTIONS_PER_TURN:]:
             protocol.check_timeouts()
-        del waiting[-CONNECTIONS_AT_A_TIME:]
+        del waiting[-CONNECTIONS_PER_TURN:]
         if waiting:
             reactor.callLater(0, self.timeout_checker, waiting)  # type: ignore[arg-type]
         else:
-            reactor.callLater(TIMEOUTS_EVERY, self.timeout_checker)  # type: ignore[arg-type]
+            reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)  # type: ignore[arg-type]
 
     def _begin(self) -> None:
         # Only now: the models behind it need the application's settings.
@@ -94,10 +94,10 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
         is_first = self._draining is None
         window = conf.DRAIN_SECONDS if is_first and number == signal.SIGTERM else 0
-        self._give_up_at = asyncio.get_running_loop().time() + window + CLOSING
+        self._give_up_at = asyncio.get_running_loop().time() + window + CLOSE_SECONDS
         if not window:
             # A developer's browser comes back as soon as it can, a crowd does not.
-            get_hub().draining.at_once(0 if number == signal.SIGINT else conf.DRAIN_SECONDS)
+            get_hub().drain.at_once(0 if number == signal.SIGINT else conf.DRAIN_SECONDS)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if is_first:
@@ -108,7 +108,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
         for port in self._ports:
             port.stopListening()
-        await get_hub().draining.run(seconds)
+        await get_hub().drain.run(seconds)
         loop = asyncio.get_running_loop()
         while self._is_busy() and loop.time() < self._give_up_at:
             await asyncio.sleep(0.02)
@@ -154,8 +154,8 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
         self.parser.set_defaults(
             # A socket lives as long as its session, also longer than Daphne's day.
             websocket_timeout=-1,
-            websocket_max_message_size=MAX_MESSAGE,
-            websocket_max_frame_size=MAX_MESSAGE,
+            websocket_max_message_size=MAX_MESSAGE_SIZE,
+            websocket_max_frame_size=MAX_MESSAGE_SIZE,
         )
 
 

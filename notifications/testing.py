@@ -32,34 +32,34 @@ from .protocol import Frame
 
 PATH: Final = "/ws/notifications/"
 ORIGIN: Final = "http://testserver"
-PATIENCE: Final = 30.0  # seconds for what should come at once; the machine may be busy
+TIMEOUT_SECONDS: Final = 30.0  # seconds for what should come at once; the machine may be busy
 
 
 class Tab(WebsocketCommunicator):
     """One open socket; `session` is its cookie's value."""
 
-    def __init__(self, application: Any, session: str = "", origin: str = ORIGIN, **cursor: Any):
+    def __init__(self, application: Any, session: str = "", origin: str = ORIGIN, **position: Any):
         headers = [(b"host", b"testserver"), (b"origin", origin.encode())]
         if session:
             headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
-        super().__init__(application, f"{PATH}?{urlencode(cursor)}", headers)
+        super().__init__(application, f"{PATH}?{urlencode(position)}", headers)
         self.session = session
 
-    async def receive_frame(self, timeout: float = PATIENCE) -> Frame:
+    async def receive_frame(self, timeout: float = TIMEOUT_SECONDS) -> Frame:
         """Return the next frame that is no ping: those come whenever a tab is silent."""
         while True:
             frame: Frame = await self.receive_json_from(timeout)
             if frame["type"] != "ping":
                 return frame
 
-    async def receive(self, type: str, timeout: float = PATIENCE) -> Frame:
+    async def receive(self, type: str, timeout: float = TIMEOUT_SECONDS) -> Frame:
         """Return the next frame of this type, passing over others, `timeout` seconds for each."""
         while True:
             frame: Frame = await self.receive_json_from(timeout)
             if frame["type"] == type:
                 return frame
 
-    async def receive_until_level(self) -> list[Frame]:
+    async def receive_until_caught_up(self) -> list[Frame]:
         """Return the frames up to and with the `heartbeat` that says that nothing is missing."""
         frames: list[Frame] = []
         while not frames or frames[-1]["type"] != "heartbeat":
@@ -77,14 +77,14 @@ class Tab(WebsocketCommunicator):
                 frames.append(frame)
         return frames
 
-    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+    async def disconnect(self, code: int = 1000, timeout: float = TIMEOUT_SECONDS) -> None:
         """Close the socket, and wait until the consumer has ended."""
         await super().disconnect(code, timeout)
 
     async def closed_with(self) -> int:
         """Return the code that the server closes the socket with, passing over frames."""
         while True:
-            output = await self.receive_output(PATIENCE)
+            output = await self.receive_output(TIMEOUT_SECONDS)
             if output["type"] == "websocket.close":
                 return int(output.get("code") or 1000)
 
@@ -109,7 +109,7 @@ async def open_tabs(application: Any) -> AsyncIterator[Connect]:
             session = await database_sync_to_async(log_in)(account)
         tab = Tab(application, session, **options)
         tabs.append(tab)
-        accepted, _ = await tab.connect(PATIENCE)
+        accepted, _ = await tab.connect(TIMEOUT_SECONDS)
         assert accepted, "the handshake was refused"
         return tab
 

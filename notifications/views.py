@@ -28,14 +28,14 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from .audiences import Reader
+from .audiences import Recipient
 from .health import healthz as healthz  # sites' URLs name them here as well
 from .health import readyz as readyz
 from .inbox import marks, pages
 from .inbox.changes import read_changes
-from .inbox.marks import MarkError, Span
+from .inbox.marks import ChangeRange, MarkError
 
-LARGEST_NUMBER = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 ACCOUNT_HEADER = "X-Notifications-Account"
 
 
@@ -64,10 +64,10 @@ def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., Htt
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
-    view = _view(request)
+    view = _folder(request)
     try:
         page = pages.read_page(
-            Reader.of(request.user), request.GET.get("before") or None, view=view
+            Recipient.of(request.user), request.GET.get("before") or None, folder=view
         )
     except ValueError:
         return redirect("notifications:inbox")
@@ -94,14 +94,14 @@ def items(request: HttpRequest) -> HttpResponse:
     """
     try:
         page = pages.read_page(
-            Reader.of(request.user),
+            Recipient.of(request.user),
             request.GET.get("before") or None,
-            limit=_number(request.GET, "limit", pages.PAGE, least=1, most=pages.LARGEST_PAGE),
-            view=_view(request),
+            limit=_number(request.GET, "limit", pages.PAGE_SIZE, least=1, most=pages.MAX_PAGE_SIZE),
+            folder=_folder(request),
         )
     except ValueError as error:
         return _bad_request(error)
-    return _reading(items=page.items, next=page.next, **page.head.as_dict())
+    return _reading(items=page.items, next=page.next, **page.latest.as_dict())
 
 
 @never_cache
@@ -116,7 +116,7 @@ def changes(request: HttpRequest) -> HttpResponse:
     the list has to be loaded again.
     """
     try:
-        cursor = pages.Cursor(
+        cursor = pages.Position(
             _number(request.GET, "seq"),
             _number(request.GET, "broadcast_seq"),
             _number(request.GET, "epoch"),
@@ -124,12 +124,12 @@ def changes(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    told = read_changes(Reader.of(request.user), cursor, pages.LARGEST_PAGE)
+    told = read_changes(Recipient.of(request.user), cursor, pages.MAX_PAGE_SIZE)
     return _reading(
         frames=told.frames,
         resync=told.resync,
         more=not told.complete,
-        **told.cursor.as_dict(),
+        **told.position.as_dict(),
         **told.counts.as_dict(),
     )
 
@@ -149,8 +149,8 @@ def mark(request: HttpRequest) -> HttpResponse:
     """
     from_form = request.content_type != "application/json"
     try:
-        reader = Reader.of(request.user)
-        marked = _marked(reader, _form(request) if from_form else _json_object(request))
+        recipient = Recipient.of(request.user)
+        marked = _marked(recipient, _form(request) if from_form else _json_object(request))
     except ValueError as error:
         return _bad_request(error)
     if from_form:
@@ -158,26 +158,26 @@ def mark(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(_next_url(request))
     return JsonResponse(
         {
-            "range": marked.span.as_dict() if marked.span else None,
+            "range": marked.change_range.as_dict() if marked.change_range else None,
             "ids": marked.ids,
             **marked.counts.as_dict(),
         }
     )
 
 
-def _marked(reader: Reader, told: dict[str, Any]) -> marks.Marked:
+def _marked(recipient: Recipient, told: dict[str, Any]) -> marks.Marked:
     match told:
         case {"undo": {"as": str(name), "from": first, "seq": seq}} if _are_numbers(first, seq):
-            return marks.undo(reader, Span(name, first, min(seq, LARGEST_NUMBER)))
+            return marks.undo(recipient, ChangeRange(name, first, min(seq, MAX_NUMBER)))
         case {
             "upto": {"seq": seq, "broadcast_seq": broadcast_seq},
             "as": str(name),
         } if _are_numbers(seq, broadcast_seq):
             return marks.mark_all(
-                reader, name, min(seq, LARGEST_NUMBER), min(broadcast_seq, LARGEST_NUMBER)
+                recipient, name, min(seq, MAX_NUMBER), min(broadcast_seq, MAX_NUMBER)
             )
         case {"ids": list(ids), "as": str(name)}:
-            return marks.mark(reader, name, ids)
+            return marks.mark(recipient, name, ids)
     raise MarkError(
         "The body must have “as” (text) with “ids” (a list), or with “upto” "
         "(an object with the numbers “seq” and “broadcast_seq”, from 0), or only “undo” "
@@ -190,8 +190,8 @@ def _are_numbers(*values: Any) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _view(request: HttpRequest) -> pages.View:
-    views: tuple[pages.View, ...] = ("unread", "archived", "important")
+def _folder(request: HttpRequest) -> pages.Folder:
+    views: tuple[pages.Folder, ...] = ("unread", "archived", "important")
     return next((view for view in views if request.GET.get(view) == "1"), "inbox")
 
 
@@ -227,7 +227,7 @@ def _number(
     name: str,
     default: int | None = None,
     least: int = 0,
-    most: int = LARGEST_NUMBER,
+    most: int = MAX_NUMBER,
 ) -> int:
     text = values.get(name, "")
     if not text and default is not None:

@@ -22,7 +22,7 @@ class Flood:
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", port), backlog=SOCKETS)
-        self._sockets: list[socket.socket] = []
+        self._connections: list[socket.socket] = []
 
     def accept(self, count: int) -> None:
         self._listener.settimeout(10)
@@ -31,13 +31,13 @@ class Flood:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.recv(4096)
             connection.sendall(WELCOME)
-            self._sockets.append(connection)
+            self._connections.append(connection)
 
     def send(self, rounds: int, frames: int) -> None:
         """Write `frames` at a time to each socket, `rounds` times."""
         data = FRAME * frames
         for _ in range(rounds):
-            for connection in self._sockets:
+            for connection in self._connections:
                 connection.sendall(data)
 
 

@@ -89,7 +89,7 @@ def _broadcasts(accounts: int) -> str:
     """With receipts for those that are younger than all accounts, and for everyone."""
     return f"""
         INSERT INTO site_notifications_broadcast
-            (id, type, body, meta_data, url, level, audience, created_at, number, seq, gone_at)
+            (id, type, body, meta_data, url, level, audience, created_at, number, seq, removed_at)
         SELECT i, 'news', 'News ' || i, '""', '', 'info',
                CASE i % 20 WHEN 0 THEN 'staff' WHEN 10 THEN 'group:1' ELSE 'everyone' END,
                at, i, i, CASE WHEN i % 2 = 1 THEN at END

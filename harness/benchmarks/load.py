@@ -24,7 +24,7 @@ MARK: Final = b"bench"  # the type of all messages of the benchmark
 MARK_WITHIN: Final = 28  # bytes of a frame
 READ: Final = 16 * 1024  # bytes at a time
 EVENTS: Final = 2048  # ready sockets at a time
-BATCHING: Final = 0.0005  # seconds to let frames gather, where only their number counts
+BATCH_SECONDS: Final = 0.0005  # seconds to let frames gather, where only their number counts
 SETTLE: Final = 0.15  # seconds in which what comes twice may show
 BEAT_EVERY: Final = 6.0  # seconds, for sockets at rest
 
@@ -119,7 +119,7 @@ class LoadGenerator:
         deadline = began + timeout
         while self._messages < messages and time.monotonic() < deadline:
             if self._pump(0.05) < 32 and not timed:
-                time.sleep(BATCHING)
+                time.sleep(BATCH_SECONDS)
         spent = (time.process_time() - cpu, time.monotonic() - began)
         settled = time.monotonic() + SETTLE
         while time.monotonic() < settled:

@@ -45,11 +45,11 @@ def queries(accounts: int) -> Iterator[Query]:
     from django.db import connection
     from django.utils import timezone
 
-    from notifications.audiences import Reader
+    from notifications.audiences import Recipient
     from notifications.conf import conf
     from notifications.inbox import marks, pages
     from notifications.inbox.changes import read_changes_of_many
-    from notifications.inbox.pages import Cursor
+    from notifications.inbox.pages import Position
     from notifications.lifecycle import numbering, retention, retraction
     from notifications.maintenance import Maintenance
     from notifications.models import Inbox, Notification
@@ -57,22 +57,24 @@ def queries(accounts: int) -> Iterator[Query]:
     chance = random.Random(1)
     maintenance = Maintenance()
 
-    def readers(keys: Any) -> list[Reader]:
-        return Reader.of_many(list(get_user_model().objects.filter(pk__in=keys)))
+    def recipients(keys: Any) -> list[Recipient]:
+        return Recipient.of_many(list(get_user_model().objects.filter(pk__in=keys)))
 
-    def someone() -> Reader:
-        return readers([chance.randint(inboxes.BUSY + 1, accounts)])[0]
+    def someone() -> Recipient:
+        return recipients([chance.randint(inboxes.BUSY + 1, accounts)])[0]
 
-    def busy() -> Reader:
-        return readers([inboxes.BUSY])[0]
+    def busy() -> Recipient:
+        return recipients([inboxes.BUSY])[0]
 
     def keys(count: int, most: int = accounts) -> list[int]:
         return chance.sample(range(1, most + 1), min(count, most))
 
-    def behind(readers: list[Reader], changes: int) -> list[tuple[Reader, Cursor, int]]:
+    def behind(recipients: list[Recipient], changes: int) -> list[tuple[Recipient, Position, int]]:
         return [
-            (reader, replace(head.cursor, seq=head.cursor.seq - changes), 100)
-            for reader, head in zip(readers, pages.read_heads(readers), strict=True)
+            (recipient, replace(head.position, seq=head.position.seq - changes), 100)
+            for recipient, head in zip(
+                recipients, pages.read_latest_of_many(recipients), strict=True
+            )
         ]
 
     def notified(count: int) -> list[int]:
@@ -87,12 +89,12 @@ def queries(accounts: int) -> Iterator[Query]:
             )
         return keys(1000)
 
-    def all_unread() -> tuple[Reader, Cursor]:
+    def all_unread() -> tuple[Recipient, Position]:
         mine = Notification.objects.filter(account_id=inboxes.BUSY)
         mine.update(read_at=None, archived_at=None)
         Inbox.objects.filter(pk=inboxes.BUSY).update(unread=mine.count())
-        reader = busy()
-        return reader, pages.read_head(reader).cursor
+        recipient = busy()
+        return recipient, pages.read_latest(recipient).position
 
     def change_1000(**values: Any) -> None:
         found = Notification.objects.in_inbox().filter(account__in=keys(1000))
@@ -106,29 +108,37 @@ def queries(accounts: int) -> Iterator[Query]:
         days = (conf.RETENTION_DAYS or 0) + 1
         change_1000(read_at=timezone.now() - datetime.timedelta(days=days))
 
-    def own_item() -> tuple[Reader, list[str]]:
-        reader = someone()
-        row = Notification.objects.unread().filter(account_id=reader.account_id).first()
-        return reader, [row.wire_id] if row else []
+    def own_item() -> tuple[Recipient, list[str]]:
+        recipient = someone()
+        row = Notification.objects.unread().filter(account_id=recipient.account_id).first()
+        return recipient, [row.wire_id] if row else []
 
     many = f"{inboxes.BUSY_ROWS:,}"
     deep = f"n{inboxes.BUSY_ROWS // 2}b{inboxes.BROADCASTS}"
     using = connection.alias
     yield Query("page", pages.read_page, someone)
-    yield Query("unread page", lambda reader: pages.read_page(reader, view="unread"), someone)
-    yield Query(f"page of {many}", pages.read_page, busy)
-    yield Query(f"page in the middle of {many}", lambda reader: pages.read_page(reader, deep), busy)
     yield Query(
-        f"unread page of {many}", lambda reader: pages.read_page(reader, view="unread"), busy
+        "unread page", lambda recipient: pages.read_page(recipient, folder="unread"), someone
     )
-    yield Query("head and counts", pages.read_head, someone)
-    yield Query("heads and counts of 500 accounts", pages.read_heads, lambda: readers(keys(500)))
+    yield Query(f"page of {many}", pages.read_page, busy)
+    yield Query(
+        f"page in the middle of {many}", lambda recipient: pages.read_page(recipient, deep), busy
+    )
+    yield Query(
+        f"unread page of {many}",
+        lambda recipient: pages.read_page(recipient, folder="unread"),
+        busy,
+    )
+    yield Query("head and counts", pages.read_latest, someone)
+    yield Query(
+        "heads and counts of 500 accounts", pages.read_latest_of_many, lambda: recipients(keys(500))
+    )
     yield Query(
         f"heads and counts of 500 accounts with {inboxes.READERS_RECEIPTS} receipts each",
-        pages.read_heads,
-        lambda: readers(keys(500, inboxes.READERS)),
+        pages.read_latest_of_many,
+        lambda: recipients(keys(500, inboxes.READERS)),
     )
-    yield Query("newest numbers of 500 accounts", pages.newest_seqs, lambda: keys(500))
+    yield Query("newest numbers of 500 accounts", pages.latest_seqs, lambda: keys(500))
     yield Query(
         "10 changes",
         read_changes_of_many,
@@ -142,14 +152,16 @@ def queries(accounts: int) -> Iterator[Query]:
     yield Query(
         "3 changes of each of 500 accounts",
         read_changes_of_many,
-        lambda: behind(readers(keys(500)), 3),
+        lambda: behind(recipients(keys(500)), 3),
         repeat=3,
     )
     yield Query("maintenance with nothing to do", lambda _: maintenance.run())
-    yield Query("numbering 1", lambda keys: numbering.deliver(keys, using), lambda: notified(1))
+    yield Query(
+        "numbering 1", lambda keys: numbering.number_and_publish(keys, using), lambda: notified(1)
+    )
     yield Query(
         "numbering 1,000",
-        lambda keys: numbering.deliver(keys, using),
+        lambda keys: numbering.number_and_publish(keys, using),
         lambda: notified(1000),
         repeat=5,
     )
@@ -168,7 +180,7 @@ def queries(accounts: int) -> Iterator[Query]:
     yield Query("deleting 1,000", lambda _: next(retention.steps(using)), outdated, repeat=3)
     yield Query(
         "numbering 1,000 while all others wait",
-        lambda keys: numbering.deliver(keys, using),
+        lambda keys: numbering.number_and_publish(keys, using),
         all_notified,
         repeat=1,
     )

@@ -33,7 +33,7 @@ def read_list(port: int, account: int) -> tuple[list[Frame], Frame]:
         query["before"] = page["next"]
 
 
-def read_head(port: int, account: int) -> Frame:
+def read_latest(port: int, account: int) -> Frame:
     """Return where the account's list stands, with the counts. Raises Unanswered."""
     head: Frame = _ask(port, account, "GET", "/notifications/items/?limit=1")
     return head

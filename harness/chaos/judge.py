@@ -91,7 +91,7 @@ def judge_list(
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Healing:
+class CatchUp:
     """How an item came to a client that was connected; times are monotonic seconds."""
 
     seconds: float
@@ -103,7 +103,7 @@ class Healing:
 
 def healings(
     known: Iterable[Known], committed_at: Mapping[str, float], outages: Outages
-) -> list[Healing]:
+) -> list[CatchUp]:
     """
     Return how each item came to each client, the quickest first.
 
@@ -118,5 +118,5 @@ def healings(
                 committed = committed_at[wire_id]
                 end = outages.latest_end(shown.port, shown.at)
                 seconds = shown.at - max(committed, shown.ready_at, end)
-                found.append(Healing(seconds, wire_id, client.account, committed, shown.at))
+                found.append(CatchUp(seconds, wire_id, client.account, committed, shown.at))
     return sorted(found)

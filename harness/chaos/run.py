@@ -14,8 +14,8 @@ import psycopg
 from harness.chaos import journal, plan, truth
 from harness.chaos.clients import Known
 from harness.chaos.faults import Faults
-from harness.chaos.inbox import Unanswered, read_head, read_list
-from harness.chaos.judge import Healing, Verdict, healings, judge_client, judge_database, judge_list
+from harness.chaos.inbox import Unanswered, read_latest, read_list
+from harness.chaos.judge import CatchUp, Verdict, healings, judge_client, judge_database, judge_list
 from harness.chaos.processes import Front, Processes, Size, processes
 from harness.chaos.tab import Frame
 from harness.command import Report
@@ -166,7 +166,7 @@ def _level_cursors(around: Processes) -> dict[int, Frame] | None:
         if cursor is None:
             return None
         if account not in cursors:
-            head = read_head(around.servers[0].port, account)
+            head = read_latest(around.servers[0].port, account)
             cursors[account] = {name: head[name] for name in cursor}
         if cursors[account] != cursor:
             return None
@@ -186,5 +186,5 @@ def _await(condition: Any, seconds: float) -> bool:
     return True
 
 
-def _quantile(healed: list[Healing], share: float) -> float | None:
+def _quantile(healed: list[CatchUp], share: float) -> float | None:
     return round(healed[round(share * (len(healed) - 1))].seconds, 3) if healed else None

@@ -10,7 +10,7 @@ import psycopg
 
 NOTIFICATIONS: Final = """
 SELECT 'n' || id, account_id, body, number, CASE
-    WHEN gone_at IS NOT NULL THEN 'gone'
+    WHEN removed_at IS NOT NULL THEN 'gone'
     WHEN archived_at IS NOT NULL THEN 'archived'
     WHEN read_at IS NOT NULL THEN 'read'
     ELSE 'unread' END
@@ -18,7 +18,7 @@ FROM site_notifications_notification
 """
 BROADCASTS: Final = """
 SELECT 'b' || b.id, u.id, b.body, b.number, CASE
-    WHEN b.gone_at IS NOT NULL THEN 'gone'
+    WHEN b.removed_at IS NOT NULL THEN 'gone'
     WHEN r.archived_at IS NOT NULL THEN 'archived'
     WHEN r.read_at IS NOT NULL THEN 'read'
     ELSE 'unread' END
@@ -35,9 +35,9 @@ UNREAD: Final = "SELECT account_id, unread FROM site_notifications_inbox"
 # Committed but without a number, or over and still there.
 UNFINISHED: Final = """
 SELECT (SELECT count(*) FROM site_notifications_notification
-        WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
+        WHERE seq IS NULL OR removed_at IS NULL AND expires_at IS NOT NULL)
      + (SELECT count(*) FROM site_notifications_broadcast
-        WHERE seq IS NULL OR gone_at IS NULL AND expires_at IS NOT NULL)
+        WHERE seq IS NULL OR removed_at IS NULL AND expires_at IS NOT NULL)
 """
 
 

@@ -32,7 +32,7 @@ class Site:
         import_module("notify_site.urls")
         # A wait for others that ask at the same time would be most of a trial.
         for module in ("notifications.db.thread", "notifications.hub.catch_up"):
-            vars(import_module(module))["GATHERING"] = 0
+            vars(import_module(module))["GATHER_SECONDS"] = 0
         self._errors = Errors()
         logging.getLogger().addHandler(self._errors)
         self._fill()

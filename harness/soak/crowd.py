@@ -18,12 +18,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from harness.frames import reset_when_closed
 from harness.session import cookie, handshake
 from harness.soak import actions
-from notifications.servers.base import CLOSING
+from notifications.servers.base import CLOSE_SECONDS
 
 LONGEST_PAUSE: Final = 2.0  # seconds, before a client comes back
 ASLEEP: Final = 31.0  # seconds; longer than the servers wait for a sign of life
 # Seconds for the servers to close a session's sockets, and to wait for the peer's part of that.
-LOGGED_OUT: Final = 5.0 + CLOSING
+LOGGED_OUT: Final = 5.0 + CLOSE_SECONDS
 OUTLIVED: Final = "outlived its session"
 
 
@@ -31,7 +31,7 @@ class Client:
     def __init__(self, account: int, crowd: Crowd) -> None:
         self.account = account
         self.session = ""
-        self.cursor: dict[str, Any] = {}
+        self.position: dict[str, Any] = {}
         self.socket: ClientConnection | None = None
         self._is_asleep = False
         self._crowd = crowd
@@ -54,7 +54,7 @@ class Client:
 
     async def _visit(self, port: int) -> None:
         async with connect(
-            **handshake(f"http://127.0.0.1:{port}", cookie(self.session), self.cursor),
+            **handshake(f"http://127.0.0.1:{port}", cookie(self.session), self.position),
             ping_interval=None,
             open_timeout=60,
             close_timeout=2,
@@ -65,10 +65,10 @@ class Client:
                 frame = json.loads(text)
                 self._crowd.counts[f"frames: {frame['type']}"] += 1
                 if "epoch" in frame:
-                    self.cursor = {key: frame[key] for key in ("epoch", "scope")}
+                    self.position = {key: frame[key] for key in ("epoch", "scope")}
                 for key in ("seq", "broadcast_seq"):
                     if key in frame:
-                        self.cursor[key] = frame[key]
+                        self.position[key] = frame[key]
                 if frame["type"] == "register":
                     self.socket = connection
                 elif frame["type"] == "ping":
@@ -110,7 +110,7 @@ class Client:
 
     async def mark_all_read(self) -> None:
         if self.socket:
-            cursor = dict(self.cursor)
+            cursor = dict(self.position)
             await self._crowd.in_thread(actions.mark_all_read, self._port, self.session, cursor)
 
 

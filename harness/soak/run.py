@@ -17,7 +17,7 @@ from harness.services import ServerName, SiteServer, free_port, site_server
 from harness.soak import PATH
 from harness.soak.crowd import OUTLIVED, Crowd
 from harness.surroundings import Surroundings, surroundings
-from notifications.servers.base import CLOSING
+from notifications.servers.base import CLOSE_SECONDS
 
 SERVERS: Final[list[ServerName]] = ["daphne", "uvicorn"]
 ARRIVAL: Final = 120.0  # seconds for all to be connected, or to leave
@@ -133,7 +133,7 @@ def _settled(around: Processes, before: dict[str, Counts] | None) -> dict[str, C
         time.sleep(LOOK)
     # What ends by itself within seconds must count neither as having been there nor as left: a
     # timer holds each connection that the server closed until its peer had the time to take that.
-    time.sleep(CLOSING + 1)
+    time.sleep(CLOSE_SECONDS + 1)
     found = around.held(with_objects=True)
     # Nor what is there for a moment, as a periodic task's connection to the database is.
     while before and differences(before, found) and time.monotonic() < deadline:

@@ -37,7 +37,7 @@ def held(with_objects: bool) -> dict[str, int]:
         # The loop has a few for looking up hosts, which it starts when it needs them and keeps.
         "threads": sum(not each.name.startswith("asyncio_") for each in threading.enumerate()),
         "tasks": len(asyncio.all_tasks()),
-        "sockets": len(hub._sockets),
+        "sockets": len(hub._connections),
         "accounts": len(hub._accounts),
         "groups": len(layer.groups),
         "channels": len(layer.channels),

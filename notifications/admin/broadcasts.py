@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from notifications import audiences
 from notifications.forms import BroadcastForm
-from notifications.models import Broadcast, BroadcastHead
+from notifications.models import Broadcast, BroadcastSequence
 from notifications.notify import broadcast
 
 from . import reach
@@ -30,7 +30,7 @@ from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
 from .retracting import RetractMixin
 
 # The same message again so soon is a second click, not a second broadcast.
-SAME_SEND: Final = timedelta(minutes=1)
+RESEND_WINDOW: Final = timedelta(minutes=1)
 
 
 class BroadcastChangeList(ChangeList):
@@ -121,7 +121,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     @admin.display(description=_("in inboxes"), boolean=True)
     def in_inboxes(self, row: Broadcast) -> bool:
-        return row.gone_at is None
+        return row.removed_at is None
 
     @admin.display(description=_("online now"))
     def online_now(self, row: Broadcast) -> str:
@@ -207,7 +207,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         accounts = audiences.accounts_in(form.cleaned_data["audience"]).count()
         using = router.db_for_write(Broadcast)
         with transaction.atomic(using=using):
-            BroadcastHead.objects.using(using).lock()  # a second click waits for the first
+            BroadcastSequence.objects.using(using).lock()  # a second click waits for the first
             if self._was_just_sent(request, form, told):
                 self.message_user(
                     request,
@@ -227,5 +227,5 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             **told,
             audience=form.cleaned_data["audience"],
             sent_by=request.user.pk,
-            created_at__gt=timezone.now() - SAME_SEND,
+            created_at__gt=timezone.now() - RESEND_WINDOW,
         ).exists()

@@ -33,14 +33,14 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
-            case State.GONE:
-                return queryset.filter(gone_at__isnull=False)
+            case State.REMOVED:
+                return queryset.filter(removed_at__isnull=False)
             case State.ARCHIVED:
-                return queryset.filter(gone_at=None, archived_at__isnull=False)
+                return queryset.filter(removed_at=None, archived_at__isnull=False)
             case State.READ:
-                return queryset.filter(gone_at=None, archived_at=None, read_at__isnull=False)
+                return queryset.filter(removed_at=None, archived_at=None, read_at__isnull=False)
             case State.UNREAD:
-                return queryset.filter(gone_at=None, archived_at=None, read_at=None)
+                return queryset.filter(removed_at=None, archived_at=None, read_at=None)
         return queryset
 
 

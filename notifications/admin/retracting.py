@@ -37,7 +37,7 @@ class RetractMixin(ModelAdmin):
 
     @admin.action(description=_("Retract"), permissions=["retract"])
     def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        present = queryset.filter(gone_at=None)
+        present = queryset.filter(removed_at=None)
         listed = list(present.order_by("-pk")[:MESSAGES_LISTED])
         if not listed:
             self.message_user(

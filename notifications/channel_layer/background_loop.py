@@ -20,7 +20,7 @@ from asgiref.sync import SyncToAsync
 T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
 
-END: Final = 2.0  # seconds for what was started to end when the process does
+SHUTDOWN_SECONDS: Final = 2.0  # seconds for what was started to end when the process does
 
 _lock = threading.Lock()
 _threads: dict[int, _LoopThread] = {}  # by process: a fork has the loop, not its thread
@@ -81,12 +81,12 @@ class _LoopThread(threading.Thread):
     async def _run_until_ending(self) -> None:
         await self._ending.wait()
         if mine := [task for task in _started.copy() if task.get_loop() is self.loop]:
-            await asyncio.wait(mine, timeout=END)
+            await asyncio.wait(mine, timeout=SHUTDOWN_SECONDS)
 
     def end(self, pid: int) -> None:
         if pid == os.getpid() and self.is_alive():
             self.loop.call_soon_threadsafe(self._ending.set)
-            self.join(2 * END)
+            self.join(2 * SHUTDOWN_SECONDS)
 
 
 def _background_thread() -> _LoopThread:

@@ -11,12 +11,12 @@ from typing import Any, Final
 from notifications import protocol
 
 ENTRIES_PER_MESSAGE: Final = 500
-MESSAGE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
+MAX_ENVELOPE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
 # Up to so many accounts are reached by their own groups, more through all hubs.
-FEW_ACCOUNTS: Final = 20
+MAX_OWN_GROUPS: Final = 20
 
-Message = dict[str, Any]
-Addressed = tuple[str, Message]  # a group and the message for it
+Envelope = dict[str, Any]
+Addressed = tuple[str, Envelope]  # a group and the message for it
 Entry = Mapping[str, Any]
 
 
@@ -36,7 +36,7 @@ def for_accounts(
     by_account: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_account[entry["account"]].append(entry)
-    if through_hubs or len(by_account) > FEW_ACCOUNTS:
+    if through_hubs or len(by_account) > MAX_OWN_GROUPS:
         batches = [(protocol.HUBS_GROUP, batch) for batch in _batches(entries)]
     else:
         batches = [
@@ -75,7 +75,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         batch.append(entry)
         size += len(entry.get("text", ""))
-        if len(batch) == ENTRIES_PER_MESSAGE or size > MESSAGE_SIZE:
+        if len(batch) == ENTRIES_PER_MESSAGE or size > MAX_ENVELOPE_SIZE:
             yield batch
             batch, size = [], 0
     if batch:

@@ -23,7 +23,7 @@ def end_sessions(names: Sequence[str], code: CloseCode) -> None:
     sender.publish([envelopes.for_hubs("notifications.end", sessions=names, code=int(code))])
 
 
-def look_again(account_ids: Iterable[Any]) -> None:
+def recheck_accounts(account_ids: Iterable[Any]) -> None:
     """Ask the hubs that have sockets of these accounts who may still have them, and gets what."""
     sender.publish_to_accounts(
         "notifications.look", [{"account": str(account_id)} for account_id in account_ids]

@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TIMEOUT: Final = 2.0  # seconds for calls made at a time
-ANSWER_TIMEOUT: Final = 0.5  # seconds, where somebody waits
-PROBE_AFTER: Final = 2.0  # seconds without trying, after a failure
-AT_A_TIME: Final = 50  # unbounded, the Redis layers run out of connections
+TIMEOUT_SECONDS: Final = 2.0  # seconds for calls made at a time
+PROBE_TIMEOUT_SECONDS: Final = 0.5  # seconds, where somebody waits
+PROBE_PAUSE_SECONDS: Final = 2.0  # seconds without trying, after a failure
+MAX_CONCURRENT_CALLS: Final = 50  # unbounded, the Redis layers run out of connections
 
 
 class Breaker:
@@ -43,7 +43,7 @@ class Breaker:
         now = time.monotonic()
         if now < self._retry_at:
             return False
-        self._retry_at = now + PROBE_AFTER  # one probe, by whoever asks first
+        self._retry_at = now + PROBE_PAUSE_SECONDS  # one probe, by whoever asks first
         return True
 
     def succeeded(self) -> None:
@@ -58,7 +58,7 @@ class Breaker:
                 type(failure).__name__,
             )
         self.is_open = True
-        self._retry_at = time.monotonic() + PROBE_AFTER
+        self._retry_at = time.monotonic() + PROBE_PAUSE_SECONDS
 
 
 class Outbox:
@@ -125,7 +125,7 @@ def publish_to_accounts(message_type: str, entries: Sequence[Entry]) -> None:
 
 def answers() -> bool:
     """
-    Whether there is a layer that takes a message within ANSWER_TIMEOUT.
+    Whether there is a layer that takes a message within PROBE_TIMEOUT_SECONDS.
 
     Asks it also while the breaker is open.
     """
@@ -134,7 +134,7 @@ def answers() -> bool:
         if get_channel_layer() is None:
             return False
         loop = _loop()
-        background_loop.run(_send([probe]), ANSWER_TIMEOUT, loop)
+        background_loop.run(_send([probe]), PROBE_TIMEOUT_SECONDS, loop)
     except Exception:
         return False
     breaker.succeeded()
@@ -148,11 +148,11 @@ async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout
     One that fails keeps no other of its time from being called: it may be for
     another server. Then its failure is raised.
     """
-    for start in range(0, len(items), AT_A_TIME):
+    for start in range(0, len(items), MAX_CONCURRENT_CALLS):
         # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
         async with asyncio.timeout(timeout):
             results = await asyncio.gather(
-                *map(call, items[start : start + AT_A_TIME]), return_exceptions=True
+                *map(call, items[start : start + MAX_CONCURRENT_CALLS]), return_exceptions=True
             )
         for result in results:
             if isinstance(result, Exception):
@@ -170,4 +170,4 @@ def _outbox() -> Outbox:
 
 async def _send(messages: list[Addressed]) -> None:
     channel_layer: Any = get_channel_layer()
-    await each(lambda addressed: channel_layer.group_send(*addressed), messages, TIMEOUT)
+    await each(lambda addressed: channel_layer.group_send(*addressed), messages, TIMEOUT_SECONDS)

@@ -24,15 +24,15 @@ from notifications import protocol
 from notifications.conf import conf
 
 from . import sender
-from .envelopes import Message
+from .envelopes import Envelope
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT: Final = 3.0  # seconds for calls made at a time
-RETRY: Final = 1.0  # seconds between two attempts while the layer is away
+TIMEOUT_SECONDS: Final = 3.0  # seconds for calls made at a time
+RETRY_SECONDS: Final = 1.0  # seconds between two attempts while the layer is away
 
 # Called with the account's key, None for the group of all hubs, and the message.
-Receiver = Callable[[str | None, Message], None]
+Receiver = Callable[[str | None, Envelope], None]
 
 
 class Tap:
@@ -103,7 +103,7 @@ class Subscriptions:
         with suppress(TimeoutError):
             async with asyncio.timeout(conf.HEARTBEAT_INTERVAL):
                 await self._is_away.wait()
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(RETRY_SECONDS)
         left, joined = list(self._left), list(self._channels)
         if await self._each(self._discard, left) and await self._each(self._add, joined):
             if self._is_away.is_set():
@@ -113,7 +113,7 @@ class Subscriptions:
     async def _each(self, call: Callable[[Any], Awaitable[None]], items: list[Any]) -> bool:
         """Return whether the layer did this for all items; the first failure ends it."""
         try:
-            await sender.each(call, items, TIMEOUT)
+            await sender.each(call, items, TIMEOUT_SECONDS)
         except Exception as failure:
             if not self._is_away.is_set():
                 logger.warning("Channel layer unavailable: %s", type(failure).__name__)
@@ -146,7 +146,7 @@ class Subscriptions:
 
         return hand_over
 
-    def _message(self, item: Any) -> Message:
+    def _message(self, item: Any) -> Envelope:
         if isinstance(self._layer, InMemoryChannelLayer):
             _, message = item  # with the time of its expiry
         elif isinstance(item, bytes):

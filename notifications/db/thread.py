@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 
 from django.db import DatabaseError, connections
 
-BATCH: Final = 500  # calls answered by one run
-GATHERING: Final = 0.02  # seconds between two runs: what a run costs is hardly its calls
+MAX_BATCH: Final = 500  # calls answered by one run
+GATHER_SECONDS: Final = 0.02  # seconds between two runs: what a run costs is hardly its calls
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Batched:
     Answers calls that come at the same time by one run of a function over all of them.
 
     The first call of all is answered at once; the next gather while it is, and
-    for GATHERING. The function takes a list and returns a list of the same length.
+    for GATHER_SECONDS. The function takes a list and returns a list of the same length.
     """
 
     def __init__(self, thread: DatabaseThread, function: Callable[[list[Any]], list[Any]]) -> None:
@@ -68,10 +68,10 @@ class Batched:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[:BATCH]
-                del self._waiting[:BATCH]
+                batch = self._waiting[:MAX_BATCH]
+                del self._waiting[:MAX_BATCH]
                 await self._answer(batch)
-                await asyncio.sleep(GATHERING)
+                await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._task = None
 

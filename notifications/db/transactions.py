@@ -11,7 +11,7 @@ from django.db import OperationalError, transaction
 
 T = TypeVar("T")
 
-ATTEMPTS: Final = 5
+MAX_ATTEMPTS: Final = 5
 # SQLSTATE of serialisation failures and deadlocks.
 _RETRIED_STATES = frozenset({"40001", "40P01"})
 
@@ -25,12 +25,12 @@ def in_short_transaction(work: Callable[[], T], using: str) -> T:
     be, and are raised at once.
     """
     nested = transaction.get_connection(using).in_atomic_block
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             with transaction.atomic(using=using):
                 return work()
         except OperationalError as error:
-            if nested or attempt == ATTEMPTS or not _was_in_the_way(error):
+            if nested or attempt == MAX_ATTEMPTS or not _was_in_the_way(error):
                 raise
         time.sleep(random.uniform(0, 0.02 * 2**attempt))
     raise AssertionError("unreachable")

@@ -13,18 +13,18 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.conf import conf
 from notifications.inbox.changes import Changes
-from notifications.inbox.pages import Cursor
+from notifications.inbox.pages import Position
 from notifications.protocol import CloseCode
-from notifications.servers.base import Message, Transport
+from notifications.servers.base import EncodedFrame, Writer
 from notifications.sessions.authentication import Session
 
-LONGEST_SCOPE: Final = 64  # characters kept of what a client says; ours are shorter
+MAX_AUDIENCE_HASH_LENGTH: Final = 64  # characters kept of what a client says; ours are shorter
 
 
-class Socket:
+class LiveConnection:
     """
     `seq` and `broadcast_seq` are the socket's cursor: all that is visible to
     its account up to them has been written to it.
@@ -45,7 +45,7 @@ class Socket:
         "id",
         "opened_at",
         "pinged",
-        "reader",
+        "recipient",
         "scope",
         "seq",
         "session",
@@ -57,17 +57,17 @@ class Socket:
 
     def __init__(
         self,
-        reader: Reader,
+        recipient: Recipient,
         session: Session,
-        transport: Transport,
-        start: Cursor | None,
+        transport: Writer,
+        start: Position | None,
         user_agent: str = "",
         address: str | None = None,
     ) -> None:
         """`start` is the cursor that the client gave; None starts at the head."""
         self.id = str(uuid.uuid4())
-        self.account = str(reader.account_id)
-        self.reader = reader
+        self.account = str(recipient.account_id)
+        self.recipient = recipient
         self.session = session
         # For the registry. There are few kinds of browsers, and many sockets.
         self.user_agent = sys.intern(user_agent)
@@ -107,12 +107,12 @@ class Socket:
 
     def write_frame(self, frame: protocol.Frame) -> int:
         """Write a frame; return how many bytes that was, 0 if the socket is full."""
-        message = Message(protocol.encode(frame))
+        message = EncodedFrame(protocol.encode(frame))
         return len(message.wire) if self.write(message) else 0
 
     def register(self, changes: Changes) -> None:
         """Write the first frame: where this socket starts."""
-        start = changes.cursor
+        start = changes.position
         if self._start is not None and not changes.resync:
             start = self._start
         self.follow(start)
@@ -130,7 +130,7 @@ class Socket:
     def answer_heartbeat(self) -> bool:
         """Tell the cursor and the counts; False if the socket is full."""
         return self.write(
-            Message(
+            EncodedFrame(
                 protocol.heartbeat(
                     self.seq, self.broadcast_seq, self.unread, self.unread_broadcasts
                 )
@@ -151,19 +151,19 @@ class Socket:
 
     # --- The cursor
 
-    def wanted_cursor(self) -> Cursor | None:
+    def wanted_position(self) -> Position | None:
         """From where to read what this socket lacks; None: it starts at the head."""
         if not self.registered:
             return self._start
-        return Cursor(self.seq, self.broadcast_seq, self.epoch, self.scope)
+        return Position(self.seq, self.broadcast_seq, self.epoch, self.scope)
 
-    def follow(self, cursor: Cursor) -> None:
+    def follow(self, position: Position) -> None:
         self.seq, self.broadcast_seq, self.epoch = (
-            cursor.seq,
-            cursor.broadcast_seq,
-            cursor.epoch,
+            position.seq,
+            position.broadcast_seq,
+            position.epoch,
         )
-        self.scope = sys.intern(cursor.scope)  # there are few, and many sockets
+        self.scope = sys.intern(position.scope)  # there are few, and many sockets
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
         """Remember the counts that a frame told; None where it told none."""
@@ -186,7 +186,7 @@ class Socket:
         return (
             self._missed_seq > self.seq
             or self._missed_broadcast_seq > self.broadcast_seq
-            or self.scope != self.reader.scope
+            or self.scope != self.recipient.audience_hash
         )
 
 
@@ -198,7 +198,7 @@ def read_query(query_string: bytes) -> QueryDict:
         return QueryDict()
 
 
-def parse_start(values: Any) -> Cursor | None:
+def parse_start(values: Any) -> Position | None:
     """
     Return the cursor in the query of a socket's URL, None if there is none.
 
@@ -211,4 +211,4 @@ def parse_start(values: Any) -> Cursor | None:
         for text in (values.get(name, "") for name in ("seq", "broadcast_seq", "epoch"))
     ]
     seq, broadcast_seq, epoch = numbers
-    return Cursor(seq, broadcast_seq, epoch, values.get("scope", "")[:LONGEST_SCOPE])
+    return Position(seq, broadcast_seq, epoch, values.get("scope", "")[:MAX_AUDIENCE_HASH_LENGTH])

@@ -12,14 +12,14 @@ from django.db import DatabaseError
 from django.http import QueryDict
 
 from notifications import protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.conf import conf
 from notifications.protocol import ClientError, CloseCode
 from notifications.servers.base import Send
-from notifications.servers.detect import open_transport
+from notifications.servers.detect import open_writer
 from notifications.sessions.authentication import (
+    Admission,
     Session,
-    Visitor,
     client_address,
     handshake_request,
     is_own_origin,
@@ -27,7 +27,7 @@ from notifications.sessions.authentication import (
 )
 
 from . import limits
-from .connection import Socket, parse_start, read_query
+from .connection import LiveConnection, parse_start, read_query
 from .hub import get_hub
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.scope = scope
         self.base_send = send
         self.hub = get_hub()
-        self.socket: Socket | None = None
-        self.has_place = False
+        self.connection: LiveConnection | None = None
+        self.has_capacity = False
         self.errors_in_a_row = 0
         self.max_frame_size = conf.MAX_FRAME_SIZE
         self.frame_rate = limits.FrameRate()
@@ -58,10 +58,10 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except StopConsumer:
             pass
         finally:
-            if self.has_place:
-                self.hub.room.leave()
-            if self.socket:
-                self.hub.leave(self.socket)
+            if self.has_capacity:
+                self.hub.capacity.leave()
+            if self.connection:
+                self.hub.leave(self.connection)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         # Not the base class's: it hops to a thread for every message. And what a
@@ -84,31 +84,31 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             # At once: a flood of them costs no query, and no place.
             await self._refuse(CloseCode.NOT_LOGGED_IN)
             return
-        self.has_place = self.hub.room.enter()
-        if not self.has_place:
+        self.has_capacity = self.hub.capacity.enter()
+        if not self.has_capacity:
             await self._refuse(CloseCode.OVERLOADED)
             return
         try:
-            visitor = await self.hub.authenticate(session)
+            admission = await self.hub.authenticate(session)
         except DatabaseError:
             logger.warning("The database is away: a socket was sent back")
-            visitor = Visitor(None, CloseCode.OVERLOADED)
+            admission = Admission(None, CloseCode.OVERLOADED)
         query = read_query(self.scope["query_string"])
-        if visitor.reader and not _is_for(visitor.reader, query):
-            visitor = Visitor(None)
-        if visitor.reader is None:
-            await self._refuse(visitor.refusal)
+        if admission.recipient and not _is_for(admission.recipient, query):
+            admission = Admission(None)
+        if admission.recipient is None:
+            await self._refuse(admission.refusal)
             return
         await self.accept()
-        self.socket = Socket(
-            visitor.reader,
+        self.connection = LiveConnection(
+            admission.recipient,
             session,
-            open_transport(cast(Send, self.base_send)),
+            open_writer(cast(Send, self.base_send)),
             parse_start(query),
             user_agent=user_agent(request),
             address=client_address(request),
         )
-        await self.hub.join(self.socket)
+        await self.hub.join(self.connection)
 
     async def _refuse(self, code: CloseCode) -> None:
         # A browser learns the code of a close only after an accept.
@@ -120,40 +120,42 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
-        socket = self.socket
-        if socket is None:
+        connection = self.connection
+        if connection is None:
             return
-        self.hub.heard(socket)
-        early = self.frame_rate.take(socket.heard_at)
-        if early > limits.BURST:
-            self._refuse_frame(socket, early)
+        self.hub.heard(connection)
+        early = self.frame_rate.take(connection.heard_at)
+        if early > limits.BURST_SECONDS:
+            self._refuse_frame(connection, early)
             return
         try:
             protocol.parse_client_frame(text_data, self.max_frame_size)
         except ClientError as error:
             self.errors_in_a_row += 1
-            socket.write_frame(protocol.error(error.code, str(error)))
+            connection.write_frame(protocol.error(error.code, str(error)))
             if self.errors_in_a_row >= protocol.MAX_ERRORS_IN_A_ROW:
-                self._cut_off(socket, CloseCode.PROTOCOL_ABUSE)
+                self._cut_off(connection, CloseCode.PROTOCOL_ABUSE)
         else:
             self.errors_in_a_row = 0
-            self.hub.answer(socket)
+            self.hub.answer(connection)
 
-    def _refuse_frame(self, socket: Socket, early: float) -> None:
-        if early > limits.FLOOD:
-            self._cut_off(socket, CloseCode.TOO_FAST)
-        elif early - self.frame_rate.spacing <= limits.BURST:  # the first of them
+    def _refuse_frame(self, connection: LiveConnection, early: float) -> None:
+        if early > limits.FLOOD_SECONDS:
+            self._cut_off(connection, CloseCode.TOO_FAST)
+        elif early - self.frame_rate.spacing <= limits.BURST_SECONDS:  # the first of them
             most = f"{1 / self.frame_rate.spacing:g} a second"
-            socket.write_frame(protocol.error("rate_limited", f"Too many frames: {most} at most."))
+            connection.write_frame(
+                protocol.error("rate_limited", f"Too many frames: {most} at most.")
+            )
 
-    def _cut_off(self, socket: Socket, code: CloseCode) -> None:
+    def _cut_off(self, connection: LiveConnection, code: CloseCode) -> None:
         """Close the socket of a client that is none of ours; what else it says counts nothing."""
-        logger.warning("Cut off a socket of account %s: %s", socket.account, code.name)
-        self.hub.close(socket, code)
-        self.socket = None
+        logger.warning("Cut off a socket of account %s: %s", connection.account, code.name)
+        self.hub.close(connection, code)
+        self.connection = None
 
 
-def _is_for(reader: Reader, query: QueryDict) -> bool:
+def _is_for(recipient: Recipient, query: QueryDict) -> bool:
     """Whether the page that connects, if it tells its account, shows the one logged in now."""
-    own = str(reader.account_id)
+    own = str(recipient.account_id)
     return query.get("account", own) == own

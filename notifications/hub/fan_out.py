@@ -9,20 +9,22 @@ from datetime import datetime
 from typing import Final
 
 from notifications.channel_layer import envelopes
-from notifications.servers.base import Message
+from notifications.servers.base import EncodedFrame
 
-from .connection import Socket
+from .connection import LiveConnection
 
-SOCKETS_AT_A_TIME: Final = 250  # written to before others have the event loop, about 3 ms
+CONNECTIONS_PER_TURN: Final = 250  # written to before others have the event loop, about 3 ms
 
 
 class FanOut:
     """The broadcasts that are being written to all `sockets`, one after the other."""
 
     def __init__(
-        self, sockets: Mapping[str, Socket], fall_behind: Callable[[Socket], None]
+        self,
+        connections: Mapping[str, LiveConnection],
+        fall_behind: Callable[[LiveConnection], None],
     ) -> None:
-        self._sockets = sockets
+        self._connections = connections
         self._fall_behind = fall_behind
         self._waiting: deque[_Broadcast] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -31,11 +33,11 @@ class FanOut:
     def is_under_way(self) -> bool:
         return self._task is not None
 
-    def push(self, message: envelopes.Message) -> None:
+    def push(self, message: envelopes.Envelope) -> None:
         """Write a `notifications.broadcast`: now to a few sockets, by turns to many."""
         broadcast = _Broadcast(message)
-        if self._task is None and len(self._sockets) <= SOCKETS_AT_A_TIME:
-            self._write(self._sockets.values(), broadcast)
+        if self._task is None and len(self._connections) <= CONNECTIONS_PER_TURN:
+            self._write(self._connections.values(), broadcast)
             return
         self._waiting.append(broadcast)
         if self._task is None:
@@ -51,29 +53,29 @@ class FanOut:
         try:
             while self._waiting:
                 broadcast = self._waiting.popleft()
-                async for sockets in by_turns(list(self._sockets.values())):
-                    self._write(sockets, broadcast)
+                async for connections in by_turns(list(self._connections.values())):
+                    self._write(connections, broadcast)
         finally:
             self._task = None
 
-    def _write(self, sockets: Iterable[Socket], broadcast: _Broadcast) -> None:
+    def _write(self, connections: Iterable[LiveConnection], broadcast: _Broadcast) -> None:
         seq, audience, created_at = broadcast.seq, broadcast.audience, broadcast.created_at
         message = broadcast.message
-        for socket in sockets:
-            if socket.behind:
-                socket.missed(broadcast_seq=seq)
-            elif seq > socket.broadcast_seq:
-                addressed = socket.reader.gets(audience, created_at)
-                if seq != socket.broadcast_seq + 1:
-                    self._fall_behind(socket)
+        for connection in connections:
+            if connection.behind:
+                connection.missed(broadcast_seq=seq)
+            elif seq > connection.broadcast_seq:
+                addressed = connection.recipient.receives(audience, created_at)
+                if seq != connection.broadcast_seq + 1:
+                    self._fall_behind(connection)
                 elif not addressed:
-                    socket.broadcast_seq = seq
+                    connection.broadcast_seq = seq
                 # Only the database knows whether one that goes was unread here.
-                elif broadcast.gone or not socket.write(message):
-                    self._fall_behind(socket)
+                elif broadcast.gone or not connection.write(message):
+                    self._fall_behind(connection)
                 else:
-                    socket.broadcast_seq = seq
-                    socket.unread_broadcasts += 1
+                    connection.broadcast_seq = seq
+                    connection.unread_broadcasts += 1
 
 
 class _Broadcast:
@@ -81,16 +83,16 @@ class _Broadcast:
 
     __slots__ = ("audience", "created_at", "gone", "message", "seq")
 
-    def __init__(self, message: envelopes.Message) -> None:
+    def __init__(self, message: envelopes.Envelope) -> None:
         self.seq: int = message["seq"]
         self.audience: str = message["audience"]
         self.created_at = datetime.fromisoformat(message["created_at"])
         self.gone: bool = message["gone"]
-        self.message = Message(message["text"])
+        self.message = EncodedFrame(message["text"])
 
 
-async def by_turns(sockets: list[Socket]) -> AsyncIterator[list[Socket]]:
-    """Yield SOCKETS_AT_A_TIME of them, letting others have the event loop in between."""
-    for start in range(0, len(sockets), SOCKETS_AT_A_TIME):
-        yield sockets[start : start + SOCKETS_AT_A_TIME]
+async def by_turns(connections: list[LiveConnection]) -> AsyncIterator[list[LiveConnection]]:
+    """Yield CONNECTIONS_PER_TURN of them, letting others have the event loop in between."""
+    for start in range(0, len(connections), CONNECTIONS_PER_TURN):
+        yield connections[start : start + CONNECTIONS_PER_TURN]
         await asyncio.sleep(0)

@@ -29,25 +29,27 @@ from notifications.db.bulk import is_one_of
 from notifications.db.thread import Batched, DatabaseThread
 from notifications.inbox import pages
 from notifications.lifecycle import numbering
-from notifications.models import BroadcastHead, Notification
+from notifications.models import BroadcastSequence, Notification
 from notifications.protocol import CloseCode
-from notifications.servers.base import Message
+from notifications.servers.base import EncodedFrame
 from notifications.servers.tuning import tune_process
 from notifications.sessions.authentication import authenticate
 
 from . import limits
-from .catch_up import Healing
-from .connection import Socket
-from .drain import Draining
+from .catch_up import CatchUp
+from .connection import LiveConnection
+from .drain import Drain
 from .fan_out import FanOut, by_turns
-from .registration import Enrolment
+from .registration import Registration
 from .session_check import SessionCheck
 
 logger = logging.getLogger(__name__)
 
-ON_ITS_WAY: Final = 0.5  # seconds that a push may take, before a look at the database tells
-RETRY: Final = 1.0  # seconds until a failed reading is tried again
-REMEMBERED: Final = 10_000  # message ids, against duplicates
+PUBLISH_GRACE_SECONDS: Final = (
+    0.5  # seconds that a push may take, before a look at the database tells
+)
+RETRY_SECONDS: Final = 1.0  # seconds until a failed reading is tried again
+MAX_RECENT_IDS: Final = 10_000  # message ids, against duplicates
 ACCOUNTS_PER_QUERY: Final = 2000
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -73,34 +75,34 @@ async def stop_hub() -> None:
 
 def is_draining() -> bool:
     """Whether this process lets no more sockets in, because it is about to end."""
-    return any(hub.draining.has_begun for hub in list(_hubs.values()))
+    return any(hub.drain.has_begun for hub in list(_hubs.values()))
 
 
 class Hub:
     def __init__(self) -> None:
         self.database = DatabaseThread("notifications-hub")
         self.authenticate = Batched(self.database, authenticate)
-        self.room = limits.Room()
-        self._sockets: dict[str, Socket] = {}  # by connection id
-        self._accounts: defaultdict[str, set[Socket]] = defaultdict(set)
-        self.draining = Draining(self._sockets, self.close)
-        self._by_silence: OrderedDict[Socket, None] = OrderedDict()  # longest silent first
-        self._fan_out = FanOut(self._sockets, self._fall_behind)
+        self.capacity = limits.Capacity()
+        self._connections: dict[str, LiveConnection] = {}  # by connection id
+        self._accounts: defaultdict[str, set[LiveConnection]] = defaultdict(set)
+        self.drain = Drain(self._connections, self.close)
+        self._by_silence: OrderedDict[LiveConnection, None] = OrderedDict()  # longest silent first
+        self._fan_out = FanOut(self._connections, self._fall_behind)
         self._recent_ids: OrderedDict[str, None] = OrderedDict()
-        self._healing = Healing(self.database)
+        self._catch_up = CatchUp(self.database)
         self._session_check = SessionCheck(self.database, self.close, self._fall_behind)
         self._subscriptions = Subscriptions(self._receive)
-        self._enrolment = Enrolment(self.database, lambda: self._sockets.values())
+        self._registration = Registration(self.database, lambda: self._connections.values())
         self._tasks = [
             asyncio.create_task(_repeat(step))
             for step in (
-                self._healing.step,
+                self._catch_up.step,
                 self._watch,
                 self._check,
                 self._subscriptions.step,
                 self._session_check.step,
                 self._session_check.follow,
-                self._enrolment.step,
+                self._registration.step,
             )
         ]
         if conf.MAINTENANCE == "server":
@@ -109,7 +111,7 @@ class Hub:
 
     # --- Sockets come and go
 
-    async def join(self, socket: Socket) -> None:
+    async def join(self, connection: LiveConnection) -> None:
         """
         Take in an accepted socket: it gets `register`, then what it missed, then lives.
 
@@ -117,68 +119,68 @@ class Hub:
         behind it.
         """
         await asyncio.shield(self._opened)
-        if self.draining.has_begun:
-            return self.draining.refuse(socket)
-        if code := self._session_check.refusal(socket.session):
-            socket.close(code)
+        if self.drain.has_begun:
+            return self.drain.refuse(connection)
+        if code := self._session_check.refusal(connection.session):
+            connection.close(code)
             return
-        self._accounts[socket.account].add(socket)
-        self._sockets[socket.id] = socket
-        self._by_silence[socket] = None
-        self._enrolment.opened(socket)
-        self._session_check.opened(socket)
-        for oldest in limits.surplus(self._accounts[socket.account]):
+        self._accounts[connection.account].add(connection)
+        self._connections[connection.id] = connection
+        self._by_silence[connection] = None
+        self._registration.opened(connection)
+        self._session_check.opened(connection)
+        for oldest in limits.surplus(self._accounts[connection.account]):
             self.close(oldest, CloseCode.EVICTED)
         # Also for a second one: the first may still be about it.
-        await self._subscriptions.join(socket.account)
+        await self._subscriptions.join(connection.account)
         # Read for it only now: what is pushed after the reading has to reach this hub.
-        if socket.id in self._sockets:
-            self._healing.begin(socket)
-        await socket.wait_registered()
+        if connection.id in self._connections:
+            self._catch_up.begin(connection)
+        await connection.wait_registered()
 
-    def leave(self, socket: Socket) -> None:
+    def leave(self, connection: LiveConnection) -> None:
         """Forget a socket that has ended; a second call does nothing."""
-        if self._sockets.pop(socket.id, None) is None:
+        if self._connections.pop(connection.id, None) is None:
             return
-        self._by_silence.pop(socket, None)
-        self._healing.forget(socket)
-        self._enrolment.closed(socket)
-        self._session_check.closed(socket)
-        siblings = self._accounts[socket.account]
-        siblings.discard(socket)
+        self._by_silence.pop(connection, None)
+        self._catch_up.forget(connection)
+        self._registration.closed(connection)
+        self._session_check.closed(connection)
+        siblings = self._accounts[connection.account]
+        siblings.discard(connection)
         if not siblings:
-            del self._accounts[socket.account]
-            task = asyncio.create_task(self._leave_group(socket.account))
+            del self._accounts[connection.account]
+            task = asyncio.create_task(self._leave_group(connection.account))
             self._tasks.append(task)
             task.add_done_callback(self._tasks.remove)
 
-    def close(self, socket: Socket, code: CloseCode, delay: float = 0) -> None:
+    def close(self, connection: LiveConnection, code: CloseCode, delay: float = 0) -> None:
         """Tell the client why and when to come back, close its socket and forget it."""
-        socket.close(code, delay)
-        self.leave(socket)
+        connection.close(code, delay)
+        self.leave(connection)
 
-    def heard(self, socket: Socket) -> None:
+    def heard(self, connection: LiveConnection) -> None:
         """Any frame of the client is a sign of life."""
-        socket.heard_at = time.monotonic()
-        socket.pinged = False
-        if socket in self._by_silence:
-            self._by_silence.move_to_end(socket)
+        connection.heard_at = time.monotonic()
+        connection.pinged = False
+        if connection in self._by_silence:
+            self._by_silence.move_to_end(connection)
 
-    def answer(self, socket: Socket) -> None:
+    def answer(self, connection: LiveConnection) -> None:
         """Answer a heartbeat; a client that does not read its answers is left behind."""
-        if not socket.answer_heartbeat():
-            self._fall_behind(socket)
+        if not connection.answer_heartbeat():
+            self._fall_behind(connection)
 
     async def stop(self) -> None:
         """Close all sockets with the restart code and take this worker out of the registry."""
-        self.draining.at_once(0)
+        self.drain.at_once(0)
         tasks = [*self._tasks, self._opened]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._fan_out.stop()
         await self._subscriptions.close()
-        await self._enrolment.end()
+        await self._registration.end()
         await self.database.close()
 
     async def _leave_group(self, account: str) -> None:
@@ -187,29 +189,29 @@ class Hub:
 
     # --- Messages from the channel layer
 
-    def _receive(self, account: str | None, message: envelopes.Message) -> None:
+    def _receive(self, account: str | None, message: envelopes.Envelope) -> None:
         """Take a message of the group of `account`, or of all hubs (None)."""
         message_id = message.get("id")
         if message_id is not None:
             if message_id in self._recent_ids:
                 return
             self._recent_ids[message_id] = None
-            if len(self._recent_ids) > REMEMBERED:
+            if len(self._recent_ids) > MAX_RECENT_IDS:
                 self._recent_ids.popitem(last=False)
         match message:
             case {"type": "notifications.push", "entries": entries}:
                 for entry in entries:
-                    if sockets := self._accounts.get(entry["account"]):
-                        self._push(sockets, entry)
+                    if connections := self._accounts.get(entry["account"]):
+                        self._push(connections, entry)
             case {"type": "notifications.broadcast"}:
                 self._fan_out.push(message)
             case {"type": "notifications.frames", "entries": entries}:
                 for entry in entries:
-                    if sockets := self._accounts.get(entry["account"]):
-                        self._write_unnumbered(sockets, entry["text"])
+                    if connections := self._accounts.get(entry["account"]):
+                        self._write_unnumbered(connections, entry["text"])
             case {"type": "notifications.frame", "frame": {"type": str()} as frame} if account:
-                if sockets := self._accounts.get(account):
-                    self._write_unnumbered(sockets, protocol.encode(frame))
+                if connections := self._accounts.get(account):
+                    self._write_unnumbered(connections, protocol.encode(frame))
             case {"type": "notifications.end", "sessions": names, "code": code}:
                 self._session_check.end(names, CloseCode(code))
             case {"type": "notifications.look", "entries": entries}:
@@ -217,34 +219,35 @@ class Hub:
                     self._session_check.doubt(self._accounts.get(entry["account"], ()))
             case {"type": "notifications.close", "connections": connections, "code": code}:
                 for connection in connections:
-                    if closing := self._sockets.get(connection):
+                    if closing := self._connections.get(connection):
                         self.close(closing, CloseCode(code))
             case _:
                 logger.warning("Ignored a channel layer message: %.200r", message.get("type"))
 
-    def _push(self, sockets: Iterable[Socket], entry: dict[str, Any]) -> None:
+    def _push(self, connections: Iterable[LiveConnection], entry: dict[str, Any]) -> None:
         first, seq, counted_at = entry["first"], entry["seq"], entry["counted_at"]
-        message = Message(entry["text"])
-        for socket in sockets:
-            if socket.behind:
-                socket.missed(seq=seq)
-            elif seq > socket.seq:
-                is_next = first == socket.seq + 1 and counted_at in {None, socket.broadcast_seq}
-                if is_next and socket.write(message):
-                    socket.seq = seq
-                    socket.count(entry["unread"], entry["unread_broadcasts"])
+        message = EncodedFrame(entry["text"])
+        for connection in connections:
+            if connection.behind:
+                connection.missed(seq=seq)
+            elif seq > connection.seq:
+                is_next = first == connection.seq + 1
+                is_counted = counted_at in {None, connection.broadcast_seq}
+                if is_next and is_counted and connection.write(message):
+                    connection.seq = seq
+                    connection.count(entry["unread"], entry["unread_broadcasts"])
                 else:
-                    self._fall_behind(socket)
+                    self._fall_behind(connection)
 
-    def _write_unnumbered(self, sockets: Iterable[Socket], text: str) -> None:
-        message = Message(text)
-        for socket in sockets:
-            if socket.registered:
-                socket.write(message)
+    def _write_unnumbered(self, connections: Iterable[LiveConnection], text: str) -> None:
+        message = EncodedFrame(text)
+        for connection in connections:
+            if connection.registered:
+                connection.write(message)
 
-    def _fall_behind(self, socket: Socket) -> None:
-        if socket.id in self._sockets:
-            self._healing.fall_behind(socket)
+    def _fall_behind(self, connection: LiveConnection) -> None:
+        if connection.id in self._connections:
+            self._catch_up.fall_behind(connection)
 
     # --- What happens at intervals
 
@@ -252,41 +255,46 @@ class Hub:
         """Ping the sockets silent for an interval, close those silent for the timeout."""
         await asyncio.sleep(min(1.0, conf.HEARTBEAT_INTERVAL / 2))
         now = time.monotonic()
-        ping = Message(protocol.encode(protocol.frame("ping")))
+        ping = EncodedFrame(protocol.encode(protocol.frame("ping")))
         while self._by_silence:
-            socket = next(iter(self._by_silence))
-            if now - socket.heard_at <= conf.HEARTBEAT_TIMEOUT:
+            connection = next(iter(self._by_silence))
+            if now - connection.heard_at <= conf.HEARTBEAT_TIMEOUT:
                 break
-            self.close(socket, CloseCode.HEARTBEAT_LOST)
-        for socket in self._healing.stalled():
-            self.close(socket, CloseCode.HEARTBEAT_LOST)
+            self.close(connection, CloseCode.HEARTBEAT_LOST)
+        for connection in self._catch_up.stalled():
+            self.close(connection, CloseCode.HEARTBEAT_LOST)
         silent = takewhile(
-            lambda socket: now - socket.heard_at >= conf.HEARTBEAT_INTERVAL, self._by_silence
+            lambda connection: now - connection.heard_at >= conf.HEARTBEAT_INTERVAL,
+            self._by_silence,
         )
-        due = [socket for socket in silent if socket.registered and not socket.pinged]
+        due = [
+            connection for connection in silent if connection.registered and not connection.pinged
+        ]
         async for some in by_turns(due):
-            for socket in some:
-                socket.pinged = True
-                socket.write(ping)
+            for connection in some:
+                connection.pinged = True
+                connection.write(ping)
 
     async def _check(self) -> None:
         """Compare all sockets with the database, and wait for an interval."""
-        heads: dict[str, int] = {}
+        latest: dict[str, int] = {}
         broadcasts = None
         for keys in self._account_ids():
             seqs, broadcasts = await self.database.run(_look, keys)
-            heads.update((str(key), seq) for key, seq in seqs.items())
-        await asyncio.sleep(min(ON_ITS_WAY, conf.HEARTBEAT_INTERVAL))
-        for account, seq in heads.items():
-            for socket in self._accounts.get(account, ()):
-                if seq > socket.seq:
-                    self._fall_behind(socket)
+            latest.update((str(key), seq) for key, seq in seqs.items())
+        await asyncio.sleep(min(PUBLISH_GRACE_SECONDS, conf.HEARTBEAT_INTERVAL))
+        for account, seq in latest.items():
+            for connection in self._accounts.get(account, ()):
+                if seq > connection.seq:
+                    self._fall_behind(connection)
         if broadcasts:
-            for socket in self._sockets.values():
-                is_late = broadcasts.seq > socket.broadcast_seq and not self._fan_out.is_under_way
+            for connection in self._connections.values():
+                is_late = (
+                    broadcasts.seq > connection.broadcast_seq and not self._fan_out.is_under_way
+                )
                 # Of another epoch, its cursor means nothing: reading from it gives `resync`.
-                if is_late or broadcasts.epoch != socket.epoch:
-                    self._fall_behind(socket)
+                if is_late or broadcasts.epoch != connection.epoch:
+                    self._fall_behind(connection)
         # Last: a check that fails is tried again without it.
         # Without a shared layer, other processes are heard through the database only.
         interval = min(1.0, conf.HEARTBEAT_INTERVAL) if sender.is_in_memory() else None
@@ -294,7 +302,9 @@ class Hub:
 
     def _account_ids(self) -> list[list[Any]]:
         """Return the accounts that have sockets here, as many at a time as one query takes."""
-        keys = [next(iter(sockets)).reader.account_id for sockets in self._accounts.values()]
+        keys = [
+            next(iter(connections)).recipient.account_id for connections in self._accounts.values()
+        ]
         return [
             keys[start : start + ACCOUNTS_PER_QUERY]
             for start in range(0, len(keys), ACCOUNTS_PER_QUERY)
@@ -308,19 +318,19 @@ async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
             await step()
         except DatabaseError as error:
             logger.warning("The database is away (%s), trying again", type(error).__name__)
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_SECONDS)
         except Exception:
             logger.exception("The hub failed at %s", step.__name__)
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastHead]:
+def _look(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
     """Number what a crash left of these accounts, and return where they stand."""
     using = router.db_for_write(Notification)
     account = Notification._meta.get_field("account")
     local = is_one_of("account_id", account_ids, account, using)
     left_over = Notification.objects.using(using).unnumbered().filter(local)
     if keys := set(left_over.values_list("account_id", flat=True)):
-        numbering.deliver(keys, using)
-    numbering.deliver_broadcasts(using)
-    return pages.newest_seqs(account_ids)
+        numbering.number_and_publish(keys, using)
+    numbering.number_broadcasts(using)
+    return pages.latest_seqs(account_ids)

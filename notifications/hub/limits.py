@@ -8,12 +8,12 @@ from typing import Final
 
 from notifications.conf import conf
 
-from .connection import Socket
+from .connection import LiveConnection
 
-BURST: Final = 10.0  # seconds' worth of frames that may come at once; then they are refused
-FLOOD: Final = 2 * BURST  # and of refused ones, until the client is cut off
+BURST_SECONDS: Final = 10.0  # seconds' worth of frames that may come at once; then they are refused
+FLOOD_SECONDS: Final = 2 * BURST_SECONDS  # and of refused ones, until the client is cut off
 # Seconds until a refused client may try again: all are refused at once, so not all at one time.
-COME_BACK: Final = (5.0, 15.0)
+RETRY_AFTER_SECONDS: Final = (5.0, 15.0)
 
 
 class FrameRate:
@@ -37,7 +37,7 @@ class FrameRate:
         return self._due_at - now
 
 
-class Room:
+class Capacity:
     """How many sockets this process has, those included whose account is still looked up."""
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Room:
         self.taken -= 1
 
 
-def surplus(sockets: Collection[Socket]) -> list[Socket]:
+def surplus(connections: Collection[LiveConnection]) -> list[LiveConnection]:
     """Return the oldest of an account's sockets, as many as are too many."""
     most = conf.MAX_SOCKETS_PER_ACCOUNT
-    if most is None or len(sockets) <= most:
+    if most is None or len(connections) <= most:
         return []
-    return sorted(sockets, key=lambda socket: socket.opened_at)[:-most]
+    return sorted(connections, key=lambda connection: connection.opened_at)[:-most]
 
 
 def delay() -> float:
     """Return after how many seconds a client that found no room may come back."""
-    return random.uniform(*COME_BACK)
+    return random.uniform(*RETRY_AFTER_SECONDS)

@@ -20,31 +20,33 @@ from notifications.db.thread import DatabaseThread
 from notifications.models import Connection, Worker
 from notifications.protocol import CloseCode
 
-from .connection import Socket
+from .connection import LiveConnection
 
 logger = logging.getLogger(__name__)
 
-BATCHING: Final = 0.2  # seconds that arrivals and departures are collected
-SEEN_EVERY: Final = 60.0  # seconds between two writings of `last_seen`
+BATCH_SECONDS: Final = 0.2  # seconds that arrivals and departures are collected
+LAST_SEEN_SECONDS: Final = 60.0  # seconds between two writings of `last_seen`
 
 
-class Enrolment:
-    def __init__(self, database: DatabaseThread, sockets: Callable[[], Iterable[Socket]]) -> None:
+class Registration:
+    def __init__(
+        self, database: DatabaseThread, connections: Callable[[], Iterable[LiveConnection]]
+    ) -> None:
         self._database = database
-        self._sockets = sockets
+        self._connections = connections
         self._worker = Worker(host=platform.node(), pid=os.getpid())
-        self._opened: list[Socket] = []
-        self._closed: list[Socket] = []
+        self._opened: list[LiveConnection] = []
+        self._closed: list[LiveConnection] = []
         self._renew_at = 0.0  # monotonic seconds, as the next
         self._seen_from = time.monotonic()
         self._changed = asyncio.Event()
 
-    def opened(self, socket: Socket) -> None:
-        self._opened.append(socket)
+    def opened(self, connection: LiveConnection) -> None:
+        self._opened.append(connection)
         self._changed.set()
 
-    def closed(self, socket: Socket) -> None:
-        self._closed.append(socket)
+    def closed(self, connection: LiveConnection) -> None:
+        self._closed.append(connection)
         self._changed.set()
 
     async def step(self) -> None:
@@ -52,7 +54,7 @@ class Enrolment:
         try:
             async with asyncio.timeout(max(0.0, self._renew_at - time.monotonic())):
                 await self._changed.wait()
-                await asyncio.sleep(BATCHING)
+                await asyncio.sleep(BATCH_SECONDS)
         except TimeoutError:
             pass
         await self._write()
@@ -70,21 +72,25 @@ class Enrolment:
         closed, self._closed = self._closed, []
         now = time.monotonic()
         seen = []
-        if now >= self._seen_from + SEEN_EVERY:
-            seen = [socket.id for socket in self._sockets() if socket.heard_at > self._seen_from]
+        if now >= self._seen_from + LAST_SEEN_SECONDS:
+            seen = [
+                connection.id
+                for connection in self._connections()
+                if connection.heard_at > self._seen_from
+            ]
             self._seen_from = now
         try:
             if now >= self._renew_at:
-                sockets = list(self._sockets())
-                rows = map(self._row, sockets)
+                connections = list(self._connections())
+                rows = map(self._row, connections)
                 await self._database.run(presence.renew_lease, self._worker, rows)
                 self._renew_at = now + conf.HEARTBEAT_INTERVAL
             if opened or closed or seen:
-                new = [self._row(socket) for socket in opened]
-                gone = [self._row(socket) for socket in closed]
+                new = [self._row(connection) for connection in opened]
+                gone = [self._row(connection) for connection in closed]
                 await self._database.run(presence.record, new, gone, seen)
             if opened:
-                accounts = {socket.reader.account_id for socket in opened}
+                accounts = {connection.recipient.account_id for connection in opened}
                 # On any worker; this one's own have been closed already.
                 if surplus := await self._database.run(presence.surplus, accounts):
                     hub_commands.close_connections(surplus, CloseCode.EVICTED)
@@ -96,12 +102,12 @@ class Enrolment:
             self._changed.set()
             raise
 
-    def _row(self, socket: Socket) -> Connection:
+    def _row(self, connection: LiveConnection) -> Connection:
         return Connection(
-            id=UUID(socket.id),
+            id=UUID(connection.id),
             worker=self._worker,
-            account_id=socket.reader.account_id,
-            opened_at=socket.opened_at,
-            user_agent=socket.user_agent,
-            address=socket.address,
+            account_id=connection.recipient.account_id,
+            opened_at=connection.opened_at,
+            user_agent=connection.user_agent,
+            address=connection.address,
         )

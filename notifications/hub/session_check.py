@@ -18,17 +18,25 @@ from typing import Final
 from notifications.conf import conf
 from notifications.db.thread import DatabaseThread
 from notifications.protocol import CloseCode
-from notifications.sessions.authentication import Session, Visitor, look_again
+from notifications.sessions.authentication import Admission, Session, recheck
 
-from .connection import Socket
+from .connection import LiveConnection
 
-EVERY: Final = 45.0  # seconds, at most, between two looks at all sessions
-INTERVALS: Final = 5  # of the hub's check, if that is sooner
-SETTLING: Final = 1.0  # seconds; a request that changes a password soon renews its own session
-RENEWAL: Final = 2.0  # seconds until a browser has its new cookie, and may come back with it
-REMEMBERED: Final = 60.0  # seconds; who had read an ended session by then has opened its socket
-SESSIONS_AT_A_TIME: Final = 500  # about 30 ms of the database thread
-PAUSE: Final = 0.1  # seconds in between, so that who comes and who is behind have their turn
+SESSION_RECHECK_SECONDS: Final = 45.0  # seconds, at most, between two looks at all sessions
+RECHECK_INTERVALS: Final = 5  # of the hub's check, if that is sooner
+SETTLE_SECONDS: Final = (
+    1.0  # seconds; a request that changes a password soon renews its own session
+)
+COOKIE_RENEWAL_SECONDS: Final = (
+    2.0  # seconds until a browser has its new cookie, and may come back with it
+)
+ENDED_SESSION_MEMORY_SECONDS: Final = (
+    60.0  # seconds; who had read an ended session by then has opened its socket
+)
+SESSIONS_PER_BATCH: Final = 500  # about 30 ms of the database thread
+BATCH_PAUSE_SECONDS: Final = (
+    0.1  # seconds in between, so that who comes and who is behind have their turn
+)
 
 
 class SessionCheck:
@@ -37,27 +45,29 @@ class SessionCheck:
     def __init__(
         self,
         database: DatabaseThread,
-        close: Callable[[Socket, CloseCode, float], None],
-        fall_behind: Callable[[Socket], None],
+        close: Callable[[LiveConnection, CloseCode, float], None],
+        fall_behind: Callable[[LiveConnection], None],
     ) -> None:
         self._database = database
         self._close = close
         self._fall_behind = fall_behind
-        self._sockets: defaultdict[str, set[Socket]] = defaultdict(set)  # by their session's names
+        self._connections: defaultdict[str, set[LiveConnection]] = defaultdict(
+            set
+        )  # by their session's names
         self._ended: dict[str, tuple[float, CloseCode]] = {}  # by name, the oldest first
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
 
-    def opened(self, socket: Socket) -> None:
-        for name in socket.session.names:
-            self._sockets[name].add(socket)
+    def opened(self, connection: LiveConnection) -> None:
+        for name in connection.session.names:
+            self._connections[name].add(connection)
 
-    def closed(self, socket: Socket) -> None:
-        for name in socket.session.names:
-            sockets = self._sockets[name]
-            sockets.discard(socket)
-            if not sockets:
-                del self._sockets[name]
+    def closed(self, connection: LiveConnection) -> None:
+        for name in connection.session.names:
+            connections = self._connections[name]
+            connections.discard(connection)
+            if not connections:
+                del self._connections[name]
 
     def end(self, names: Iterable[str], code: CloseCode) -> None:
         """Close the sockets of these sessions, also those that are still on their way."""
@@ -65,10 +75,10 @@ class SessionCheck:
         for name in names:
             self._ended.pop(name, None)
             self._ended[name] = now, code
-            for socket in list(self._sockets.get(name, ())):
-                self._end(socket, code)
+            for connection in list(self._connections.get(name, ())):
+                self._end(connection, code)
         for name, (ended_at, _) in list(self._ended.items()):
-            if now - ended_at < REMEMBERED:
+            if now - ended_at < ENDED_SESSION_MEMORY_SECONDS:
                 break
             del self._ended[name]
 
@@ -76,58 +86,64 @@ class SessionCheck:
         """Return the code to close a new socket with if its session ended while it was let in."""
         for name in session.names:
             ended_at, code = self._ended.get(name, (0.0, None))
-            if code and time.monotonic() - ended_at < REMEMBERED:
+            if code and time.monotonic() - ended_at < ENDED_SESSION_MEMORY_SECONDS:
                 return code
         return None
 
-    def doubt(self, sockets: Iterable[Socket]) -> None:
+    def doubt(self, connections: Iterable[LiveConnection]) -> None:
         """Look again, soon, at the sessions of these sockets: their account has changed."""
-        self._doubtful.update(socket.session.name for socket in sockets)
+        self._doubtful.update(connection.session.name for connection in connections)
         if self._doubtful:
             self._wake.set()
 
     async def follow(self) -> None:
         """Wait until sessions are doubtful, and look at them."""
         await self._wake.wait()
-        await asyncio.sleep(SETTLING)
+        await asyncio.sleep(SETTLE_SECONDS)
         self._wake.clear()
         doubtful, self._doubtful = self._doubtful, set()
         try:
             await self._look(doubtful)
         except Exception:
-            self.doubt(chain.from_iterable(self._sockets.get(name, ()) for name in doubtful))
+            self.doubt(chain.from_iterable(self._connections.get(name, ()) for name in doubtful))
             raise
 
     async def step(self) -> None:
         """Look at all sessions, and wait for an interval."""
-        sockets = (next(iter(sockets)) for sockets in self._sockets.values())
-        await self._look({socket.session.name for socket in sockets})
+        connections = (next(iter(connections)) for connections in self._connections.values())
+        await self._look({connection.session.name for connection in connections})
         # Last: a look that fails is tried again without it.
-        await asyncio.sleep(min(EVERY, INTERVALS * conf.HEARTBEAT_INTERVAL))
+        await asyncio.sleep(
+            min(SESSION_RECHECK_SECONDS, RECHECK_INTERVALS * conf.HEARTBEAT_INTERVAL)
+        )
 
     async def _look(self, names: Iterable[str]) -> None:
         names = list(names)
-        for start in range(0, len(names), SESSIONS_AT_A_TIME):
+        for start in range(0, len(names), SESSIONS_PER_BATCH):
             if start:
-                await asyncio.sleep(PAUSE)
-            some = names[start : start + SESSIONS_AT_A_TIME]
+                await asyncio.sleep(BATCH_PAUSE_SECONDS)
+            some = names[start : start + SESSIONS_PER_BATCH]
             sessions = [
-                next(iter(self._sockets[name])).session for name in some if name in self._sockets
+                next(iter(self._connections[name])).session
+                for name in some
+                if name in self._connections
             ]
-            visitors = await self._database.run(look_again, sessions)
-            for session, visitor in zip(sessions, visitors, strict=True):
-                for socket in list(self._sockets.get(session.name, ())):
-                    self._judge(socket, visitor)
+            admissions = await self._database.run(recheck, sessions)
+            for session, admission in zip(sessions, admissions, strict=True):
+                for connection in list(self._connections.get(session.name, ())):
+                    self._judge(connection, admission)
 
-    def _judge(self, socket: Socket, visitor: Visitor) -> None:
-        if visitor.reader is None:
-            self._end(socket, visitor.refusal)
-        elif visitor.reader.account_id != socket.reader.account_id:
-            self._end(socket, CloseCode.SESSION_CHANGED)
-        elif visitor.reader != socket.reader:
+    def _judge(self, connection: LiveConnection, admission: Admission) -> None:
+        if admission.recipient is None:
+            self._end(connection, admission.refusal)
+        elif admission.recipient.account_id != connection.recipient.account_id:
+            self._end(connection, CloseCode.SESSION_CHANGED)
+        elif admission.recipient != connection.recipient:
             # In other audiences, an account has another inbox.
-            socket.reader = visitor.reader
-            self._fall_behind(socket)
+            connection.recipient = admission.recipient
+            self._fall_behind(connection)
 
-    def _end(self, socket: Socket, code: CloseCode) -> None:
-        self._close(socket, code, RENEWAL if code is CloseCode.SESSION_CHANGED else 0)
+    def _end(self, connection: LiveConnection, code: CloseCode) -> None:
+        self._close(
+            connection, code, COOKIE_RENEWAL_SECONDS if code is CloseCode.SESSION_CHANGED else 0
+        )

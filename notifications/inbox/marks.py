@@ -18,7 +18,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.db.bulk import update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.lifecycle import publishing
@@ -32,9 +32,9 @@ from notifications.models import (
     State,
 )
 
-from .pages import Counts, Head, read_head
+from .pages import Counts, Latest, read_latest
 
-MOST_IDS: Final = 1000  # in one call of `mark`
+MAX_IDS: Final = 1000  # in one call of `mark`
 
 # What `mark` is told, and the states it changes.
 MARKS: Final = {
@@ -53,7 +53,7 @@ class MarkError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ChangeRange:
     """The numbers that one mark gave to what it changed; what `undo` takes."""
 
     mark: str
@@ -66,31 +66,31 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    span: Span | None  # None: there was nothing to change
+    change_range: ChangeRange | None  # None: there was nothing to change
     ids: list[str]  # of what changed
     counts: Counts
 
 
-def mark(reader: Reader, mark: str, ids: Sequence[str]) -> Marked:
+def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
     """
     Mark items of the account's own inbox, and tell all its tabs.
 
     mark: "read", "unread", "archived" or "inbox" (out of the archive, as it was before).
-    ids: MOST_IDS at most; those of other accounts are passed over, as unknown ones are.
+    ids: MAX_IDS at most; those of other accounts are passed over, as unknown ones are.
 
     Raises MarkError.
     """
     _check_mark(mark, MARKS)
     notification_ids, broadcast_ids = _parse_wire_ids(ids)
     return _change(
-        reader,
+        recipient,
         mark,
         lambda rows: rows.filter(pk__in=notification_ids),
         lambda rows: rows.filter(pk__in=broadcast_ids),
     )
 
 
-def mark_all(reader: Reader, mark: str, seq: int, broadcast_seq: int) -> Marked:
+def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> Marked:
     """
     Mark as "read" or "archived" what stands in the inbox and last changed at this cursor or before.
 
@@ -98,31 +98,31 @@ def mark_all(reader: Reader, mark: str, seq: int, broadcast_seq: int) -> Marked:
     """
     _check_mark(mark, ("read", "archived"))
     return _change(
-        reader,
+        recipient,
         mark,
         lambda rows: (rows.unread() if mark == "read" else rows.in_inbox()).filter(seq__lte=seq),
-        lambda rows: (rows.unread(reader) if mark == "read" else rows.in_inbox(reader)).filter(
-            seq__lte=broadcast_seq
-        ),
+        lambda rows: (
+            rows.unread(recipient) if mark == "read" else rows.in_inbox(recipient)
+        ).filter(seq__lte=broadcast_seq),
         upto={"seq": seq, "broadcast_seq": broadcast_seq},
     )
 
 
-def undo(reader: Reader, span: Span) -> Marked:
+def undo(recipient: Recipient, change_range: ChangeRange) -> Marked:
     """Reverse a mark for all of its items that nobody has changed since. Raises MarkError."""
-    _check_mark(span.mark, MARKS)
-    numbered = {"seq__gte": span.first, "seq__lte": span.seq}
-    receipts = BroadcastReceipt.objects.filter(account_id=reader.account_id, **numbered)
+    _check_mark(change_range.mark, MARKS)
+    numbered = {"seq__gte": change_range.first, "seq__lte": change_range.seq}
+    receipts = BroadcastReceipt.objects.filter(account_id=recipient.account_id, **numbered)
     return _change(
-        reader,
-        INVERSE[span.mark],
+        recipient,
+        INVERSE[change_range.mark],
         lambda rows: rows.filter(**numbered),
         lambda rows: rows.filter(pk__in=receipts.values("broadcast")),
     )
 
 
 def _change(
-    reader: Reader,
+    recipient: Recipient,
     mark: str,
     pick: Callable[[NotificationQuerySet], NotificationQuerySet],
     pick_broadcasts: Callable[[BroadcastQuerySet], BroadcastQuerySet],
@@ -131,15 +131,15 @@ def _change(
     using = router.db_for_write(Inbox)
 
     def change() -> Marked:
-        inbox = Inbox.objects.using(using).lock([reader.account_id])[reader.account_id]
-        mine = Notification.objects.using(using).filter(account_id=reader.account_id)
+        inbox = Inbox.objects.using(using).lock([recipient.account_id])[recipient.account_id]
+        mine = Notification.objects.using(using).filter(account_id=recipient.account_id)
         # Not the messages: there may be 10,000.
-        columns = ("account", "read_at", "archived_at", "gone_at")
+        columns = ("account", "read_at", "archived_at", "removed_at")
         notifications = list(pick(mine.present()).order_by("number").only(*columns))
         unread_before = sum(row.state == State.UNREAD for row in notifications)
         now = timezone.now()
         items: list[Notification | BroadcastReceipt] = [*notifications]
-        items += _receipts(reader, pick_broadcasts, using)
+        items += _receipts(recipient, pick_broadcasts, using)
         changed = [item for item in items if _apply(mark, item, now)]
         # One frame per state, so each state gets numbers without a hole.
         changed.sort(key=lambda item: item.state)
@@ -148,27 +148,29 @@ def _change(
         inbox.unread += sum(row.state == State.UNREAD for row in notifications) - unread_before
         update_rows(Inbox, [inbox], ["seq", "unread"], using)
         _save(changed, using)
-        head = read_head(reader)
-        pushes = list(_state_pushes(reader, changed, head, upto))
-        transaction.on_commit(lambda: publishing.push(pushes), using=using, robust=True)
-        span = Span(mark, inbox.seq - len(changed) + 1, inbox.seq) if changed else None
-        return Marked(span, [item.wire_id for item in changed], head.counts)
+        latest = read_latest(recipient)
+        updates = list(_state_updates(recipient, changed, latest, upto))
+        transaction.on_commit(lambda: publishing.publish(updates), using=using, robust=True)
+        change_range = (
+            ChangeRange(mark, inbox.seq - len(changed) + 1, inbox.seq) if changed else None
+        )
+        return Marked(change_range, [item.wire_id for item in changed], latest.counts)
 
     return in_short_transaction(change, using)
 
 
 def _receipts(
-    reader: Reader, pick: Callable[[BroadcastQuerySet], BroadcastQuerySet], using: str
+    recipient: Recipient, pick: Callable[[BroadcastQuerySet], BroadcastQuerySet], using: str
 ) -> list[BroadcastReceipt]:
     """Return the account's receipts of the picked broadcasts, unsaved ones where there are none."""
-    visible = Broadcast.objects.using(using).addressed_to(reader).filter(gone_at=None)
+    visible = Broadcast.objects.using(using).addressed_to(recipient).filter(removed_at=None)
     keys = list(pick(visible).order_by("number").values_list("pk", flat=True))
     saved = BroadcastReceipt.objects.using(using).filter(
-        account_id=reader.account_id, broadcast__in=keys
+        account_id=recipient.account_id, broadcast__in=keys
     )
     receipts = {receipt.broadcast_id: receipt for receipt in saved}
     return [
-        receipts.get(key) or BroadcastReceipt(broadcast_id=key, account_id=reader.account_id)
+        receipts.get(key) or BroadcastReceipt(broadcast_id=key, account_id=recipient.account_id)
         for key in keys
     ]
 
@@ -209,17 +211,17 @@ def _save(changed: Sequence[Notification | BroadcastReceipt], using: str) -> Non
     )
 
 
-def _state_pushes(
-    reader: Reader,
+def _state_updates(
+    recipient: Recipient,
     changed: Sequence[Notification | BroadcastReceipt],
-    head: Head,
+    latest: Latest,
     upto: protocol.Frame | None,
-) -> Iterator[publishing.Push]:
+) -> Iterator[publishing.LiveUpdate]:
     for state, group in groupby(changed, key=lambda item: item.state):
         items = list(group)
         first, seq = items[0].seq, items[-1].seq
         assert first is not None and seq is not None
-        numbers = {"seq": seq, **head.counts.as_dict()}
+        numbers = {"seq": seq, **latest.counts.as_dict()}
         if upto:
             frame = protocol.state_range(
                 state, {"from": first, "seq": seq, "upto": upto}, **numbers
@@ -227,7 +229,7 @@ def _state_pushes(
         else:
             frame = protocol.state(state, [item.wire_id for item in items], **numbers)
         yield publishing.step(
-            reader.account_id, first, seq, frame, counted_at=head.cursor.broadcast_seq
+            recipient.account_id, first, seq, frame, counted_at=latest.position.broadcast_seq
         )
 
 
@@ -237,9 +239,9 @@ def _check_mark(mark: Any, allowed: Iterable[str]) -> None:
 
 
 def _parse_wire_ids(ids: Any) -> tuple[list[int], list[int]]:
-    if not isinstance(ids, list) or len(ids) > MOST_IDS:
+    if not isinstance(ids, list) or len(ids) > MAX_IDS:
         given = f"{len(ids)} of them" if isinstance(ids, list) else f"{ids!r:.100}"
-        raise MarkError(f"ids must be a list of {MOST_IDS} ids at most, not {given}")
+        raise MarkError(f"ids must be a list of {MAX_IDS} ids at most, not {given}")
     keys: dict[str, list[int]] = {"n": [], "b": []}
     for wire_id in ids:
         match = _WIRE_ID.fullmatch(wire_id) if isinstance(wire_id, str) else None

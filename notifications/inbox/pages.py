@@ -21,13 +21,13 @@ from django.db import router
 from django.db.models import Count, Min
 
 from notifications import protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.db.bulk import is_one_of
 from notifications.models import (
     Broadcast,
-    BroadcastHead,
     BroadcastQuerySet,
     BroadcastReceipt,
+    BroadcastSequence,
     Inbox,
     Message,
     Notification,
@@ -35,16 +35,16 @@ from notifications.models import (
     State,
 )
 
-PAGE: Final = 30
-LARGEST_PAGE: Final = 100
+PAGE_SIZE: Final = 30
+MAX_PAGE_SIZE: Final = 100
 
-View = Literal["inbox", "unread", "archived", "important"]
+Folder = Literal["inbox", "unread", "archived", "important"]
 
-_POSITION = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
+_CURSOR = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class Position:
     """How far somebody has seen an inbox."""
 
     seq: int
@@ -75,46 +75,46 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class Latest:
     """The newest state of an inbox, read before its rows."""
 
-    cursor: Cursor
+    position: Position
     counts: Counts
     floor: int
     broadcast_floor: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.cursor.as_dict(), **self.counts.as_dict()}
+        return {**self.position.as_dict(), **self.counts.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     items: list[protocol.Frame]
     next: str | None  # the `before` of the next page, None at the end
-    head: Head
+    latest: Latest
 
 
-def read_head(reader: Reader) -> Head:
+def read_latest(recipient: Recipient) -> Latest:
     """Return where the account's inbox stands now, with its counts."""
-    return read_heads([reader])[0]
+    return read_latest_of_many([recipient])[0]
 
 
-def read_heads(readers: Sequence[Reader]) -> list[Head]:
+def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
     """Return where each account's inbox stands now, by as many queries as for one."""
     using = router.db_for_write(Inbox)
-    broadcasts = BroadcastHead.objects.using(using).current()
-    inboxes = Inbox.objects.using(using).in_bulk([reader.account_id for reader in readers])
-    unread = _count_unread_broadcasts(readers, broadcasts.seq, using)
-    heads = []
-    for reader, unread_broadcasts in zip(readers, unread, strict=True):
-        inbox = inboxes.get(reader.account_id) or Inbox()
-        cursor = Cursor(inbox.seq, broadcasts.seq, broadcasts.epoch, reader.scope)
+    broadcasts = BroadcastSequence.objects.using(using).current()
+    inboxes = Inbox.objects.using(using).in_bulk([recipient.account_id for recipient in recipients])
+    unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
+    latest_of = []
+    for recipient, unread_broadcasts in zip(recipients, unread, strict=True):
+        inbox = inboxes.get(recipient.account_id) or Inbox()
+        position = Position(inbox.seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
         counts = Counts(inbox.unread, unread_broadcasts)
-        heads.append(Head(cursor, counts, inbox.floor, broadcasts.floor))
-    return heads
+        latest_of.append(Latest(position, counts, inbox.floor, broadcasts.floor))
+    return latest_of
 
 
-def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -> list[int]:
+def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:
     """
     Return how many broadcasts up to a number each account has not read.
 
@@ -122,17 +122,17 @@ def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -
     counts their receipts, as a row for each would take far longer to fetch.
     """
     broadcasts = Broadcast.objects.using(using).filter(seq__lte=upto)
-    if len(readers) == 1:
-        return [broadcasts.unread(readers[0]).count()]
-    audiences = frozenset[str]().union(*(reader.audiences for reader in readers))
-    live = broadcasts.filter(gone_at=None, audience__in=audiences)
+    if len(recipients) == 1:
+        return [broadcasts.unread(recipients[0]).count()]
+    audiences = frozenset[str]().union(*(recipient.audiences for recipient in recipients))
+    live = broadcasts.filter(removed_at=None, audience__in=audiences)
     times: defaultdict[str, list[datetime]] = defaultdict(list)
     for audience, created_at in live.order_by("created_at").values_list("audience", "created_at"):
         times[audience].append(created_at)
     if not times:
-        return [0] * len(readers)
+        return [0] * len(recipients)
     receipts = BroadcastReceipt.objects.using(using).filter(
-        account_id__in=[reader.account_id for reader in readers],
+        account_id__in=[recipient.account_id for recipient in recipients],
         broadcast__in=live,
         read_at__isnull=False,
     )
@@ -143,30 +143,33 @@ def _count_unread_broadcasts(readers: Sequence[Reader], upto: int, using: str) -
         ).annotate(Count("pk"), Min("broadcast__created_at"))
     }
 
-    def count(reader: Reader) -> int:
+    def count(recipient: Recipient) -> int:
         unread = 0
-        for audience in reader.audiences & times.keys():
+        for audience in recipient.audiences & times.keys():
             sent = times[audience]
-            since = reader.since or sent[0]
-            count, earliest = read.get((reader.account_id, audience), (0, since))
+            since = recipient.since or sent[0]
+            count, earliest = read.get((recipient.account_id, audience), (0, since))
             if earliest < since:  # the account's time of creation was changed
-                return broadcasts.unread(reader).count()
+                return broadcasts.unread(recipient).count()
             unread += len(sent) - bisect_left(sent, since) - count
         return unread
 
-    return [count(reader) for reader in readers]
+    return [count(recipient) for recipient in recipients]
 
 
-def newest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastHead]:
+def latest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
     """Return the newest `seq` of each account that has an inbox, and the broadcasts' head."""
     using = router.db_for_write(Inbox)
     known = is_one_of("account_id", account_ids, Inbox._meta.pk, using)
     seqs = dict(Inbox.objects.using(using).filter(known).values_list("account_id", "seq"))
-    return seqs, BroadcastHead.objects.using(using).current()
+    return seqs, BroadcastSequence.objects.using(using).current()
 
 
 def read_page(
-    reader: Reader, before: str | None = None, limit: int = PAGE, view: View = "inbox"
+    recipient: Recipient,
+    before: str | None = None,
+    limit: int = PAGE_SIZE,
+    folder: Folder = "inbox",
 ) -> Page:
     """
     Return `limit` items of a view of the inbox, newest first.
@@ -176,38 +179,40 @@ def read_page(
     warning or error).
     Raises ValueError for a `before` that no page gave.
     """
-    head = read_head(reader)
-    position = _parse_position(before) if before else None
-    notifications, broadcasts = _rows_in(view, reader)
-    if position:
-        notifications = notifications.filter(number__lt=position[0])
-        broadcasts = broadcasts.filter(number__lt=position[1])
+    latest = read_latest(recipient)
+    cursor = _parse_cursor(before) if before else None
+    notifications, broadcasts = _rows_in(folder, recipient)
+    if cursor:
+        notifications = notifications.filter(number__lt=cursor[0])
+        broadcasts = broadcasts.filter(number__lt=cursor[1])
     newest = list(notifications.order_by("-number")[: limit + 1])
     newest_broadcasts = list(broadcasts.order_by("-number")[: limit + 1])
     rows = list(_merged(newest, newest_broadcasts))
     more = len(rows) > limit
     rows = rows[:limit]
-    states = _broadcast_states(reader, [row for row in rows if isinstance(row, Broadcast)])
+    states = _broadcast_states(recipient, [row for row in rows if isinstance(row, Broadcast)])
     return Page(
         [row.frame(states[row.pk]) if isinstance(row, Broadcast) else row.frame() for row in rows],
-        _next_position(rows, position) if more else None,
-        head,
+        _next_cursor(rows, cursor) if more else None,
+        latest,
     )
 
 
-def _rows_in(view: View, reader: Reader) -> tuple[NotificationQuerySet, BroadcastQuerySet]:
+def _rows_in(
+    folder: Folder, recipient: Recipient
+) -> tuple[NotificationQuerySet, BroadcastQuerySet]:
     using = router.db_for_write(Notification)
-    notifications = Notification.objects.using(using).filter(account_id=reader.account_id)
+    notifications = Notification.objects.using(using).filter(account_id=recipient.account_id)
     broadcasts = Broadcast.objects.using(using)
-    match view:
+    match folder:
         case "inbox":
-            return notifications.in_inbox(), broadcasts.in_inbox(reader)
+            return notifications.in_inbox(), broadcasts.in_inbox(recipient)
         case "unread":
-            return notifications.unread(), broadcasts.unread(reader)
+            return notifications.unread(), broadcasts.unread(recipient)
         case "archived":
-            return notifications.archived(), broadcasts.archived(reader)
+            return notifications.archived(), broadcasts.archived(recipient)
         case "important":
-            return notifications.none(), broadcasts.important(reader)
+            return notifications.none(), broadcasts.important(recipient)
 
 
 def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:
@@ -222,22 +227,22 @@ def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> 
         yield max((queue for queue in queues if queue), key=lambda q: q[-1].created_at).pop()
 
 
-def _broadcast_states(reader: Reader, broadcasts: Sequence[Broadcast]) -> dict[int, State]:
+def _broadcast_states(recipient: Recipient, broadcasts: Sequence[Broadcast]) -> dict[int, State]:
     states = dict.fromkeys((row.pk for row in broadcasts), State.UNREAD)
     receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt))
-    for receipt in receipts.filter(account_id=reader.account_id, broadcast__in=list(states)):
+    for receipt in receipts.filter(account_id=recipient.account_id, broadcast__in=list(states)):
         states[receipt.broadcast_id] = receipt.state
     return states
 
 
-def _parse_position(text: str) -> tuple[int, int]:
-    if not (match := _POSITION.fullmatch(text)):
+def _parse_cursor(text: str) -> tuple[int, int]:
+    if not (match := _CURSOR.fullmatch(text)):
         raise ValueError(f"before must be the “next” of another page, not {text!r:.100}")
     return int(match[1]), int(match[2])
 
 
-def _next_position(rows: Sequence[Message], position: tuple[int, int] | None) -> str:
+def _next_cursor(rows: Sequence[Message], cursor: tuple[int, int] | None) -> str:
     last = {row.wire_prefix: row.number for row in rows}
     beyond_all = 10**18 - 1
-    number, broadcast_number = position or (beyond_all, beyond_all)
+    number, broadcast_number = cursor or (beyond_all, beyond_all)
     return f"n{last.get('n', number)}b{last.get('b', broadcast_number)}"

@@ -26,10 +26,10 @@ from django.utils import timezone
 from notifications import protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
+from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification
 from notifications.signals import broadcast_sent, notification_created
 
-from .publishing import Push, push, push_broadcast, step
+from .publishing import LiveUpdate, publish, publish_broadcast, step
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
@@ -46,7 +46,7 @@ class _Accounts(set[Any]):
 _pending: WeakKeyDictionary[BaseDatabaseWrapper, ref[_Accounts]] = WeakKeyDictionary()
 
 
-def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
+def number_after_commit(account_ids: Iterable[Any], using: str) -> None:
     """Deliver these accounts' rows once the transaction commits, with all others of it at once."""
     connection = connections[using]
     of_last_call = _pending.get(connection)
@@ -58,23 +58,23 @@ def deliver_after_commit(account_ids: Iterable[Any], using: str) -> None:
     pending.update(account_ids)
 
     # A nested function: a partial would crash while Django logs its failure (ticket 36487).
-    def deliver_pending() -> None:
+    def number_pending() -> None:
         accounts = set(pending)
         pending.clear()
-        deliver(accounts, using)
+        number_and_publish(accounts, using)
 
-    transaction.on_commit(deliver_pending, using=using, robust=True)
+    transaction.on_commit(number_pending, using=using, robust=True)
 
 
-def deliver(account_ids: Iterable[Any], using: str) -> int:
+def number_and_publish(account_ids: Iterable[Any], using: str) -> int:
     """Number and push what is committed and unnumbered for these accounts; return how many rows."""
     keys = sorted(set(account_ids))
     delivered = 0
     for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION):
-        ids, pushes = in_short_transaction(
+        ids, updates = in_short_transaction(
             _numbering(keys[start : start + ACCOUNTS_PER_TRANSACTION], using), using
         )
-        push(pushes)
+        publish(updates)
         if notification_created.has_listeners(Notification):
             for row in Notification.objects.using(using).filter(pk__in=ids).order_by("pk"):
                 notification_created.send_robust(Notification, notification=row)
@@ -82,24 +82,24 @@ def deliver(account_ids: Iterable[Any], using: str) -> int:
     return delivered
 
 
-def deliver_broadcasts(using: str) -> int:
+def number_broadcasts(using: str) -> int:
     """Number and push the committed, unnumbered broadcasts; return how many."""
     if not Broadcast.objects.using(using).unnumbered().exists():
         return 0
 
     def number() -> list[Broadcast]:
-        head = BroadcastHead.objects.using(using).lock()
+        sequence = BroadcastSequence.objects.using(using).lock()
         rows = list(Broadcast.objects.using(using).unnumbered().order_by("pk"))
         for row in rows:
-            head.seq += 1
-            row.number = row.seq = head.seq
+            sequence.seq += 1
+            row.number = row.seq = sequence.seq
         update_rows(Broadcast, rows, ["number", "seq"], using)
-        head.save(using=using, update_fields=["seq"])
+        sequence.save(using=using, update_fields=["seq"])
         return rows
 
     rows = in_short_transaction(number, using)
     for row in rows:
-        push_broadcast(row, row.frame())
+        publish_broadcast(row, row.frame())
         broadcast_sent.send_robust(Broadcast, broadcast=row)
     return len(rows)
 
@@ -115,17 +115,17 @@ class _Row:
     number: int | None = None
     seq: int | None = None
     replaces: int | None = None
-    gone_at: datetime | None = None
+    removed_at: datetime | None = None
 
 
-def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int], list[Push]]]:
-    def number() -> tuple[list[int], list[Push]]:
+def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int], list[LiveUpdate]]]:
+    def number() -> tuple[list[int], list[LiveUpdate]]:
         inboxes = Inbox.objects.using(using).lock(keys)
         rows = _unnumbered(keys, using)
         older = _replaceable(rows, using)
         encoder = _Encoder()
         replaced: list[_Row] = []
-        pushes = []
+        updates = []
         for row in rows:
             inbox = inboxes[row.account_id]
             first = inbox.seq + 1
@@ -133,20 +133,20 @@ def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int],
                 place = (row.account_id, row.replace_key)
                 for old in older[place]:
                     old.seq = inbox.next_seq()
-                    old.gone_at = timezone.now()
+                    old.removed_at = timezone.now()
                     inbox.unread -= 1
                     replaced.append(old)
                     row.replaces = old.id
                 # The frame names the last. There are others where one was read, so that it was
                 # not replaced, and then marked unread again.
                 if others := older[place][:-1]:
-                    pushes.append(_gone(others, first, inbox.unread + 1))
+                    updates.append(_gone(others, first, inbox.unread + 1))
                     first += len(others)
                 older[place] = [row]
             row.number = row.seq = seq = inbox.next_seq()
             inbox.unread += 1
-            pushes.append(
-                Push(
+            updates.append(
+                LiveUpdate(
                     account=str(row.account_id),
                     first=first,
                     seq=seq,
@@ -159,14 +159,14 @@ def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int],
         update_rows(Notification, rows, ["number", "seq"], using)
         if replaced:
             changed = [*replaced, *(row for row in rows if row.replaces)]
-            update_rows(Notification, changed, ["seq", "gone_at", "replaces"], using)
+            update_rows(Notification, changed, ["seq", "removed_at", "replaces"], using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
-        return [row.id for row in rows], pushes
+        return [row.id for row in rows], updates
 
     return number
 
 
-def _gone(rows: Sequence[_Row], first: int, unread: int) -> Push:
+def _gone(rows: Sequence[_Row], first: int, unread: int) -> LiveUpdate:
     """The step that tells of these rows of one account, numbered from `first`, that they went."""
     seq = first + len(rows) - 1
     ids = [f"{Notification.wire_prefix}{row.id}" for row in rows]

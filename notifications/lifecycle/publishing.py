@@ -10,7 +10,7 @@ from notifications.channel_layer import envelopes, sender
 from notifications.models import Broadcast
 
 
-class Push(TypedDict):
+class LiveUpdate(TypedDict):
     """A step of an account's inbox: the changes `first` to `seq`, and the frame that tells them."""
 
     account: str
@@ -24,7 +24,7 @@ class Push(TypedDict):
 
 def step(
     account_id: Any, first: int, seq: int, frame: protocol.Frame, counted_at: int | None = None
-) -> Push:
+) -> LiveUpdate:
     """Return the push of a frame that tells these changes of an account's inbox."""
     return {
         "account": str(account_id),
@@ -37,12 +37,12 @@ def step(
     }
 
 
-def push(pushes: Sequence[Push]) -> None:
+def publish(updates: Sequence[LiveUpdate]) -> None:
     """Send numbered changes to the hubs that have sockets of their accounts."""
-    sender.publish_to_accounts("notifications.push", pushes)
+    sender.publish_to_accounts("notifications.push", updates)
 
 
-def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
+def publish_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
     """Send a frame without a number to the accounts' open tabs: at most once, stored nowhere."""
     text = protocol.encode(frame)
     sender.publish_to_accounts(
@@ -51,7 +51,7 @@ def push_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
     )
 
 
-def push_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
+def publish_broadcast(row: Broadcast, frame: protocol.Frame, gone: bool = False) -> None:
     """Send a numbered broadcast, or that it has gone, to all hubs."""
     sender.publish(
         [

@@ -20,9 +20,9 @@ from django.utils import timezone
 from notifications.conf import conf
 from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
 
-from .retraction import withdraw_broadcasts, withdraw_notifications
+from .retraction import remove_broadcasts, remove_notifications
 
 ROWS_PER_STEP: Final = 1000
 
@@ -33,12 +33,12 @@ def steps(using: str) -> Iterator[tuple[str, int]]:
     notifications = Notification.objects.using(using)
     broadcasts = Broadcast.objects.using(using)
     for keys in _due(notifications.unread(), "created_at", unread):
-        yield "withdrawn", withdraw_notifications(keys, using)
+        yield "withdrawn", remove_notifications(keys, using)
     for keys in _due(broadcasts.present(), "created_at", unread):
-        yield "withdrawn", withdraw_broadcasts(keys, using)
+        yield "withdrawn", remove_broadcasts(keys, using)
     for keys in _due(notifications.settled(), "settled_at", conf.RETENTION_DAYS):
         yield "notifications_deleted", _delete_notifications(keys, using)
-    for keys in _due(broadcasts.gone(), "gone_at", conf.RETENTION_DAYS):
+    for keys in _due(broadcasts.gone(), "removed_at", conf.RETENTION_DAYS):
         for receipts in _receipts_of(keys, using):
             yield "receipts_deleted", receipts
         yield "broadcasts_deleted", _delete_broadcasts(keys, using)
@@ -99,9 +99,9 @@ def _delete_broadcasts(keys: Sequence[int], using: str) -> int:
     gone = Broadcast.objects.using(using).gone().filter(pk__in=keys)
 
     def delete() -> int:
-        head = BroadcastHead.objects.using(using).lock()
-        head.floor = max([head.floor, *(row.seq or 0 for row in gone)])
-        head.save(using=using, update_fields=["floor"])
+        sequence = BroadcastSequence.objects.using(using).lock()
+        sequence.floor = max([sequence.floor, *(row.seq or 0 for row in gone)])
+        sequence.save(using=using, update_fields=["floor"])
         return gone.delete()[1].get(Broadcast._meta.label, 0)
 
     return in_short_transaction(delete, using)

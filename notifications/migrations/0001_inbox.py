@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="BroadcastHead",
+            name="BroadcastSequence",
             fields=[
                 (
                     "id",
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("expires_at", models.DateTimeField()),
-                ("passed_at", models.DateTimeField(null=True)),
+                ("last_pass_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires")),
                 ("number", models.PositiveBigIntegerField(editable=False, null=True)),
                 ("seq", models.PositiveBigIntegerField(editable=False, null=True)),
-                ("gone_at", models.DateTimeField(editable=False, null=True)),
+                ("removed_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "audience",
                     models.CharField(default="everyone", max_length=40, verbose_name="audience"),
@@ -254,7 +254,7 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires")),
                 ("number", models.PositiveBigIntegerField(editable=False, null=True)),
                 ("seq", models.PositiveBigIntegerField(editable=False, null=True)),
-                ("gone_at", models.DateTimeField(editable=False, null=True)),
+                ("removed_at", models.DateTimeField(editable=False, null=True)),
                 ("idempotency_key", models.CharField(editable=False, max_length=200, null=True)),
                 ("replace_key", models.CharField(blank=True, editable=False, max_length=200)),
                 ("replaces", models.BigIntegerField(editable=False, null=True)),
@@ -322,7 +322,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="broadcast",
             index=models.Index(
-                condition=models.Q(("gone_at", None)),
+                condition=models.Q(("removed_at", None)),
                 fields=["audience", "-number"],
                 name="site_broadcasts_page",
             ),
@@ -336,7 +336,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="broadcast",
             index=models.Index(
-                condition=models.Q(("gone_at", None), ("seq__isnull", False)),
+                condition=models.Q(("removed_at", None), ("seq__isnull", False)),
                 fields=["type", "created_at"],
                 name="site_broadcasts_ageing",
             ),
@@ -344,9 +344,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="broadcast",
             index=models.Index(
-                condition=models.Q(("gone_at__isnull", False)),
-                fields=["type", "gone_at"],
-                name="site_broadcasts_gone",
+                condition=models.Q(("removed_at__isnull", False)),
+                fields=["type", "removed_at"],
+                name="site_broadcasts_removed",
             ),
         ),
         migrations.AddConstraint(
@@ -369,7 +369,7 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(
                 condition=models.Q(
-                    ("archived_at", None), ("gone_at", None), ("seq__isnull", False)
+                    ("archived_at", None), ("removed_at", None), ("seq__isnull", False)
                 ),
                 fields=["account", "-number"],
                 name="site_notif_page",
@@ -380,8 +380,8 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(
                     ("archived_at", None),
-                    ("gone_at", None),
                     ("read_at", None),
+                    ("removed_at", None),
                     ("seq__isnull", False),
                 ),
                 fields=["account", "-number"],
@@ -399,7 +399,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="notification",
             index=models.Index(
-                condition=models.Q(("expires_at__isnull", False), ("gone_at", None)),
+                condition=models.Q(("expires_at__isnull", False), ("removed_at", None)),
                 fields=["expires_at"],
                 name="site_notif_expiring",
             ),
@@ -408,8 +408,8 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(
                 condition=models.Q(
-                    ("gone_at", None),
                     ("read_at", None),
+                    ("removed_at", None),
                     models.Q(("replace_key", ""), _negated=True),
                 ),
                 fields=["account", "replace_key"],
@@ -421,8 +421,8 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(
                     ("archived_at", None),
-                    ("gone_at", None),
                     ("read_at", None),
+                    ("removed_at", None),
                     ("seq__isnull", False),
                 ),
                 fields=["type", "created_at"],
@@ -433,9 +433,11 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(
                 models.F("type"),
-                django.db.models.functions.comparison.Coalesce("gone_at", "archived_at", "read_at"),
+                django.db.models.functions.comparison.Coalesce(
+                    "removed_at", "archived_at", "read_at"
+                ),
                 condition=models.Q(
-                    ("read_at__isnull", False), ("gone_at__isnull", False), _connector="OR"
+                    ("read_at__isnull", False), ("removed_at__isnull", False), _connector="OR"
                 ),
                 name="site_notif_settled",
             ),

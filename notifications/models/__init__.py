@@ -7,14 +7,14 @@ or fail a transaction that deletes an account. Maintenance sweeps orphans.
 
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
-from .inboxes import BroadcastHead, BroadcastHeadQuerySet, Inbox, LockedInbox
+from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
 from .message import JSONValueField, Level, Message, State, validate_type, validate_url
 from .notifications import Notification, NotificationQuerySet
 
 __all__ = [
     "Broadcast",
-    "BroadcastHead",
-    "BroadcastHeadQuerySet",
+    "BroadcastSequence",
+    "BroadcastSequenceQuerySet",
     "BroadcastQuerySet",
     "BroadcastReceipt",
     "Connection",

@@ -19,39 +19,39 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
         return self.filter(seq=None)
 
     def present(self) -> BroadcastQuerySet:
-        return self.filter(seq__isnull=False, gone_at=None)
+        return self.filter(seq__isnull=False, removed_at=None)
 
     def gone(self) -> BroadcastQuerySet:
-        return self.filter(gone_at__isnull=False)
+        return self.filter(removed_at__isnull=False)
 
-    def addressed_to(self, reader: audiences.Reader) -> BroadcastQuerySet:
+    def addressed_to(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
         """The numbered broadcasts, gone ones as well, that were sent to this account."""
-        mine = self.filter(seq__isnull=False, audience__in=reader.audiences)
-        return mine.filter(created_at__gte=reader.since) if reader.since else mine
+        mine = self.filter(seq__isnull=False, audience__in=recipient.audiences)
+        return mine.filter(created_at__gte=recipient.since) if recipient.since else mine
 
-    def in_inbox(self, reader: audiences.Reader) -> BroadcastQuerySet:
-        return self._without(models.Q(archived_at__isnull=False), reader)
+    def in_inbox(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
+        return self._without(models.Q(archived_at__isnull=False), recipient)
 
-    def unread(self, reader: audiences.Reader) -> BroadcastQuerySet:
+    def unread(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
         acted_on = models.Q(archived_at__isnull=False) | models.Q(read_at__isnull=False)
-        return self._without(acted_on, reader)
+        return self._without(acted_on, recipient)
 
-    def archived(self, reader: audiences.Reader) -> BroadcastQuerySet:
-        mine = reader_receipts(reader).filter(archived_at__isnull=False)
-        return self.addressed_to(reader).filter(models.Exists(mine), gone_at=None)
+    def archived(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
+        mine = receipts_of(recipient).filter(archived_at__isnull=False)
+        return self.addressed_to(recipient).filter(models.Exists(mine), removed_at=None)
 
-    def important(self, reader: audiences.Reader) -> BroadcastQuerySet:
+    def important(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
         """What a banner shows until it is read."""
-        return self.unread(reader).filter(level__in=(Level.WARNING, Level.ERROR))
+        return self.unread(recipient).filter(level__in=(Level.WARNING, Level.ERROR))
 
-    def _without(self, receipts: models.Q, reader: audiences.Reader) -> BroadcastQuerySet:
-        mine = reader_receipts(reader).filter(receipts)
-        return self.addressed_to(reader).filter(gone_at=None).exclude(models.Exists(mine))
+    def _without(self, receipts: models.Q, recipient: audiences.Recipient) -> BroadcastQuerySet:
+        mine = receipts_of(recipient).filter(receipts)
+        return self.addressed_to(recipient).filter(removed_at=None).exclude(models.Exists(mine))
 
 
-def reader_receipts(reader: audiences.Reader) -> models.QuerySet[BroadcastReceipt]:
+def receipts_of(recipient: audiences.Recipient) -> models.QuerySet[BroadcastReceipt]:
     return BroadcastReceipt.objects.filter(
-        broadcast=models.OuterRef("pk"), account_id=reader.account_id
+        broadcast=models.OuterRef("pk"), account_id=recipient.account_id
     )
 
 
@@ -83,7 +83,7 @@ class Broadcast(Message):
         indexes = [
             models.Index(
                 fields=["audience", "-number"],
-                condition=models.Q(gone_at=None),
+                condition=models.Q(removed_at=None),
                 name="site_broadcasts_page",
             ),
             models.Index(
@@ -91,13 +91,13 @@ class Broadcast(Message):
             ),
             models.Index(
                 fields=["type", "created_at"],
-                condition=models.Q(seq__isnull=False, gone_at=None),
+                condition=models.Q(seq__isnull=False, removed_at=None),
                 name="site_broadcasts_ageing",
             ),
             models.Index(
-                fields=["type", "gone_at"],
-                condition=models.Q(gone_at__isnull=False),
-                name="site_broadcasts_gone",
+                fields=["type", "removed_at"],
+                condition=models.Q(removed_at__isnull=False),
+                name="site_broadcasts_removed",
             ),
         ]
 
@@ -111,7 +111,7 @@ class Broadcast(Message):
 
     def frame(self, state: str = State.UNREAD, **numbers: Any) -> protocol.Frame:
         return super().frame(
-            State.GONE if self.gone_at else state, broadcast_seq=self.seq, **numbers
+            State.REMOVED if self.removed_at else state, broadcast_seq=self.seq, **numbers
         )
 
 

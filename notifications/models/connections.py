@@ -85,7 +85,7 @@ class MaintenanceLease(models.Model):
     ONLY = 1
 
     expires_at = models.DateTimeField()  # nobody else starts a pass before
-    passed_at = models.DateTimeField(null=True)  # the end of the last complete pass
+    last_pass_at = models.DateTimeField(null=True)  # the end of the last complete pass
 
     def __str__(self) -> str:
-        return f"Last pass {self.passed_at}"
+        return f"Last pass {self.last_pass_at}"

@@ -84,16 +84,18 @@ class Inbox(models.Model):
         return f"Inbox of {self.account_id}"
 
 
-class BroadcastHeadQuerySet(models.QuerySet["BroadcastHead"]):
-    def current(self) -> BroadcastHead:
-        return self.filter(pk=BroadcastHead.ONLY).first() or BroadcastHead(pk=BroadcastHead.ONLY)
+class BroadcastSequenceQuerySet(models.QuerySet["BroadcastSequence"]):
+    def current(self) -> BroadcastSequence:
+        return self.filter(pk=BroadcastSequence.ONLY).first() or BroadcastSequence(
+            pk=BroadcastSequence.ONLY
+        )
 
-    def lock(self) -> BroadcastHead:
-        self.bulk_create([BroadcastHead(pk=BroadcastHead.ONLY)], ignore_conflicts=True)
-        return self.select_for_update().get(pk=BroadcastHead.ONLY)
+    def lock(self) -> BroadcastSequence:
+        self.bulk_create([BroadcastSequence(pk=BroadcastSequence.ONLY)], ignore_conflicts=True)
+        return self.select_for_update().get(pk=BroadcastSequence.ONLY)
 
 
-class BroadcastHead(models.Model):
+class BroadcastSequence(models.Model):
     """The broadcasts' own numbers, in one row, and the epoch of all numbers."""
 
     ONLY = 1
@@ -103,7 +105,7 @@ class BroadcastHead(models.Model):
     # Another one after the database was restored: older cursors mean nothing.
     epoch = models.PositiveBigIntegerField(default=1)
 
-    objects = BroadcastHeadQuerySet.as_manager()
+    objects = BroadcastSequenceQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"Broadcasts up to {self.seq}"

@@ -45,7 +45,7 @@ class State(models.TextChoices):
     UNREAD = "unread", _("Unread")
     READ = "read", _("Read")
     ARCHIVED = "archived", _("Archived")
-    GONE = "gone", _("Gone")
+    REMOVED = "gone", _("Gone")
 
 
 class JSONValueField(models.JSONField):
@@ -78,7 +78,7 @@ class Message(models.Model):
     number = models.PositiveBigIntegerField(null=True, editable=False)
     seq = models.PositiveBigIntegerField(null=True, editable=False)
     # Retracted, expired or replaced: in no list any more, but a change to be told.
-    gone_at = models.DateTimeField(null=True, editable=False)
+    removed_at = models.DateTimeField(null=True, editable=False)
 
     wire_prefix: ClassVar[str]
 

@@ -16,8 +16,8 @@ from notifications.db.bulk import one_of
 from .message import Message, State
 
 # Nothing is archived without being read.
-IS_SETTLED: Final = models.Q(read_at__isnull=False) | models.Q(gone_at__isnull=False)
-SETTLED_AT: Final = Coalesce("gone_at", "archived_at", "read_at")
+IS_SETTLED: Final = models.Q(read_at__isnull=False) | models.Q(removed_at__isnull=False)
+SETTLED_AT: Final = Coalesce("removed_at", "archived_at", "read_at")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
@@ -26,7 +26,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.filter(seq=None)
 
     def present(self) -> NotificationQuerySet:
-        return self.filter(seq__isnull=False, gone_at=None)
+        return self.filter(seq__isnull=False, removed_at=None)
 
     def in_inbox(self) -> NotificationQuerySet:
         return self.present().filter(archived_at=None)
@@ -127,12 +127,14 @@ class Notification(Message):
         indexes = [
             models.Index(
                 fields=["account", "-number"],
-                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None),
+                condition=models.Q(seq__isnull=False, removed_at=None, archived_at=None),
                 name="site_notif_page",
             ),
             models.Index(
                 fields=["account", "-number"],
-                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
+                condition=models.Q(
+                    seq__isnull=False, removed_at=None, archived_at=None, read_at=None
+                ),
                 name="site_notif_unread",
             ),
             models.Index(
@@ -142,18 +144,20 @@ class Notification(Message):
             ),
             models.Index(
                 fields=["expires_at"],
-                condition=models.Q(expires_at__isnull=False, gone_at=None),
+                condition=models.Q(expires_at__isnull=False, removed_at=None),
                 name="site_notif_expiring",
             ),
             models.Index(
                 fields=["account", "replace_key"],
-                condition=models.Q(read_at=None, gone_at=None) & ~models.Q(replace_key=""),
+                condition=models.Q(read_at=None, removed_at=None) & ~models.Q(replace_key=""),
                 name="site_notif_replaceable",
             ),
             # For retention: a row with a number is in one of them.
             models.Index(
                 fields=["type", "created_at"],
-                condition=models.Q(seq__isnull=False, gone_at=None, archived_at=None, read_at=None),
+                condition=models.Q(
+                    seq__isnull=False, removed_at=None, archived_at=None, read_at=None
+                ),
                 name="site_notif_ageing",
             ),
             models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="site_notif_settled"),
@@ -161,8 +165,8 @@ class Notification(Message):
 
     @property
     def state(self) -> State:
-        if self.gone_at:
-            return State.GONE
+        if self.removed_at:
+            return State.REMOVED
         if self.archived_at:
             return State.ARCHIVED
         return State.READ if self.read_at else State.UNREAD

@@ -9,23 +9,23 @@ from typing import Any, Final
 
 from notifications.conf import conf
 
-from .base import Connection, Message, Send, cut_off_soon
+from .base import EncodedFrame, Send, ServerTransport, cut_off_soon
 
 logger = logging.getLogger(__name__)
 
 # Everything waits for a turn of the event loop, also for a peer that reads.
-ASGI_ROOM: Final = 16  # times as much as may be unsent
+ASGI_BUFFER_FACTOR: Final = 16  # times as much as may be unsent
 
 
-class AsgiTransport:
+class AsgiWriter:
     """A task lives only while something waits."""
 
     __slots__ = ("_closed", "_connection", "_most", "_send", "_task", "_unsent", "_waiting")
 
-    def __init__(self, send: Send, connection: Connection | None) -> None:
+    def __init__(self, send: Send, connection: ServerTransport | None) -> None:
         self._send = send
         self._connection = connection
-        self._most = ASGI_ROOM * conf.MAX_UNSENT
+        self._most = ASGI_BUFFER_FACTOR * conf.MAX_UNSENT
         self._waiting: deque[dict[str, Any]] = deque()
         self._unsent = 0
         self._task: asyncio.Task[None] | None = None
@@ -37,7 +37,7 @@ class AsgiTransport:
         held = self._connection.unsent() if self._connection else 0
         return self._unsent + held > self._most
 
-    def write(self, message: Message) -> bool:
+    def write(self, message: EncodedFrame) -> bool:
         if self.is_full:
             return False
         if not self._closed:

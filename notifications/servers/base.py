@@ -26,7 +26,7 @@ from notifications.conf import conf
 
 logger = logging.getLogger(__name__)
 
-CLOSING: Final = 5.0  # seconds for a peer to take the close, before its connection is cut off
+CLOSE_SECONDS: Final = 5.0  # seconds for a peer to take the close, before its connection is cut off
 
 # Servers whose insides are used here, by the versions that the tests ran with.
 TESTED: Final = {"daphne": ("4.2",), "twisted": ("26",), "uvicorn": ("0.54",)}
@@ -34,7 +34,7 @@ TESTED: Final = {"daphne": ("4.2",), "twisted": ("26",), "uvicorn": ("0.54",)}
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Message:
+class EncodedFrame:
     """A text frame, built once for all sockets: RFC 6455, section 5.2, unmasked and whole."""
 
     __slots__ = ("text", "wire")
@@ -52,7 +52,7 @@ class Message:
         self.wire = header + payload
 
 
-class Connection(Protocol):
+class ServerTransport(Protocol):
     """The TCP connection below a socket, where the server is one whose insides are known."""
 
     def unsent(self) -> int:
@@ -64,18 +64,18 @@ class Connection(Protocol):
     def limit(self) -> None:
         """Let the kernel cut it off when nothing was taken for the stall timeout."""
 
-    def direct(self, send: Send) -> Transport | None:
+    def direct(self, send: Send) -> Writer | None:
         """Return the way to write to it past this `send`, None if that was not tested."""
 
 
-class Transport(Protocol):
+class Writer(Protocol):
     """The way to one socket. What is written after `close` is not sent."""
 
     @property
     def is_full(self) -> bool:
         """Whether the peer reads so slowly that too much waits to be sent."""
 
-    def write(self, message: Message) -> bool:
+    def write(self, message: EncodedFrame) -> bool:
         """
         Send a frame, in order, without making the caller wait.
 
@@ -86,12 +86,12 @@ class Transport(Protocol):
         """Close the socket behind what was written before."""
 
 
-class DirectTransport:
+class DirectWriter:
     """What the direct ways have in common: the close goes by ASGI, which knows the handshake."""
 
     __slots__ = ("_closing", "_connection", "_most", "_send")
 
-    def __init__(self, send: Send, connection: Connection) -> None:
+    def __init__(self, send: Send, connection: ServerTransport) -> None:
         self._send = send
         self._connection = connection
         self._most = conf.MAX_UNSENT
@@ -123,10 +123,10 @@ def set_user_timeout(connection: Any) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def cut_off_soon(connection: Connection | None) -> None:
+def cut_off_soon(connection: ServerTransport | None) -> None:
     """Cut off a peer that does not read; nothing is done to one that has taken the close."""
     if connection:
-        asyncio.get_running_loop().call_later(CLOSING, connection.abort)
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, connection.abort)
 
 
 _logged: set[str] = set()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .base import DirectTransport, Message, Send, is_tested, set_user_timeout
+from .base import DirectWriter, EncodedFrame, Send, is_tested, set_user_timeout
 
 
-class DaphneConnection:
+class DaphneTransport:
     __slots__ = ("protocol", "transport")
 
     @classmethod
-    def of(cls, send: Any) -> DaphneConnection | None:
+    def of(cls, send: Any) -> DaphneTransport | None:
         """Return the connection that this ASGI `send` belongs to, None if it is not Daphne's."""
         # Daphne's `send` is partial(server.handle_reply, protocol).
         protocol: Any = next(iter(getattr(send, "args", ())), None)
@@ -37,17 +37,17 @@ class DaphneConnection:
     def limit(self) -> None:
         set_user_timeout(getattr(self.transport, "socket", None))
 
-    def direct(self, send: Send) -> DaphneTransport | None:
+    def direct(self, send: Send) -> DaphneWriter | None:
         transport = self.protocol.transport
         kind = f"{type(transport).__module__}.{type(transport).__name__}"
         if kind != "twisted.internet.tcp.Server" or transport.TLS:
             return None
         if not (is_tested("daphne") and is_tested("twisted")):
             return None
-        return DaphneTransport(send, self)
+        return DaphneWriter(send, self)
 
 
-class DaphneTransport(DirectTransport):
+class DaphneWriter(DirectWriter):
     """
     Daphne over TCP, without TLS.
 
@@ -60,14 +60,14 @@ class DaphneTransport(DirectTransport):
 
     _OPEN: Final = 3  # autobahn's WebSocketProtocol.STATE_OPEN
 
-    def __init__(self, send: Send, connection: DaphneConnection) -> None:
+    def __init__(self, send: Send, connection: DaphneTransport) -> None:
         super().__init__(send, connection)
         self._protocol = connection.protocol
         self._transport = connection.transport
         # None is left of a connection that was lost meanwhile, and nothing is written to it.
         self._socket: Any = getattr(connection.transport, "socket", None)
 
-    def write(self, message: Message) -> bool:
+    def write(self, message: EncodedFrame) -> bool:
         protocol = self._protocol
         if self._closing or protocol.state != self._OPEN:
             return True

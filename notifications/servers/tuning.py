@@ -17,18 +17,18 @@ logger = logging.getLogger(__name__)
 # A connection is hundreds of objects. With Python's 700, the garbage collector looks again and
 # again at thousands of connections that stay: 10,000 hold the event loop for half a second. A
 # look at 20,000 new objects holds it for 50 ms.
-NEW_OBJECTS: Final = 5_000
+GC_THRESHOLD: Final = 5_000
 # How long a database thread that computes keeps the event loop waiting, in seconds.
-SWITCH_AFTER: Final = 0.001
-FEW_FILES: Final = 4096  # each socket is one
+SWITCH_SECONDS: Final = 0.001
+MIN_OPEN_FILES: Final = 4096  # each socket is one
 
 
 @cache
 def tune_process() -> None:
     """Tune this process, once; to be called when everything is imported."""
     gc.freeze()  # code, and what it made at its start, stays
-    gc.set_threshold(NEW_OBJECTS)
-    sys.setswitchinterval(SWITCH_AFTER)
+    gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
     _allow_files()
 
 
@@ -43,7 +43,7 @@ def _allow_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError):  # macOS: the kernel's own limit may be lower
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if 0 <= most < FEW_FILES:  # -1 is no limit
+    if 0 <= most < MIN_OPEN_FILES:  # -1 is no limit
         logger.warning(
             "This process may open %d files, and each socket is one: raise its limit "
             "(LimitNOFILE= in systemd, ulimit -Hn in a shell).",

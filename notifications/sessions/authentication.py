@@ -36,7 +36,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.protocol import CloseCode
 
 # As browsers write it: a wildcard among the trusted ones would also take a user or a path.
@@ -83,10 +83,10 @@ def session_names(key: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Admission:
     """Who asks for a socket: an account's reader, or None and the code to refuse it with."""
 
-    reader: Reader | None
+    recipient: Recipient | None
     refusal: CloseCode = CloseCode.NOT_LOGGED_IN
 
 
@@ -128,7 +128,7 @@ def is_own_origin(request: HttpRequest) -> bool:
 
 
 @sensitive_variables()
-def authenticate(sessions: Sequence[Session]) -> list[Visitor]:
+def authenticate(sessions: Sequence[Session]) -> list[Admission]:
     """
     Return whom each session belongs to; reads the database, changes nothing.
 
@@ -136,36 +136,36 @@ def authenticate(sessions: Sequence[Session]) -> list[Visitor]:
     for groups, with Django's own database sessions and ModelBackend. Raises
     DatabaseError when they can't be read now.
     """
-    return _visitors(sessions, CloseCode.NOT_LOGGED_IN)
+    return _admissions(sessions, CloseCode.NOT_LOGGED_IN)
 
 
 @sensitive_variables()
-def look_again(sessions: Sequence[Session]) -> list[Visitor]:
+def recheck(sessions: Sequence[Session]) -> list[Admission]:
     """
     Return the same of the sessions that open sockets came with.
 
     One that has gone, or is of before a change of the password, may go on in
     its browser under another key: its visitor is told SESSION_CHANGED.
     """
-    return _visitors(sessions, CloseCode.SESSION_CHANGED)
+    return _admissions(sessions, CloseCode.SESSION_CHANGED)
 
 
-def _visitors(sessions: Sequence[Session], gone: CloseCode) -> list[Visitor]:
+def _admissions(sessions: Sequence[Session], gone: CloseCode) -> list[Admission]:
     stored = _read_sessions({session.key for session in sessions})
     known = _model_backend_accounts(stored.values())
     accounts = {key: _account(content, known) for key, content in stored.items()}
     active = [account for account in accounts.values() if account and _is_active(account)]
-    readers = {reader.account_id: reader for reader in Reader.of_many(active)}
+    recipients = {recipient.account_id: recipient for recipient in Recipient.of_many(active)}
 
-    def visitor(key: str) -> Visitor:
+    def admission(key: str) -> Admission:
         account = accounts.get(key)
         if key in stored and account is None:
-            return Visitor(None)
+            return Admission(None)
         if account is None or not _is_current(stored[key], account):
-            return Visitor(None, gone)
-        return Visitor(readers.get(account.pk), CloseCode.DEACTIVATED)
+            return Admission(None, gone)
+        return Admission(recipients.get(account.pk), CloseCode.DEACTIVATED)
 
-    return [visitor(session.key) for session in sessions]
+    return [admission(session.key) for session in sessions]
 
 
 def _no_view(request: HttpRequest) -> HttpResponse:

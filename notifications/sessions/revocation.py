@@ -54,11 +54,11 @@ def _logged_in(request: Any, **kwargs: Any) -> None:
 
 def _saved(instance: Any, created: bool, update_fields: Any, **kwargs: Any) -> None:
     if not created and (update_fields is None or _FIELDS.intersection(update_fields)):
-        _look_again([instance.pk])
+        _recheck([instance.pk])
 
 
 def _deleted(instance: Any, **kwargs: Any) -> None:
-    _look_again([instance.pk])
+    _recheck([instance.pk])
 
 
 def _groups_changed(
@@ -66,13 +66,13 @@ def _groups_changed(
 ) -> None:
     if action in {"post_add", "post_remove", "pre_clear"}:
         if not reverse:
-            _look_again([instance.pk])
+            _recheck([instance.pk])
         else:
-            _look_again(_members(instance) if pk_set is None else pk_set)
+            _recheck(_members(instance) if pk_set is None else pk_set)
 
 
 def _group_deleted(instance: Any, **kwargs: Any) -> None:
-    _look_again(_members(instance))
+    _recheck(_members(instance))
 
 
 def _members(group: Any) -> list[Any]:
@@ -91,9 +91,9 @@ def _end(keys: Iterable[str | None], code: CloseCode) -> None:
         _after_commit(lambda: hub_commands.end_sessions(names, code))
 
 
-def _look_again(account_ids: Iterable[Any]) -> None:
+def _recheck(account_ids: Iterable[Any]) -> None:
     accounts = list(account_ids)
-    _after_commit(lambda: hub_commands.look_again(accounts))
+    _after_commit(lambda: hub_commands.recheck_accounts(accounts))
 
 
 def _after_commit(tell: Callable[[], None]) -> None:

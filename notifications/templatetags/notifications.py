@@ -18,14 +18,14 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from notifications import protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.conf import conf
 from notifications.inbox import marks, pages
 
 register = template.Library()
 
 SOCKET_PATH = "/ws/notifications/"
-MOST_BANNERS = 3
+MAX_BANNERS = 3
 
 
 @register.inclusion_tag("notifications/_bell.html", takes_context=True)
@@ -66,8 +66,8 @@ def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> di
         return {}
     banners = []
     if setup["unread_broadcasts"]:
-        reader = Reader.of(setup["account"])
-        banners = pages.read_page(reader, limit=MOST_BANNERS, view="important").items
+        recipient = Recipient.of(setup["account"])
+        banners = pages.read_page(recipient, limit=MAX_BANNERS, folder="important").items
     return {**setup, "banners": banners, "here": context["request"].get_full_path()}
 
 
@@ -120,22 +120,22 @@ def _setup(context: Context, socket_path: str, only_config: bool = False) -> dic
 
 
 def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
-    head = pages.read_head(Reader.of(request.user))
+    latest = pages.read_latest(Recipient.of(request.user))
     return {
         "account": request.user,
-        "unread": head.counts.total,
-        "unread_broadcasts": head.counts.unread_broadcasts,
+        "unread": latest.counts.total,
+        "unread_broadcasts": latest.counts.unread_broadcasts,
         "needs_setup": True,
-        "config": _config(request, head, socket_path),
+        "config": _config(request, latest, socket_path),
     }
 
 
-def _config(request: HttpRequest, head: pages.Head, socket_path: str) -> SafeString:
+def _config(request: HttpRequest, latest: pages.Latest, socket_path: str) -> SafeString:
     return json_script(
         {
             "account": str(request.user.pk),
-            "cursor": head.cursor.as_dict(),
-            **head.counts.as_dict(),
+            "cursor": latest.position.as_dict(),
+            **latest.counts.as_dict(),
             "protocol": protocol.VERSION,
             "heartbeat": {"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
             "sound": static(conf.SOUND) if conf.SOUND else "",

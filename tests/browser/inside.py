@@ -23,7 +23,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from notifications.hub.hub import get_hub
-from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
 from notify_site.shop import demo
 from notify_site.shop.models import Order
 
@@ -57,7 +57,7 @@ def begin_anew() -> None:
     The new accounts are other ones by their ids, which is what the hub knows them by: of those
     before it remembers nothing once their sockets are closed. Orders have the ids that tests name.
     """
-    ours = (Notification, BroadcastReceipt, Broadcast, BroadcastHead, Inbox)
+    ours = (Notification, BroadcastReceipt, Broadcast, BroadcastSequence, Inbox)
     for model in (*ours, Session, get_user_model()):
         model._base_manager.all().delete()
     with connection.cursor() as cursor:
@@ -70,7 +70,7 @@ def sockets() -> list[str]:
     accounts = set(get_user_model().objects.values_list("pk", flat=True))
 
     async def look() -> list[str]:
-        found = get_hub()._sockets.values()
+        found = get_hub()._connections.values()
         return [socket.id for socket in found if socket.reader.account_id in accounts]
 
     return async_to_sync(look)()

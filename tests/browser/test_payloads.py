@@ -81,8 +81,8 @@ for body, url in [(text, "") for text in texts] + [("A link", url) for url in ur
         meta_data={{"__proto__": {{"owned": 1}}, "html": body}})
 for text in texts:
     Broadcast.objects.create(type="x", body=text, level="warning", url=urls[0], meta_data=text)
-numbering.deliver([alice.pk], "default")
-numbering.deliver_broadcasts("default")
+numbering.number_and_publish([alice.pk], "default")
+numbering.number_broadcasts("default")
 """
 
 

@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import Any
 
-from notifications.servers.base import Message
-from notifications.servers.detect import open_transport
+from notifications.servers.base import EncodedFrame
+from notifications.servers.detect import open_writer
 
 MOST = 32_000_000  # bytes
-TOLD = Message("x" * 16_000)
+TOLD = EncodedFrame("x" * 16_000)
 
 counted: dict[str, int] = {}
 
@@ -23,7 +23,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     await receive()
     await send({"type": "websocket.accept"})
-    transport = open_transport(send)
+    transport = open_writer(send)
     taken = 0
     while taken < MOST and transport.write(TOLD):
         taken += len(TOLD.wire)

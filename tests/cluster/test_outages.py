@@ -181,7 +181,9 @@ def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
     own_postgres.start()
 
     back_at = read("SELECT now()")
-    wait_until(lambda: read("SELECT passed_at FROM site_notifications_maintenancelease") > back_at)
+    wait_until(
+        lambda: read("SELECT last_pass_at FROM site_notifications_maintenancelease") > back_at
+    )
     assert read("SELECT min(lease_until) < now() FROM site_notifications_worker")
     there.thaw()
     renewed = "SELECT count(*) FROM site_notifications_worker WHERE lease_until > now()"

@@ -14,8 +14,8 @@ from harness.frames import HEARTBEAT, frame
 from harness.raw_client import RawClient, upgrade
 from harness.services import free_port, site_server
 from notifications.conf import conf
-from notifications.servers.asgi import ASGI_ROOM
-from notifications.servers.base import CLOSING
+from notifications.servers.asgi import ASGI_BUFFER_FACTOR
+from notifications.servers.base import CLOSE_SECONDS
 from tests.cluster.conftest import FAST, wait_until
 
 STALL = 5  # seconds, in place of the default
@@ -61,7 +61,7 @@ def answered_in(tab):
 
 
 def test_whoever_reads_nothing_is_cut_off_within_a_minute():
-    assert conf.STALL_TIMEOUT + 1 + CLOSING <= 60
+    assert conf.STALL_TIMEOUT + 1 + CLOSE_SECONDS <= 60
 
 
 @pytest.mark.realtime
@@ -99,7 +99,7 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
         try:
             while not told.done() or connections(server) > 1:
                 told_at = told_at if told.done() else time.monotonic()
-                assert time.monotonic() - told_at < STALL + 1 + CLOSING + 5
+                assert time.monotonic() - told_at < STALL + 1 + CLOSE_SECONDS + 5
                 answers.append(answered_in(neighbour))
                 grown = max(grown, server.memory() - memory)
                 time.sleep(0.1)
@@ -131,5 +131,5 @@ def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(ki
         wait_until(lambda: server.get_json("/")[0])
         taken = server.get_json("/")[0]["taken"]
 
-    most = (1 if direct else ASGI_ROOM) * conf.MAX_UNSENT
+    most = (1 if direct else ASGI_BUFFER_FACTOR) * conf.MAX_UNSENT
     assert most <= taken < most + KERNEL

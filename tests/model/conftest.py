@@ -12,7 +12,7 @@ from django.db import connection
 
 from notifications.channel_layer import background_loop, sender
 from notifications.hub import catch_up, hub
-from notifications.hub.registration import Enrolment
+from notifications.hub.registration import Registration
 from notifications.inbox import changes, pages
 
 from .processes import ParkedDatabase
@@ -93,10 +93,10 @@ def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
     monkeypatch.setattr(catch_up, "FIRST_ITEMS", 1)
-    monkeypatch.setattr(catch_up, "ITEMS_PER_ROUND", 2)
-    monkeypatch.setattr(catch_up, "ROUND_SIZE", 600)
-    monkeypatch.setattr(pages, "PAGE", 3)
-    monkeypatch.setattr(changes, "MOST_CHANGES", 12)
+    monkeypatch.setattr(catch_up, "MAX_ITEMS_PER_ROUND", 2)
+    monkeypatch.setattr(catch_up, "MAX_ROUND_SIZE", 600)
+    monkeypatch.setattr(pages, "PAGE_SIZE", 3)
+    monkeypatch.setattr(changes, "MAX_CHANGES", 12)
     settings.NOTIFICATIONS_RETENTION_DAYS = None
     settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
 
@@ -119,7 +119,7 @@ def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.model.processes.ModelLayer"}}
     monkeypatch.setattr(background_loop, "start", start)
     monkeypatch.setattr(hub, "DatabaseThread", ParkedDatabase)
-    monkeypatch.setattr(Enrolment, "step", never)
+    monkeypatch.setattr(Registration, "step", never)
     yield
     sender.close()
 
@@ -136,15 +136,15 @@ def stage(
         User.objects.create(username=name)
     Group.objects.create(name="Customers")
     stage = Stage(browser, copy_of_database())
-    read_heads = pages.read_heads
+    read_latest_of_many = pages.read_latest_of_many
 
     def read_heads_and_write(readers: Any) -> Any:
-        heads = read_heads(readers)
+        heads = read_latest_of_many(readers)
         stage.write_in_between()
         return heads
 
     for module in (pages, changes):
-        monkeypatch.setattr(module, "read_heads", read_heads_and_write)
+        monkeypatch.setattr(module, "read_latest_of_many", read_heads_and_write)
     handler = Errors(stage.errors)
     loggers = [logging.getLogger(name) for name in ("notifications", "django", "asyncio")]
     for logger in loggers:

@@ -19,11 +19,11 @@ from django.test import RequestFactory
 
 from harness.services import ROOT
 from notifications import views
-from notifications.audiences import Reader
-from notifications.hub.connection import Socket, parse_start
+from notifications.audiences import Recipient
+from notifications.hub.connection import LiveConnection, parse_start
 from notifications.inbox import pages
 from notifications.protocol import Frame
-from notifications.servers.base import Message
+from notifications.servers.base import EncodedFrame
 from notifications.sessions.authentication import Session
 
 from .processes import Process
@@ -85,7 +85,7 @@ class Wire:
     def is_full(self) -> bool:
         return len(self.frames) >= UNREAD_BY_CLIENT
 
-    def write(self, message: Message) -> bool:
+    def write(self, message: EncodedFrame) -> bool:
         if self.is_full:
             return False
         if self.closed_with is None:
@@ -128,7 +128,7 @@ class Tab:
         self.session = session
         self.history = history  # of the account: the states that each item had, in order
         self.record = record  # brings the history up to date
-        self.socket: Socket | None = None
+        self.socket: LiveConnection | None = None
         self.wire: Wire | None = None
         self.process: Process | None = None
         self.query: str | None = None  # of the socket that the client has opened
@@ -139,15 +139,15 @@ class Tab:
 
     def open_page(self) -> None:
         """Load a page anew, with the cursor and counts that are in it."""
-        head = pages.read_head(self._reader())
+        head = pages.read_latest(self._reader())
         self._leave()
         self.requests.clear()
-        self._begin(head.cursor.as_dict())
+        self._begin(head.position.as_dict())
         self.shows_outdated = False
         urls = {name: f"/notifications/{name}/" for name in ("changes", "items", "mark")}
         config = {
             "account": str(self.account.pk),
-            "cursor": head.cursor.as_dict(),
+            "cursor": head.position.as_dict(),
             **head.counts.as_dict(),
             "urls": {**urls, "socket": "/ws/notifications/"},
             "csrf_token": "",
@@ -173,9 +173,9 @@ class Tab:
             process.loop.call_soon(self._join, process, self._reader(), self.wire, start)
             process.settle()
 
-    def _join(self, process: Process, reader: Reader, wire: Wire, start: Any) -> None:
+    def _join(self, process: Process, recipient: Recipient, wire: Wire, start: Any) -> None:
         # As the consumer does; a socket needs the running loop.
-        self.socket = Socket(reader, self.session, wire, start)
+        self.socket = LiveConnection(recipient, self.session, wire, start)
         process.start(process.hub.join(self.socket))
 
     def cut(self, code: int = 1006) -> None:
@@ -304,8 +304,8 @@ class Tab:
             self.process.settle()
         self.socket = self.wire = self.process = None
 
-    def _reader(self) -> Reader:
-        return Reader.of(User.objects.get(pk=self.account.pk))
+    def _reader(self) -> Recipient:
+        return Recipient.of(User.objects.get(pk=self.account.pk))
 
     def __repr__(self) -> str:
         return f"tab {self.number} of {self.account.username}"
@@ -320,8 +320,8 @@ class _Mark:
         self.seq = inf  # of the change that it made; 0: of none
 
     def answered(self, status: int, body: str) -> None:
-        span = json.loads(body)["range"] if status == 200 else None
-        self.seq = span["seq"] if span else 0
+        change_range = json.loads(body)["range"] if status == 200 else None
+        self.seq = change_range["seq"] if change_range else 0
 
     def promises(self, wire_id: str, state: str) -> bool:
         return state == self.state and (self.ids is None or wire_id in self.ids)

@@ -19,9 +19,9 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from notifications import broadcast, notify_accounts, retract
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
-from notifications.inbox.marks import Span
+from notifications.inbox.marks import ChangeRange
 from notifications.lifecycle import numbering
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import (
@@ -57,7 +57,7 @@ class World:
         self.group = Group.objects.get()
         self.histories: dict[Any, Any] = {a.pk: defaultdict(list) for a in self.accounts}
         self.open: list[list[Notification]] = []  # written, and not yet committed
-        self.spans: list[tuple[User, Span]] = []
+        self.spans: list[tuple[User, ChangeRange]] = []
         self.meanwhile: Callable[[], None] | None = None
         self.snapshot: sqlite3.Connection | None = None
         self.healing_time = AT_ONCE
@@ -95,7 +95,7 @@ class World:
         rows = self.open.pop(index)
         with transaction.atomic():
             Notification.objects.bulk_create(rows)
-            numbering.deliver_after_commit([row.account_id for row in rows], "default")
+            numbering.number_after_commit([row.account_id for row in rows], "default")
         self.record()
 
     def roll_back(self, index: int) -> None:
@@ -114,23 +114,23 @@ class World:
 
     def mark(self, account: User, mark: str, ids: list[str]) -> None:
         """Mark from a device that has no socket."""
-        marked = marks.mark(Reader.of(account), mark, ids)
+        marked = marks.mark(Recipient.of(account), mark, ids)
         self._did(account, marked)
 
     def mark_all(self, account: User, mark: str) -> None:
-        cursor = pages.read_head(Reader.of(account)).cursor
+        cursor = pages.read_latest(Recipient.of(account)).position
         self._did(
-            account, marks.mark_all(Reader.of(account), mark, cursor.seq, cursor.broadcast_seq)
+            account, marks.mark_all(Recipient.of(account), mark, cursor.seq, cursor.broadcast_seq)
         )
 
     def undo(self, index: int) -> None:
-        account, span = self.spans.pop(index)
-        marks.undo(Reader.of(account), span)
+        account, change_range = self.spans.pop(index)
+        marks.undo(Recipient.of(account), change_range)
         self.record()
 
     def _did(self, account: User, marked: marks.Marked) -> None:
-        if marked.span:
-            self.spans.append((account, marked.span))
+        if marked.change_range:
+            self.spans.append((account, marked.change_range))
         self.record()
 
     def maintain(self) -> None:
@@ -185,7 +185,11 @@ class World:
         receipts = {(r.account_id, r.broadcast_id): r.state for r in BroadcastReceipt.objects.all()}
         for row in Broadcast.objects.filter(seq__isnull=False):
             for account in self.accounts:
-                state = State.GONE if row.gone_at else receipts.get((account.pk, row.pk), "unread")
+                state = (
+                    State.REMOVED
+                    if row.removed_at
+                    else receipts.get((account.pk, row.pk), "unread")
+                )
                 self._note(self.histories[account.pk][row.wire_id], state)
 
     def _note(self, states: list[str], state: str) -> None:
@@ -302,7 +306,7 @@ class Truth:
     """What an account has, by the rows alone: newest first, each kind by itself."""
 
     def __init__(self, account: User) -> None:
-        reader = Reader.of(User.objects.get(pk=account.pk))
+        recipient = Recipient.of(User.objects.get(pk=account.pk))
         own = Notification.objects.filter(account=account, number__isnull=False)
         rows: list[Any] = list(own.order_by("-number"))
         items = [(row, row.state) for row in rows]
@@ -310,8 +314,8 @@ class Truth:
             r.broadcast_id: r.state for r in BroadcastReceipt.objects.filter(account=account)
         }
         for row in Broadcast.objects.filter(number__isnull=False).order_by("-number"):
-            if row.audience in reader.audiences:
-                state = State.GONE if row.gone_at else receipts.get(row.pk, State.UNREAD)
+            if row.audience in recipient.audiences:
+                state = State.REMOVED if row.removed_at else receipts.get(row.pk, State.UNREAD)
                 items.append((row, state))
         self.rows = {row.wire_id for row, _ in items}
         shown = [(row, str(state)) for row, state in items if state in {"unread", "read"}]

@@ -8,11 +8,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.db.thread import DatabaseThread
-from notifications.hub.catch_up import ROUND_SIZE, Healing
-from notifications.hub.connection import Socket
-from notifications.inbox.pages import Cursor, read_head
+from notifications.hub.catch_up import MAX_ROUND_SIZE, CatchUp
+from notifications.hub.connection import LiveConnection
+from notifications.inbox.pages import Position, read_latest
 from notifications.lifecycle import numbering
 from notifications.models import Notification
 from notifications.sessions.authentication import Session
@@ -45,8 +45,8 @@ def make_readers_who_lack_much():
             Notification(account=account, type="report", body="Sales", meta_data="x" * LARGE)
             for _ in range(ITEMS)
         )
-    numbering.deliver([account.pk for account in accounts], "default")
-    return Reader.of_many(accounts), read_head(Reader.of(accounts[0])).cursor
+    numbering.number_and_publish([account.pk for account in accounts], "default")
+    return Recipient.of_many(accounts), read_latest(Recipient.of(accounts[0])).position
 
 
 @pytest.fixture
@@ -59,18 +59,18 @@ def traced_memory():
 @pytest.fixture
 async def healing():
     database = DatabaseThread("healing")
-    yield Healing(database)
+    yield CatchUp(database)
     await database.close()
 
 
 async def test_what_many_tabs_lack_is_not_held_in_memory_all_at_once(
     transactional_db, healing, traced_memory
 ):
-    readers, head = await sync_to_async(make_readers_who_lack_much)()
-    start = Cursor(0, 0, head.epoch, head.scope)
-    peers = [EagerPeer() for _ in readers]
-    for reader, peer in zip(readers, peers, strict=True):
-        healing.begin(Socket(reader, Session("a session"), peer, start))
+    recipients, head = await sync_to_async(make_readers_who_lack_much)()
+    start = Position(0, 0, head.epoch, head.scope)
+    peers = [EagerPeer() for _ in recipients]
+    for recipient, peer in zip(recipients, peers, strict=True):
+        healing.begin(LiveConnection(recipient, Session("a session"), peer, start))
     tracemalloc.clear_traces()
 
     while any(peer.size < LARGE for peer in peers):
@@ -78,4 +78,4 @@ async def test_what_many_tabs_lack_is_not_held_in_memory_all_at_once(
 
     _, peak = tracemalloc.get_traced_memory()
     assert peak < TABS * ITEMS * LARGE / 2
-    assert all(peer.size < 2 * ROUND_SIZE for peer in peers)  # nobody before the others' turn
+    assert all(peer.size < 2 * MAX_ROUND_SIZE for peer in peers)  # nobody before the others' turn

@@ -11,7 +11,7 @@ from django.contrib.sessions.models import Session
 
 from notifications import protocol
 from notifications.routing import websocket_application
-from notifications.testing import PATIENCE, Tab, log_in
+from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
 
 async def test_an_anonymous_visitor_is_told_to_log_in(connect):
@@ -66,13 +66,13 @@ async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(
 ):
     session = await sync_to_async(log_in)(alice)
     old = Tab(websocket_application, session, account=bob.pk)
-    assert await old.connect(PATIENCE) == (True, None)
+    assert await old.connect(TIMEOUT_SECONDS) == (True, None)
 
     assert (await old.receive("bye"))["code"] == 4401
     assert await old.closed_with() == 4401
 
     own = Tab(websocket_application, session, account=alice.pk)
-    await own.connect(PATIENCE)
+    await own.connect(TIMEOUT_SECONDS)
     assert await own.receive("register")
     await own.disconnect()
 
@@ -93,7 +93,7 @@ async def test_a_page_of_another_site_is_refused(transactional_db, alice, origin
     session = await sync_to_async(log_in)(alice)
     tab = Tab(websocket_application, session, origin=origin)
 
-    accepted, _ = await tab.connect(PATIENCE)
+    accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert not accepted
     await tab.disconnect()
@@ -104,7 +104,7 @@ async def test_a_handshake_without_origin_is_refused(transactional_db, alice):
         websocket_application, "/ws/notifications/", [(b"host", b"testserver")]
     )
 
-    accepted, _ = await tab.connect(PATIENCE)
+    accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert not accepted
     await tab.disconnect()
@@ -121,7 +121,7 @@ async def test_a_trusted_origin_gets_in(connect, alice, settings):
 async def test_a_socket_elsewhere_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 
-    accepted, _ = await tab.connect(PATIENCE)
+    accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert not accepted
     await tab.disconnect()
@@ -130,7 +130,7 @@ async def test_a_socket_elsewhere_is_refused(transactional_db):
 async def test_register_comes_first_and_the_counts_follow(connect, alice, settings):
     tab = await connect(alice)
 
-    register, level = await tab.receive_until_level()
+    register, level = await tab.receive_until_caught_up()
 
     assert register["type"] == "register"
     assert register["content"] == {"body": "", "meta_data": ""}
@@ -144,7 +144,7 @@ async def test_register_comes_first_and_the_counts_follow(connect, alice, settin
 
 async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await tab.send_to(text_data='{"type":"heartbeat"}')
 
@@ -175,7 +175,7 @@ async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
 )
 async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice, text, code):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await tab.send_input({"type": "websocket.receive", "text": text})
     await tab.send_to(text_data='{"type":"heartbeat"}')
@@ -188,7 +188,7 @@ async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice
 
 async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await tab.send_to(bytes_data=b'{"type":"heartbeat"}')
     await tab.send_to(text_data='{"type":"heartbeat"}')
@@ -199,7 +199,7 @@ async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
 
 async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     for _ in range(protocol.MAX_ERRORS_IN_A_ROW):
         await tab.send_to(text_data="nonsense")
@@ -209,7 +209,7 @@ async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):
 
 async def test_a_heartbeat_between_errors_starts_the_count_again(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     for _ in range(3):
         for _ in range(protocol.MAX_ERRORS_IN_A_ROW - 1):

@@ -16,32 +16,32 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.channel_layer import hub_commands, sender
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
 from notifications.hub import catch_up, session_check
-from notifications.hub.connection import Socket
+from notifications.hub.connection import LiveConnection
 from notifications.hub.hub import get_hub, stop_hub
 from notifications.inbox import marks, pages
-from notifications.inbox.pages import Cursor
+from notifications.inbox.pages import Position
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Connection, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.sessions.authentication import Session
-from notifications.testing import PATIENCE, log_in
+from notifications.testing import TIMEOUT_SECONDS, log_in
 
 
 async def read_cursor(account):
-    head = await sync_to_async(lambda: pages.read_head(Reader.of(account)))()
-    return head.cursor.as_dict()
+    head = await sync_to_async(lambda: pages.read_latest(Recipient.of(account)))()
+    return head.position.as_dict()
 
 
 async def test_a_notification_reaches_all_tabs_of_its_account_only(connect, alice, bob):
     tabs = [await connect(alice), await connect(alice)]
     bobs_tab = await connect(bob)
-    await bobs_tab.receive_until_level()
+    await bobs_tab.receive_until_caught_up()
 
     await anotify_accounts([alice], "order_paid", "Order 12 is paid", meta_data={"order_id": 12})
 
@@ -54,7 +54,7 @@ async def test_a_notification_reaches_all_tabs_of_its_account_only(connect, alic
 
 async def test_the_counts_in_the_next_heartbeat_include_it(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     await anotify_accounts(alice, "hello", "one")
     await tab.receive("hello")
 
@@ -66,7 +66,7 @@ async def test_the_counts_in_the_next_heartbeat_include_it(connect, alice):
 
 async def test_a_hundred_come_in_the_order_of_their_numbers(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await asyncio.gather(*(anotify_accounts(alice, "hello", str(n)) for n in range(100)))
 
@@ -77,7 +77,7 @@ async def test_a_hundred_come_in_the_order_of_their_numbers(connect, alice):
 
 async def test_a_rolled_back_transaction_pushes_nothing(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     @sync_to_async
     def fail_after_notifying():
@@ -96,7 +96,7 @@ async def test_a_rolled_back_transaction_pushes_nothing(connect, alice):
 
 async def test_a_rolled_back_savepoint_pushes_nothing_of_it(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     @sync_to_async
     def roll_back_in_the_middle():
@@ -116,7 +116,7 @@ async def test_a_rolled_back_savepoint_pushes_nothing_of_it(connect, alice):
 
 async def test_a_thread_without_a_loop_reaches_the_tab_at_once(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     def notify() -> None:
         notify_accounts(alice.pk, "hello", "from a thread")
@@ -129,7 +129,7 @@ async def test_a_thread_without_a_loop_reaches_the_tab_at_once(connect, alice):
 
 async def test_what_is_not_stored_reaches_open_tabs_and_leaves_no_row(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     result = await anotify_accounts(alice, "typing", "bob is typing", persist=False)
 
@@ -141,8 +141,8 @@ async def test_what_is_not_stored_reaches_open_tabs_and_leaves_no_row(connect, a
 
 async def test_anybody_may_send_a_frame_through_the_layer(connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
-    await tab.receive_until_level()
-    await bobs_tab.receive_until_level()
+    await tab.receive_until_caught_up()
+    await bobs_tab.receive_until_caught_up()
 
     await get_channel_layer().group_send(
         f"account_{alice.pk}",
@@ -158,7 +158,7 @@ async def test_anybody_may_send_a_frame_through_the_layer(connect, alice, bob):
 
 async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     message = {
         "type": "notifications.frames",
         "id": "the same",
@@ -172,12 +172,12 @@ async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
     assert await tab.receive_rest() == []
 
 
-# --- Healing
+# --- CatchUp
 
 
 async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     monkeypatch.setattr(sender, "publish", lambda messages: None)
 
     await anotify_accounts(alice, "hello", "lost on the way")
@@ -188,7 +188,7 @@ async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch
 
 async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, monkeypatch):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     publish = sender.publish
     monkeypatch.setattr(sender, "publish", lambda messages: None)
     await anotify_accounts(alice, "hello", "lost")
@@ -204,8 +204,8 @@ async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, 
 
 async def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(connect, alice, monkeypatch):
     tab = await connect(alice)
-    await tab.receive_until_level()
-    monkeypatch.setattr(numbering, "deliver_after_commit", lambda keys, using: None)
+    await tab.receive_until_caught_up()
+    monkeypatch.setattr(numbering, "number_after_commit", lambda keys, using: None)
 
     await anotify_accounts(alice, "hello", "left over")
 
@@ -220,7 +220,7 @@ async def test_a_tab_that_comes_back_gets_what_it_missed_once(connect, alice):
 
     tab = await connect(alice, **cursor)
 
-    register, *missed, level = await tab.receive_until_level()
+    register, *missed, level = await tab.receive_until_caught_up()
     assert (register["type"], register["seq"]) == ("register", 1)
     assert [frame["content"]["body"] for frame in missed] == ["missed 1", "missed 2"]
     assert (level["seq"], level["unread"]) == (3, 3)
@@ -231,7 +231,7 @@ async def test_a_tab_without_a_cursor_starts_from_now(connect, alice):
 
     tab = await connect(alice)
 
-    register, level = await tab.receive_until_level()
+    register, level = await tab.receive_until_caught_up()
     assert (register["seq"], level["unread"]) == (1, 1)
 
 
@@ -241,7 +241,7 @@ async def test_more_than_a_round_comes_whole_and_in_order(connect, alice):
 
     tab = await connect(alice, **cursor)
 
-    _, *missed, level = await tab.receive_until_level()
+    _, *missed, level = await tab.receive_until_caught_up()
     assert [frame["seq"] for frame in missed] == list(range(1, 351))
     assert level["unread"] == 350
 
@@ -252,7 +252,7 @@ async def test_more_than_a_thousand_are_loaded_again_instead(connect, alice):
 
     tab = await connect(alice, **cursor)
 
-    register, resync, level = await tab.receive_until_level()
+    register, resync, level = await tab.receive_until_caught_up()
     assert resync["type"] == "resync"
     assert register["seq"] == resync["seq"] == level["seq"] == 1001
 
@@ -274,7 +274,7 @@ async def test_a_cursor_that_cannot_be_followed_is_told_to_reload(connect, alice
 
     tab = await connect(alice, **cursor)
 
-    register, resync, _ = await tab.receive_until_level()
+    register, resync, _ = await tab.receive_until_caught_up()
     assert (register["type"], resync["type"]) == ("register", "resync")
     assert resync["epoch"] == register["epoch"] == 1
 
@@ -286,7 +286,7 @@ async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
 
     tab = await connect(alice, **{**(await read_cursor(alice)), "seq": 1})
 
-    assert [frame["type"] for frame in await tab.receive_until_level()] == [
+    assert [frame["type"] for frame in await tab.receive_until_caught_up()] == [
         "register",
         "resync",
         "heartbeat",
@@ -297,9 +297,9 @@ async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alic
     result = [await anotify_accounts(alice, "hello", body) for body in ("unread", "read")]
     unread, read = (f"n{one.ids[0]}" for one in result)
     before = await read_cursor(alice)
-    await sync_to_async(marks.mark)(await sync_to_async(Reader.of)(alice), "read", [read])
+    await sync_to_async(marks.mark)(await sync_to_async(Recipient.of)(alice), "read", [read])
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     long_ago = timezone.now() - timedelta(days=400)
     await Notification.objects.aupdate(created_at=long_ago)
     await Notification.objects.filter(pk=read[1:]).aupdate(read_at=long_ago)
@@ -311,7 +311,7 @@ async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alic
     assert (state["as"], state["ids"], state["unread"]) == ("gone", [unread], 0)
     assert await tab.receive_rest() == []  # it goes on, from above the floor
     back = await connect(alice, **before)
-    register, resync, level = await back.receive_until_level()
+    register, resync, level = await back.receive_until_caught_up()
     assert (resync["type"], resync["seq"], level["unread"]) == ("resync", state["seq"], 0)
 
 
@@ -322,7 +322,7 @@ async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(conn
     await anotify_accounts(alice, "hello", "one")
     old = await read_cursor(alice)
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     epoch = await sync_to_async(begin_epoch)()
 
@@ -342,7 +342,7 @@ async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(conn
 
 @pytest.fixture
 def quick_audiences(monkeypatch):
-    monkeypatch.setattr(session_check, "INTERVALS", 1)
+    monkeypatch.setattr(session_check, "RECHECK_INTERVALS", 1)
 
 
 async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
@@ -351,7 +351,7 @@ async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
     group = await Group.objects.acreate(name="Drivers")
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
 
     async def send():
         return await sync_to_async(broadcast)("news", "for drivers", audience=group)
@@ -362,7 +362,7 @@ async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
     joined = await tab.receive("resync")
     assert joined["scope"] == (await read_cursor(alice))["scope"]
     assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 1
-    page = await sync_to_async(pages.read_page)(await sync_to_async(Reader.of)(alice))
+    page = await sync_to_async(pages.read_page)(await sync_to_async(Recipient.of)(alice))
     assert [item["id"] for item in page.items] == [early.wire_id]
     late = await send()
     assert (await tab.receive("news"))["id"] == late.wire_id
@@ -387,28 +387,28 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
     def read_slowly(wanted, size):
         changes = read_changes(wanted, size)
         reading.set()
-        assert changed.wait(PATIENCE)
+        assert changed.wait(TIMEOUT_SECONDS)
         return changes
 
     tab = await connect(alice)
-    await tab.receive_until_level()
-    (socket,) = get_hub()._sockets.values()
+    await tab.receive_until_caught_up()
+    (socket,) = get_hub()._connections.values()
     monkeypatch.setattr(catch_up, "read_changes_of_many", read_slowly)
     get_hub()._fall_behind(socket)
-    assert await sync_to_async(reading.wait)(PATIENCE)
+    assert await sync_to_async(reading.wait)(TIMEOUT_SECONDS)
 
     await User.objects.filter(pk=alice.pk).aupdate(is_staff=True)
-    socket.reader = await sync_to_async(Reader.of)(await User.objects.aget(pk=alice.pk))
+    socket.recipient = await sync_to_async(Recipient.of)(await User.objects.aget(pk=alice.pk))
     changed.set()
 
-    assert (await tab.receive("resync"))["scope"] == socket.reader.scope
+    assert (await tab.receive("resync"))["scope"] == socket.recipient.audience_hash
 
 
 def make_notifications(account, count):
     Notification.objects.bulk_create(
         Notification(account=account, type="hello", body=str(n)) for n in range(count)
     )
-    numbering.deliver([account.pk], "default")
+    numbering.number_and_publish([account.pk], "default")
 
 
 @pytest.mark.realtime
@@ -417,7 +417,7 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
 ):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     publish = sender.publish
 
     def publish_late(messages):
@@ -457,16 +457,16 @@ class NarrowTransport:
 
 @pytest.mark.parametrize("count", [3, 10], ids=["the counts", "notifications and the counts"])
 async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
-    start = Cursor(**(await read_cursor(alice)))
+    start = Position(**(await read_cursor(alice)))
     await sync_to_async(make_notifications)(alice, count)
     transport = NarrowTransport()
     session = Session(await sync_to_async(log_in)(alice))
-    socket = Socket(await sync_to_async(Reader.of)(alice), session, transport, start)
+    socket = LiveConnection(await sync_to_async(Recipient.of)(alice), session, transport, start)
 
     await get_hub().join(socket)
 
     told = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while (frame := await transport.frames.get())["type"] != "heartbeat":
             told.append(frame)
     assert [frame["seq"] for frame in told if frame["type"] == "hello"] == [*range(1, count + 1)]
@@ -475,15 +475,17 @@ async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
 
 async def test_who_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):
     settings.NOTIFICATIONS_STALL_TIMEOUT = 1
-    start = Cursor(**(await read_cursor(alice)))
+    start = Position(**(await read_cursor(alice)))
     await sync_to_async(make_notifications)(alice, 10)
     transport = NarrowTransport()
     session = Session(await sync_to_async(log_in)(alice))
-    socket = Socket(await sync_to_async(Reader.of)(alice), session, transport, start)
+    socket = LiveConnection(await sync_to_async(Recipient.of)(alice), session, transport, start)
 
     await get_hub().join(socket)
 
-    assert await asyncio.wait_for(transport.closed_with, PATIENCE) == CloseCode.HEARTBEAT_LOST
+    assert (
+        await asyncio.wait_for(transport.closed_with, TIMEOUT_SECONDS) == CloseCode.HEARTBEAT_LOST
+    )
     assert str(alice.pk) not in get_hub()._accounts
     assert transport.frames.qsize() == 4
 
@@ -494,10 +496,10 @@ async def test_who_reads_nothing_for_the_stall_timeout_is_closed(alice, settings
 async def test_what_is_read_in_one_tab_is_read_in_the_others(connect, alice):
     result = await anotify_accounts(alice, "hello", "one")
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     wire_id = f"n{result.ids[0]}"
 
-    await sync_to_async(lambda: marks.mark(Reader.of(alice), "read", [wire_id]))()
+    await sync_to_async(lambda: marks.mark(Recipient.of(alice), "read", [wire_id]))()
 
     state = await tab.receive("state")
     assert (state["as"], state["ids"], state["seq"]) == ("read", [wire_id], 2)
@@ -508,11 +510,11 @@ async def test_a_mark_made_while_away_comes_as_state(connect, alice):
     result = await anotify_accounts(alice, "hello", "known to the client")
     cursor = await read_cursor(alice)
     wire_id = f"n{result.ids[0]}"
-    await sync_to_async(lambda: marks.mark(Reader.of(alice), "read", [wire_id]))()
+    await sync_to_async(lambda: marks.mark(Recipient.of(alice), "read", [wire_id]))()
 
     tab = await connect(alice, **cursor)
 
-    _, state, level = await tab.receive_until_level()
+    _, state, level = await tab.receive_until_caught_up()
     assert (state["type"], state["as"], state["ids"]) == ("state", "read", [wire_id])
     assert level["unread"] == 0
 
@@ -527,7 +529,7 @@ async def test_a_broadcast_reaches_its_audience_and_is_one_row(connect, alice, b
     await bob.asave()
     tabs = {user: await connect(user) for user in (alice, bob, carol)}
     for tab in tabs.values():
-        await tab.receive_until_level()
+        await tab.receive_until_caught_up()
 
     await sync_to_async(broadcast)("news", "for customers", audience=group)
     await sync_to_async(broadcast)("news", "for staff", audience="staff")
@@ -549,7 +551,7 @@ async def test_a_broadcast_reaches_its_audience_and_is_one_row(connect, alice, b
 
 async def test_a_broadcast_not_for_a_tab_leaves_no_gap_in_it(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await sync_to_async(broadcast)("news", "for staff", audience="staff")
     await sync_to_async(broadcast)("news", "for everyone")
@@ -560,7 +562,7 @@ async def test_a_broadcast_not_for_a_tab_leaves_no_gap_in_it(connect, alice):
 
 async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     await sync_to_async(broadcast)("news", "short-lived", expires_at=timezone.now())
     news = await tab.receive("news")
 
@@ -577,7 +579,7 @@ async def test_what_is_retracted_leaves_open_tabs_and_the_counts(connect, alice,
     tabs = [await connect(alice), await connect(alice)]
     bobs_tab = await connect(bob)
     for tab in [*tabs, bobs_tab]:
-        counts = (await tab.receive_until_level())[-1]
+        counts = (await tab.receive_until_caught_up())[-1]
         assert (counts["unread"], counts["unread_broadcasts"]) == (1, 1)
     wrong = await Notification.objects.aget(account=alice)
 
@@ -598,7 +600,7 @@ async def test_what_is_retracted_leaves_open_tabs_and_the_counts(connect, alice,
 async def test_a_retraction_that_is_rolled_back_reaches_no_tab(connect, alice):
     await anotify_accounts(alice, "hello", "stays")
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     @sync_to_async
     def fail_after_retracting():
@@ -619,7 +621,7 @@ async def test_a_retraction_that_is_rolled_back_reaches_no_tab(connect, alice):
 async def test_a_silent_client_is_pinged_then_closed(connect, alice, settings):
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 1.5
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     assert await tab.receive("ping")
     assert (await tab.receive("bye"))["code"] == 4408
@@ -633,12 +635,12 @@ async def test_nothing_is_left_of_a_silent_client(connect, alice, settings):
 
     assert (await tab.receive("bye"))["code"] == 4408
     assert await tab.closed_with() == 4408
-    assert get_hub()._sockets == {} == get_hub()._accounts
+    assert get_hub()._connections == {} == get_hub()._accounts
     await until_connections_are(0)
 
 
 async def until_connections_are(count):
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while await Connection.objects.acount() != count:
             await asyncio.sleep(0.02)
 
@@ -661,7 +663,7 @@ async def test_a_client_that_answers_pings_stays(connect, alice, settings):
 async def test_an_operator_can_disconnect_a_tab(connect, alice):
     tab, other_tab = await connect(alice), await connect(alice)
     register = await tab.receive("register")
-    await other_tab.receive_until_level()
+    await other_tab.receive_until_caught_up()
 
     await sync_to_async(hub_commands.close_connections)([register["connection"]], CloseCode.EVICTED)
 
@@ -671,7 +673,7 @@ async def test_an_operator_can_disconnect_a_tab(connect, alice):
 
 async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await stop_hub()
 
@@ -684,9 +686,9 @@ async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect,
     settings.NOTIFICATIONS_DRAIN_SECONDS = 60
     tabs = [await connect(alice) for _ in range(2)]
     for tab in tabs:
-        await tab.receive_until_level()
+        await tab.receive_until_caught_up()
 
-    draining = asyncio.create_task(get_hub().draining.run(60))
+    draining = asyncio.create_task(get_hub().drain.run(60))
     first = await first_to_hear(tabs, "bye")
     await anotify_accounts(alice, "hello", "while it drains")
 
@@ -697,7 +699,7 @@ async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect,
     assert await late.closed_with() == 4012
     assert not draining.done()
     await other.disconnect()
-    await asyncio.wait_for(draining, PATIENCE)  # nobody is left to wait for
+    await asyncio.wait_for(draining, TIMEOUT_SECONDS)  # nobody is left to wait for
 
 
 async def first_to_hear(tabs, type):
@@ -712,7 +714,7 @@ async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
     connect, alice, bob, monkeypatch
 ):
     first = await connect(bob)  # whose pushes keep the hub reading
-    await first.receive_until_level()
+    await first.receive_until_caught_up()
     joined = asyncio.Event()
     join = Subscriptions.join
 

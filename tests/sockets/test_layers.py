@@ -35,8 +35,8 @@ def redis_layer(request, settings, redis, transactional_db):
 
 async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
-    await tab.receive_until_level()
-    await bobs_tab.receive_until_level()
+    await tab.receive_until_caught_up()
+    await bobs_tab.receive_until_caught_up()
     frame = {"type": "progress", "content": {"body": "50 %", "meta_data": ""}}
 
     await anotify_accounts(alice, "hello", "for alice")
@@ -53,7 +53,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
 
 async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(50):
@@ -65,10 +65,10 @@ async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
 
 async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, connect, alice):
     first = await connect(alice)
-    await first.receive_until_level()
+    await first.receive_until_caught_up()
     await first.disconnect()
     second = await connect(alice)
-    await second.receive_until_level()
+    await second.receive_until_caught_up()
 
     await anotify_accounts(alice, "hello", "again")
 
@@ -80,7 +80,7 @@ async def test_a_flushed_redis_is_told_the_memberships_again(
 ):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     redis.flush()
 
@@ -99,7 +99,7 @@ async def push_again_and_again(account):
 async def test_an_outage_of_redis_closes_no_socket(redis_layer, redis, settings, connect, alice):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     await asyncio.to_thread(redis.stop)
     try:
         # The check brings it, as no push can: the hub goes on, and so does the socket.
@@ -118,7 +118,7 @@ async def test_new_tabs_do_not_wait_for_a_redis_that_is_known_to_be_frozen(
     redis_layer, redis, connect, alice, bob, carol
 ):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     redis.freeze()
     try:
         # The core layer waits for answers, which the first finds out.
@@ -135,7 +135,7 @@ async def test_the_check_does_not_wait_for_a_frozen_redis(
 ):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     redis.freeze()
     try:
         await anotify_accounts(alice, "hello", "read from the database")

@@ -13,7 +13,7 @@ from notifications.hub.hub import get_hub
 from notifications.models import Connection
 from notifications.routing import websocket_application
 from notifications.sessions import authentication
-from notifications.testing import PATIENCE, log_in
+from notifications.testing import TIMEOUT_SECONDS, log_in
 
 HEARTBEAT = '{"type":"heartbeat"}'
 
@@ -29,7 +29,7 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
 ):
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 50
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await say(tab, HEARTBEAT, 600)
 
@@ -40,7 +40,7 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
     assert answers[-1]["code"] == "rate_limited"
     assert "50 a second" in answers[-1]["content"]["body"]
     refused = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not refused or refused[-1]["type"] != "heartbeat":
             await say(tab, HEARTBEAT, 1)
             frame = None if await tab.receive_nothing(0.1) else await tab.receive_json_from()
@@ -52,7 +52,7 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
 async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, settings, caplog):
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 5
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     with caplog.at_level(logging.WARNING, "notifications"):
         await say(tab, HEARTBEAT, 1000)
@@ -69,7 +69,7 @@ async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, setti
 
 async def test_abuse_is_logged_once_without_what_was_said(connect, alice, caplog):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     with caplog.at_level(logging.DEBUG, "notifications"):
         await say(tab, '{"type": "secret words"}', 60)
@@ -82,7 +82,7 @@ async def test_abuse_is_logged_once_without_what_was_said(connect, alice, caplog
 async def test_a_longer_frame_than_is_allowed_is_refused(connect, alice, settings):
     settings.NOTIFICATIONS_MAX_FRAME_SIZE = 100
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 100), 1)
     await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 60), 1)
@@ -98,7 +98,7 @@ async def test_an_accounts_newest_sockets_stay(connect, alice, bob, settings):
     tabs = []
     for account in (alice, bob, alice, alice, alice):
         tabs.append(await connect(account))
-        await tabs[-1].receive_until_level()
+        await tabs[-1].receive_until_caught_up()
 
     assert [await tabs[n].closed_with() for n in (0, 2)] == [4409, 4409]
     for n in (1, 3, 4):
@@ -109,7 +109,7 @@ async def test_an_accounts_newest_sockets_stay(connect, alice, bob, settings):
 async def test_a_full_worker_sends_others_back_and_has_room_again(connect, alice, bob, settings):
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 1
     first = await connect(alice)
-    await first.receive_until_level()
+    await first.receive_until_caught_up()
 
     second = await connect(bob)
 
@@ -175,10 +175,10 @@ def handshake(session, query="", headers=(), client="127.0.0.1"):
 async def test_any_query_gets_a_socket(transactional_db, alice, query):
     tab = handshake(await sync_to_async(log_in)(alice), query)
 
-    accepted, _ = await tab.connect(PATIENCE)
+    accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert accepted
-    assert (await tab.receive_json_from(PATIENCE))["type"] == "register"
+    assert (await tab.receive_json_from(TIMEOUT_SECONDS))["type"] == "register"
     (socket,) = get_hub()._accounts[str(alice.pk)]
     assert len(socket._start.scope if socket._start else "") <= 64
     await tab.disconnect()
@@ -203,9 +203,9 @@ async def test_what_a_proxy_passes_on_from_the_client_spoils_no_registry(
     agent = (b"user-agent", b"Mozilla\x00\x1b[31m/5.0 \xff")
     tab = handshake(await sync_to_async(log_in)(alice), headers=[agent], client=client)
 
-    await tab.connect(PATIENCE)
+    await tab.connect(TIMEOUT_SECONDS)
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (row := await Connection.objects.afirst()):
             await asyncio.sleep(0.02)
     assert (row.address, row.user_agent) == (kept, "Mozilla[31m/5.0 ÿ")
@@ -230,8 +230,8 @@ async def test_any_cookie_that_is_no_session_is_told_to_log_in(transactional_db,
         [(b"host", b"testserver"), (b"origin", b"http://testserver"), (b"cookie", cookie)],
     )
 
-    accepted, _ = await tab.connect(PATIENCE)
+    accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert accepted
-    assert (await tab.receive_json_from(PATIENCE))["code"] == 4401
+    assert (await tab.receive_json_from(TIMEOUT_SECONDS))["code"] == 4401
     await tab.disconnect()

@@ -17,7 +17,7 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 
 from harness.services import redis_server
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.channel_layer import sender
 from notifications.hub import hub, session_check
 from notifications.hub.hub import get_hub
@@ -25,7 +25,7 @@ from notifications.protocol import CloseCode
 from notifications.routing import websocket_application
 from notifications.sessions import authentication
 from notifications.sessions.authentication import session_names
-from notifications.testing import PATIENCE, Tab, log_in
+from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
 # Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
 ENGINES = ["db", "cached_db", "cache", "file"]
@@ -35,13 +35,13 @@ ENGINES = ["db", "cached_db", "cache", "file"]
 def told(settings, monkeypatch):
     """What happens is told by messages: a look at all sessions comes too late for any test."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 30
-    monkeypatch.setattr(session_check, "SETTLING", 0.1)
+    monkeypatch.setattr(session_check, "SETTLE_SECONDS", 0.1)
 
 
 @pytest.fixture
 def looked_at(monkeypatch):
     """What happens is told by nobody, and found by a look at all sessions in each interval."""
-    monkeypatch.setattr(session_check, "INTERVALS", 1)
+    monkeypatch.setattr(session_check, "RECHECK_INTERVALS", 1)
     monkeypatch.setattr(sender, "publish", lambda messages: None)
 
 
@@ -73,7 +73,7 @@ async def log_in_to(account, besides=None):
 
 
 async def until(condition):
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -101,7 +101,7 @@ async def test_a_logout_closes_the_sockets_of_that_session_alone(connect, alice,
     tabs = [await connect(session=session), await connect(session=session)]
     others = [await connect(session=other), await connect(bob)]
     for tab in (*tabs, *others):
-        await tab.receive_until_level()
+        await tab.receive_until_caught_up()
 
     await post(session, "/logout/")
 
@@ -119,7 +119,7 @@ async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engi
     tab = await connect(session=session)
     others = [await connect(session=other), await connect(bob)]
     for each in (tab, *others):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
 
     await post(session, "/logout/")
 
@@ -132,7 +132,7 @@ async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engi
 async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, told):
     session = await log_in_to(alice)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     @sync_to_async
     def log_out_and_fail():
@@ -153,7 +153,7 @@ async def test_who_is_let_in_while_the_session_ends_is_sent_away(
     """The session was read before it ended, and the socket joins after the message."""
     session = await log_in_to(alice)
     first = await connect(session=session)
-    await first.receive_until_level()
+    await first.receive_until_caught_up()
     authenticate = get_hub().authenticate
 
     async def authenticate_slowly(asked):
@@ -166,7 +166,7 @@ async def test_who_is_let_in_while_the_session_ends_is_sent_away(
     late = await connect(session=session)
 
     assert (await goodbye(late))["code"] == 4401
-    assert len(get_hub()._sockets) == 0
+    assert len(get_hub()._connections) == 0
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
     session = await log_in_to(alice)
     rotate(of_socket)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     rotate(of_logout)
     await post(session, "/logout/")
@@ -198,13 +198,13 @@ async def test_a_session_that_ended_is_remembered_for_a_while_only(
     check = get_hub()._session_check
     session = await log_in_to(alice)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     check.end([*session_names(session), "another"], CloseCode.NOT_LOGGED_IN)
 
     assert (await goodbye(tab))["code"] == 4401
     assert await (await connect(session=session)).closed_with() == 4401
-    monkeypatch.setattr(session_check, "REMEMBERED", 0)
+    monkeypatch.setattr(session_check, "ENDED_SESSION_MEMORY_SECONDS", 0)
     assert await (await connect(session=session)).receive("register")
     check.end([], CloseCode.NOT_LOGGED_IN)
     assert check._ended == {}
@@ -214,7 +214,9 @@ async def test_a_session_that_ended_is_remembered_for_a_while_only(
 
 
 def test_all_sessions_are_looked_at_within_a_minute():
-    assert session_check.EVERY + 10 <= 60  # seconds; the look itself takes its time
+    assert (
+        session_check.SESSION_RECHECK_SECONDS + 10 <= 60
+    )  # seconds; the look itself takes its time
 
 
 async def test_a_session_that_expires_closes_its_socket(
@@ -259,7 +261,7 @@ async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine,
     session = await log_in_to(alice)
     tab, bobs_tab = await connect(session=session), await connect(bob)
     for each in (tab, bobs_tab):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
     change, code = WAYS[way]
 
     await sync_to_async(change)(alice, session)
@@ -277,7 +279,7 @@ async def test_a_session_that_passed_to_another_account_is_left(connect, alice, 
     """As packages do that let operators see the site as somebody else."""
     session = await log_in_to(alice)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     @sync_to_async
     def pass_on():
@@ -298,17 +300,17 @@ async def test_looking_neither_writes_nor_brings_back_a_session(
 ):
     session = await log_in_to(alice)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     if engine == "cached_db":
         cache.clear()
     looks = []
-    look_again = session_check.look_again
+    recheck = session_check.recheck
 
     def counted(sessions):
         looks.append(len(sessions))
-        return look_again(sessions)
+        return recheck(sessions)
 
-    monkeypatch.setattr(session_check, "look_again", counted)
+    monkeypatch.setattr(session_check, "recheck", counted)
     before = await sync_to_async(traces)()
 
     await until(lambda: len(looks) >= 3)
@@ -325,21 +327,21 @@ async def test_five_hundred_sessions_are_looked_at_with_three_queries(
 ):
     tabs = [await connect(account) for account in (alice, alice, bob, bob, carol)]
     for tab in tabs:
-        await tab.receive_until_level()
-    monkeypatch.setattr(session_check, "SESSIONS_AT_A_TIME", 2)
+        await tab.receive_until_caught_up()
+    monkeypatch.setattr(session_check, "SESSIONS_PER_BATCH", 2)
     looks = []
 
-    async def run(look_again, sessions):
+    async def run(recheck, sessions):
         def counted():
             with django_assert_num_queries(3):
-                return look_again(sessions)
+                return recheck(sessions)
 
         looks.append(len(sessions))
         return await sync_to_async(counted)()
 
     check = get_hub()._session_check
     monkeypatch.setattr(check, "_database", SimpleNamespace(run=run))
-    await check._look(list(check._sockets))
+    await check._look(list(check._connections))
 
     assert looks == [2, 2, 1]
     for tab in tabs:
@@ -352,16 +354,16 @@ async def test_several_tabs_of_one_session_are_looked_at_once(connect, alice, to
     looks = []
     monkeypatch.setattr(
         session_check,
-        "look_again",
-        lambda sessions: looks.append(len(sessions)) or authentication.look_again(sessions),
+        "recheck",
+        lambda sessions: looks.append(len(sessions)) or authentication.recheck(sessions),
     )
     check = get_hub()._session_check
 
-    await check._look(list(check._sockets))
+    await check._look(list(check._connections))
 
     assert looks == [1]
     for tab in tabs:
-        await tab.receive_until_level()
+        await tab.receive_until_caught_up()
 
 
 async def test_while_the_sessions_cannot_be_read_nobody_has_to_go(
@@ -370,22 +372,22 @@ async def test_while_the_sessions_cannot_be_read_nobody_has_to_go(
     session = await log_in_to(alice)
     tabs = [await connect(session=session), await connect(bob)]
     for tab in tabs:
-        await tab.receive_until_level()
-    monkeypatch.setattr(hub, "RETRY", 0.1)
+        await tab.receive_until_caught_up()
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
     failures = []
 
     def fail(sessions):
         failures.append(sessions)
         raise DatabaseError("away")
 
-    look_again = session_check.look_again
-    monkeypatch.setattr(session_check, "look_again", fail)
+    recheck = session_check.recheck
+    monkeypatch.setattr(session_check, "recheck", fail)
     await until(lambda: len(failures) >= 3)
     for tab in tabs:
         assert await stays(tab)
     await post(session, "/logout/")
 
-    monkeypatch.setattr(session_check, "look_again", look_again)
+    monkeypatch.setattr(session_check, "recheck", recheck)
 
     assert (await goodbye(tabs[0]))["code"] == 4402
     assert await stays(tabs[1])
@@ -396,13 +398,13 @@ async def test_while_the_cache_of_the_sessions_is_away_nobody_goes_and_who_comes
     connect, alice, looked_at, settings, redis, caplog, monkeypatch
 ):
     monkeypatch.setattr(logging.getLogger("notifications"), "propagate", True)
-    monkeypatch.setattr(hub, "RETRY", 0.1)
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
     with_redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
     settings.CACHES = {"default": {**with_redis, "LOCATION": redis.url}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     session = await log_in_to(alice)
     tab = await connect(session=session)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
 
     settings.CACHES = {"default": {**with_redis, "LOCATION": "redis://127.0.0.1:1"}}
 
@@ -441,7 +443,7 @@ ENDS = {
 async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, told, end):
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
     change, code = ENDS[end]
 
     await sync_to_async(change)(alice)
@@ -458,7 +460,7 @@ async def test_who_changes_the_password_comes_back_with_the_new_session(
     elsewhere = await log_in_to(operator, besides=session)
     tab, others = await connect(session=session), await connect(session=elsewhere)
     for each in (tab, others):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
     new = {"new_password1": "correct horse", "new_password2": "correct horse"}
 
     renewed = await post(session, "/admin/password_change/", old_password="demo", **new)
@@ -476,7 +478,7 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
     elsewhere = await log_in_to(alice, besides=session)
     tab, device = await connect(session=session), await connect(session=elsewhere)
     for each in (tab, device):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
 
     @sync_to_async
     def log_bob_in():
@@ -493,16 +495,16 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
     assert (await goodbye(tab))["code"] == 4402
     # Her page, asking for her inbox with what is now his session, is refused.
     hers = Tab(websocket_application, renewed, account=alice.pk)
-    await hers.connect(PATIENCE)
+    await hers.connect(TIMEOUT_SECONDS)
     assert await hers.closed_with() == 4401
     assert await stays(device)
 
 
 async def test_a_login_and_what_does_not_matter_cost_no_look(connect, alice, told, monkeypatch):
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     looks = []
-    monkeypatch.setattr(session_check, "look_again", lambda sessions: looks.append(sessions) or [])
+    monkeypatch.setattr(session_check, "recheck", lambda sessions: looks.append(sessions) or [])
 
     await log_in_to(alice)
     alice.first_name = "Alice"
@@ -533,12 +535,12 @@ async def test_who_comes_into_an_audience_reloads_at_once(connect, alice, bob, t
     group = await Group.objects.acreate(name="Drivers")
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
 
     await sync_to_async(change)(alice, group)
 
     joined = await tab.receive("resync")
-    assert joined["scope"] == (await sync_to_async(Reader.of)(alice)).scope
+    assert joined["scope"] == (await sync_to_async(Recipient.of)(alice)).audience_hash
     assert await stays(bobs_tab)
 
 
@@ -558,10 +560,10 @@ async def test_who_leaves_an_audience_reloads_at_once(connect, alice, bob, told,
     await alice.groups.aadd(group)
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
-        await each.receive_until_level()
+        await each.receive_until_caught_up()
 
     await sync_to_async(LEAVES[way])(alice, group)
 
     left = await tab.receive("resync")
-    assert left["scope"] == (await sync_to_async(Reader.of)(bob)).scope
+    assert left["scope"] == (await sync_to_async(Recipient.of)(bob)).audience_hash
     assert await stays(bobs_tab)

@@ -13,9 +13,9 @@ from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
 from notifications.conf import conf
-from notifications.servers.asgi import ASGI_ROOM
-from notifications.servers.base import Message
-from notifications.servers.detect import open_transport
+from notifications.servers.asgi import ASGI_BUFFER_FACTOR
+from notifications.servers.base import EncodedFrame
+from notifications.servers.detect import open_writer
 
 
 async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently():
@@ -26,10 +26,10 @@ async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_si
     protocol.connectionLost = lambda reason: None
     protocol.transport.connectionLost(Failure(ConnectionDone()))
 
-    transport = open_transport(partial(send, protocol))
+    transport = open_writer(partial(send, protocol))
 
-    assert type(transport).__name__ == "DaphneTransport"
-    assert transport.write(Message("{}"))
+    assert type(transport).__name__ == "DaphneWriter"
+    assert transport.write(EncodedFrame("{}"))
     assert theirs.recv(1) == b""
     theirs.close()
 
@@ -46,11 +46,11 @@ async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits():
     protocol.state = protocol.STATE_OPEN
     protocol.send_queue = []
     protocol.sendData = protocol.transport.write
-    transport = open_transport(partial(send, protocol))
+    transport = open_writer(partial(send, protocol))
 
     written = fill(transport)
 
-    assert type(transport).__name__ == "DaphneTransport"
+    assert type(transport).__name__ == "DaphneWriter"
     assert transport.is_full
     kernels = 2 * 1024 * 1024  # more than it takes for a pair of sockets
     assert written < conf.MAX_UNSENT + len(LONG.wire) + kernels
@@ -59,16 +59,16 @@ async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits():
 
 
 async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
-    transport = open_transport(send_to_nobody)
+    transport = open_writer(send_to_nobody)
 
     written = fill(transport)
 
-    assert type(transport).__name__ == "AsgiTransport"
+    assert type(transport).__name__ == "AsgiWriter"
     assert transport.is_full
-    assert written <= ASGI_ROOM * conf.MAX_UNSENT + len(LONG.wire)
+    assert written <= ASGI_BUFFER_FACTOR * conf.MAX_UNSENT + len(LONG.wire)
 
 
-LONG = Message("x" * 16_000)
+LONG = EncodedFrame("x" * 16_000)
 
 
 def fill(transport):

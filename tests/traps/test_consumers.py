@@ -75,7 +75,7 @@ async def test_one_slow_query_delays_the_heartbeats_of_all(connect_plain, connec
     assert await heartbeat_takes(await connect_plain(alice)) > 1
 
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     assert await heartbeat_takes(tab) < 0.7
 
 
@@ -96,7 +96,7 @@ async def test_an_idle_socket_keeps_tasks(connect_plain, connect, alice) -> None
 
     # One of each is the communicator's, that runs the application.
     assert await tasks_per_socket(connect_plain, registered) >= 3
-    assert await tasks_per_socket(connect, lambda tab: tab.receive_until_level()) <= 1
+    assert await tasks_per_socket(connect, lambda tab: tab.receive_until_caught_up()) <= 1
 
 
 async def test_a_consumer_that_fails_does_not_leave_its_groups(
@@ -112,11 +112,11 @@ async def test_a_consumer_that_fails_does_not_leave_its_groups(
     # Not by `connect`, which would go on using it.
     tab = Tab(ours, await sync_to_async(log_in)(alice))
     await tab.connect()
-    await tab.receive_until_level()
-    assert get_hub()._sockets
+    await tab.receive_until_caught_up()
+    assert get_hub()._connections
     tab.future.cancel()
     await asyncio.wait([tab.future])
-    assert not get_hub()._sockets and not get_hub()._accounts
+    assert not get_hub()._connections and not get_hub()._accounts
 
 
 async def test_cancelled_consumers_stay_in_their_groups(

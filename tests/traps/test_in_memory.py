@@ -92,7 +92,7 @@ async def test_what_a_thread_sends_waits_until_the_loop_has_something_else_to_do
     assert arrived.result() - started > 1.4
 
     tab = await connect(alice)
-    await tab.receive_until_level()
+    await tab.receive_until_caught_up()
     started = time.monotonic()
     threading.Thread(target=notify_accounts, args=[alice, "hello", "from a thread"]).start()
     await tab.receive("hello")

@@ -12,7 +12,7 @@ from django.test import Client
 
 from notifications.asgi import with_notifications
 from notifications.hub.hub import get_hub, is_draining, stop_hub
-from notifications.testing import PATIENCE
+from notifications.testing import TIMEOUT_SECONDS
 
 
 def test_while_debugging_the_static_files_are_served(settings: Any) -> None:
@@ -39,13 +39,13 @@ async def test_a_server_that_tells_its_beginning_and_end_begins_and_ends_the_hub
     server = ApplicationCommunicator(application, {"type": "lifespan"})
 
     await server.send_input({"type": "lifespan.startup"})
-    assert await server.receive_output(PATIENCE) == {"type": "lifespan.startup.complete"}
+    assert await server.receive_output(TIMEOUT_SECONDS) == {"type": "lifespan.startup.complete"}
     hub = get_hub()
     assert not is_draining()
 
     await server.send_input({"type": "lifespan.shutdown"})
-    assert await server.receive_output(PATIENCE) == {"type": "lifespan.shutdown.complete"}
-    assert hub.draining.has_begun
+    assert await server.receive_output(TIMEOUT_SECONDS) == {"type": "lifespan.shutdown.complete"}
+    assert hub.drain.has_begun
     assert get_hub() is not hub
     await stop_hub()
 

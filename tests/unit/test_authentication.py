@@ -25,19 +25,19 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from notifications.protocol import CloseCode
 from notifications.sessions.authentication import (
+    Admission,
     Session,
-    Visitor,
     authenticate,
     handshake_request,
     is_own_origin,
-    look_again,
+    recheck,
     session_names,
 )
 
 pytestmark = pytest.mark.django_db
 
 Traces = Callable[[], Any]
-REFUSED = Visitor(None, CloseCode.NOT_LOGGED_IN)
+REFUSED = Admission(None, CloseCode.NOT_LOGGED_IN)
 
 
 def handshake(
@@ -59,7 +59,7 @@ def handshake(
     )
 
 
-def visitor(session: str) -> Visitor:
+def visitor(session: str) -> Admission:
     [visitor] = authenticate([Session.of(handshake(f"sessionid={session}"))])
     return visitor
 
@@ -77,9 +77,9 @@ def test_a_session_tells_whose_socket_it_is(alice: User, engine: str, traces: Tr
 
     found = visitor(session)
 
-    assert found.reader
-    assert found.reader.account_id == alice.pk
-    assert found.reader.audiences == {"everyone", f"group:{group.pk}"}
+    assert found.recipient
+    assert found.recipient.account_id == alice.pk
+    assert found.recipient.audiences == {"everyone", f"group:{group.pk}"}
     assert traces() == before
 
 
@@ -137,7 +137,7 @@ def test_a_session_is_read_without_its_copy_in_the_cache(alice: User, settings: 
     copies = dict(cache._cache)
     cache.clear()
 
-    assert visitor(session).reader
+    assert visitor(session).recipient
     assert not cache._cache
 
     SessionRow.objects.all().delete()
@@ -177,7 +177,7 @@ def test_a_deactivated_account_is_told_so(alice: User) -> None:
     session = log_in(alice)
     User.objects.update(is_active=False)
 
-    assert visitor(session) == Visitor(None, CloseCode.DEACTIVATED)
+    assert visitor(session) == Admission(None, CloseCode.DEACTIVATED)
 
 
 def test_a_deactivated_account_with_another_password_is_only_told_to_log_in(alice: User) -> None:
@@ -213,7 +213,7 @@ def test_an_account_that_its_backend_bans_is_told_to_log_in(
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatBans"]
     session = log_in(alice)
-    assert visitor(session).reader is not None
+    assert visitor(session).recipient is not None
 
     monkeypatch.setattr(BackendThatBans, "banned", {"alice"})
 
@@ -232,7 +232,7 @@ def test_a_password_change_ends_older_sessions(alice: User) -> None:
     alice.save()
 
     assert visitor(old) == REFUSED
-    assert visitor(log_in(alice)).reader
+    assert visitor(log_in(alice)).recipient
 
 
 def test_a_rotated_secret_key_ends_no_session(
@@ -242,9 +242,9 @@ def test_a_rotated_secret_key_ends_no_session(
     before = traces()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another" * 10
-    assert visitor(session).reader
-    [found] = look_again([Session(session)])
-    assert found.reader
+    assert visitor(session).recipient
+    [found] = recheck([Session(session)])
+    assert found.recipient
 
     settings.SECRET_KEY_FALLBACKS = []
     assert visitor(session) == REFUSED
@@ -377,7 +377,7 @@ def test_a_report_of_an_error_names_no_session(
     def fail(accounts: Any) -> None:
         raise RuntimeError("no groups today")
 
-    monkeypatch.setattr("notifications.sessions.authentication.Reader.of_many", fail)
+    monkeypatch.setattr("notifications.sessions.authentication.Recipient.of_many", fail)
     request = handshake(f"sessionid={session}", origin="http://testserver")
     # Django's own: the demo's hides all variables.
     request.exception_reporter_filter = SafeExceptionReporterFilter()
@@ -398,8 +398,8 @@ def test_a_report_of_an_error_names_no_session(
 # --- Looking again at the sessions of open sockets
 
 
-def second_look(session: str) -> Visitor:
-    [visitor] = look_again([Session(session)])
+def second_look(session: str) -> Admission:
+    [visitor] = recheck([Session(session)])
     return visitor
 
 
@@ -410,14 +410,14 @@ def test_a_session_that_still_lets_in_is_found_again(
     before = traces()
 
     assert second_look(session) == visitor(session)
-    assert second_look(session).reader
+    assert second_look(session).recipient
     assert traces() == before
 
 
 def test_what_may_go_on_in_the_browser_under_another_key_is_told_apart(
     alice: User, engine: str
 ) -> None:
-    changed = Visitor(None, CloseCode.SESSION_CHANGED)
+    changed = Admission(None, CloseCode.SESSION_CHANGED)
     session = log_in(alice)
     assert second_look("0123456789abcdefghijklmnopqrstuv") == changed
 
@@ -434,7 +434,7 @@ def test_what_has_ended_for_good_is_told_so(alice: User, bob: User) -> None:
 
     sessions = [Session(key) for key in (deactivated, deleted, expired)]
 
-    assert look_again(sessions) == [Visitor(None, CloseCode.DEACTIVATED), REFUSED, REFUSED]
+    assert recheck(sessions) == [Admission(None, CloseCode.DEACTIVATED), REFUSED, REFUSED]
 
 
 def test_a_session_shows_its_key_to_nobody() -> None:
@@ -470,7 +470,7 @@ def test_an_engine_of_ones_own_is_asked_for_each_session(
 ) -> None:
     monkeypatch.setattr(site_engine, "SessionStore", EngineWithRowsOfItsOwn)
 
-    assert visitor(log_in(alice)).reader
+    assert visitor(log_in(alice)).recipient
     assert second_look("0123456789abcdefghijklmnopqrstuv").refusal == CloseCode.SESSION_CHANGED
 
 
@@ -493,6 +493,6 @@ def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_m
     with django_assert_max_num_queries(3):
         visitors = authenticate([Session.of(request) for request in requests])
 
-    readers = [visitor.reader and visitor.reader.account_id for visitor in visitors]
-    assert readers == [alice.pk, bob.pk] * 20 + [None, None]
-    assert all(len(visitor.reader.audiences) == 2 for visitor in visitors[:40])
+    recipients = [visitor.recipient and visitor.recipient.account_id for visitor in visitors]
+    assert recipients == [alice.pk, bob.pk] * 20 + [None, None]
+    assert all(len(visitor.recipient.audiences) == 2 for visitor in visitors[:40])

@@ -6,7 +6,7 @@ from typing import Any
 
 from notifications.channel_layer.envelopes import (
     ENTRIES_PER_MESSAGE,
-    FEW_ACCOUNTS,
+    MAX_OWN_GROUPS,
     for_accounts,
     for_hubs,
     merged,
@@ -22,7 +22,7 @@ def groups(messages: list[tuple[str, Any]]) -> list[str]:
 
 
 def test_few_accounts_are_reached_by_their_groups_and_many_through_all_hubs() -> None:
-    few, many = range(FEW_ACCOUNTS), range(FEW_ACCOUNTS + 1)
+    few, many = range(MAX_OWN_GROUPS), range(MAX_OWN_GROUPS + 1)
 
     assert groups(for_accounts("hello", entries(*few))) == [f"account_{n}" for n in few]
     assert groups(for_accounts("hello", entries(*many))) == ["notifications.hubs"]

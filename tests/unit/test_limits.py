@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from notifications.hub import limits
-from notifications.hub.limits import BURST, FLOOD, FrameRate, Room, surplus
+from notifications.hub.limits import BURST_SECONDS, FLOOD_SECONDS, Capacity, FrameRate, surplus
 
 
 def test_who_keeps_to_the_rate_is_never_early() -> None:
@@ -26,8 +26,8 @@ def test_ten_seconds_worth_may_come_at_once_and_as_much_again_is_refused(setting
 
     early = [rate.take(1000) for _ in range(81)]
 
-    assert next(n for n, seconds in enumerate(early, 1) if seconds > BURST) == 41
-    assert [n for n, seconds in enumerate(early, 1) if seconds > FLOOD] == [81]
+    assert next(n for n, seconds in enumerate(early, 1) if seconds > BURST_SECONDS) == 41
+    assert [n for n, seconds in enumerate(early, 1) if seconds > FLOOD_SECONDS] == [81]
 
 
 def test_silence_makes_room_again_but_saves_nothing_up() -> None:
@@ -44,7 +44,7 @@ def test_who_is_a_little_too_fast_for_long_is_cut_off_as_well() -> None:
 
     early = [rate.take(1000 + n / 12) for n in range(1500)]  # two minutes
 
-    assert next(n for n, seconds in enumerate(early) if seconds > FLOOD) < 1300
+    assert next(n for n, seconds in enumerate(early) if seconds > FLOOD_SECONDS) < 1300
 
 
 def test_without_a_limit_nobody_is_early(settings: Any) -> None:
@@ -56,7 +56,7 @@ def test_without_a_limit_nobody_is_early(settings: Any) -> None:
 
 def test_a_room_takes_as_many_as_it_has_places(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 2
-    room = Room()
+    room = Capacity()
 
     assert [room.enter() for _ in range(4)] == [True, True, False, False]
     room.leave()

@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from notifications import broadcast, maintenance, notify_accounts
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.channel_layer import sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
@@ -29,8 +29,8 @@ from notifications.lifecycle import numbering
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
-    BroadcastHead,
     BroadcastReceipt,
+    BroadcastSequence,
     Connection,
     Inbox,
     MaintenanceLease,
@@ -104,14 +104,14 @@ def test_overdue_sockets_are_closed_by_the_hub_that_has_them(
 def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(
     alice: User, bob: User, pushed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "BATCH", 1)
+    monkeypatch.setattr(maintenance, "BATCH_SIZE", 1)
     notify_accounts([alice, bob], "hello", "One")
     notify_accounts(alice, "hello", "Two")
     broadcast("news", "News")
 
     report = Maintenance().run()
 
-    assert report == Report(notifications_delivered=3, broadcasts_delivered=1)
+    assert report == Report(notifications_numbered=3, broadcasts_numbered=1)
     assert not Notification.objects.unnumbered().exists()
     assert Broadcast.objects.get().seq == 1
     entries = [entry for message in pushed for entry in message.get("entries", [])]
@@ -128,15 +128,15 @@ def test_what_has_expired_is_withdrawn(alice: User, pushed: list[Any]) -> None:
     assert Maintenance().run().expired == 2
 
     assert Notification.objects.get().state == "gone"
-    assert Broadcast.objects.get().gone_at
+    assert Broadcast.objects.get().removed_at
 
 
 @pytest.fixture
 def leave_rows() -> Callable[[User], None]:
     def leave(account: User) -> None:
         notify_accounts(account, "hello", "Hello")
-        numbering.deliver([account.pk], "default")
-        marks.mark(Reader.of(account), "read", [Broadcast.objects.get().wire_id])
+        numbering.number_and_publish([account.pk], "default")
+        marks.mark(Recipient.of(account), "read", [Broadcast.objects.get().wire_id])
 
     return leave
 
@@ -148,9 +148,9 @@ def test_what_a_deleted_account_left_is_swept(
     make_worker: Callable[..., Worker],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(maintenance, "BATCH", 1)
+    monkeypatch.setattr(maintenance, "BATCH_SIZE", 1)
     broadcast("news", "News")
-    numbering.deliver_broadcasts("default")
+    numbering.number_broadcasts("default")
     leave_rows(alice)
     leave_rows(bob)
     notify_accounts(bob, "hello", "Unnumbered")
@@ -168,10 +168,10 @@ def test_what_a_deleted_account_left_is_swept(
 def test_pass_after_pass_looks_at_the_next_accounts_and_begins_again(
     make_account: Callable[..., User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "BATCH", 2)
+    monkeypatch.setattr(maintenance, "BATCH_SIZE", 2)
     accounts = [make_account(f"account{n}") for n in range(5)]
     notify_accounts(accounts, "hello", "Hello")
-    numbering.deliver([account.pk for account in accounts], "default")
+    numbering.number_and_publish([account.pk for account in accounts], "default")
     task = Maintenance()
     assert task.run() == Report()
     accounts[0].delete()  # one that has just been looked at
@@ -278,7 +278,7 @@ def test_readiness_warns_when_no_pass_was_completed_for_five_intervals(
     assert not maintenance.is_late()
 
     for seconds, late in ((45, False), (55, True)):
-        MaintenanceLease.objects.update(passed_at=Now() - timedelta(seconds=seconds))
+        MaintenanceLease.objects.update(last_pass_at=Now() - timedelta(seconds=seconds))
         assert maintenance.is_late() is late
 
 
@@ -337,10 +337,10 @@ def test_the_command_says_that_there_was_nothing_to_do() -> None:
 def test_the_command_says_what_it_did(
     alice: User, bob: User, make_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "BATCH", 1)
+    monkeypatch.setattr(maintenance, "BATCH_SIZE", 1)
     make_worker(-1, alice, alice)
     notify_accounts([alice, bob], "hello", "Hello")
-    numbering.deliver([alice.pk, bob.pk], "default")
+    numbering.number_and_publish([alice.pk, bob.pk], "default")
     bob.delete()
 
     # However many inboxes there are, --once looks at all.
@@ -350,25 +350,25 @@ def test_the_command_says_what_it_did(
 
 
 def test_the_command_begins_another_epoch_each_time(alice: User) -> None:
-    cursor = pages.read_head(Reader.of(alice)).cursor
+    cursor = pages.read_latest(Recipient.of(alice)).position
     before = int(time.time())
 
     said = run_command(new_epoch=True)
 
-    first = BroadcastHead.objects.get().epoch
+    first = BroadcastSequence.objects.get().epoch
     assert first >= before > cursor.epoch
     assert said.startswith(f"Epoch {first} has begun: ")
     run_command(new_epoch=True)
-    assert BroadcastHead.objects.get().epoch > first
-    assert read_changes(Reader.of(alice), cursor, 100).resync
+    assert BroadcastSequence.objects.get().epoch > first
+    assert read_changes(Recipient.of(alice), cursor, 100).resync
 
 
 def test_restored_twice_from_one_backup_no_epoch_is_used_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     maintenance.begin_epoch()
-    used = BroadcastHead.objects.get().epoch
-    BroadcastHead.objects.update(epoch=1)  # as it was in the backup
+    used = BroadcastSequence.objects.get().epoch
+    BroadcastSequence.objects.update(epoch=1)  # as it was in the backup
     now = time.time() + 3600
     monkeypatch.setattr(maintenance.time, "time", lambda: now)
 

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from notifications import broadcast, notify_accounts, protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.channel_layer import sender
 from notifications.inbox import marks
-from notifications.inbox.marks import MarkError, Span, mark, mark_all, undo
-from notifications.inbox.pages import read_head, read_page
+from notifications.inbox.marks import ChangeRange, MarkError, mark, mark_all, undo
+from notifications.inbox.pages import read_latest, read_page
 from notifications.lifecycle import retraction
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
@@ -27,19 +27,19 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def reader(alice: User) -> Reader:
-    return Reader.of(alice)
+def recipient(alice: User) -> Recipient:
+    return Recipient.of(alice)
 
 
 @pytest.fixture
-def states(reader: Reader) -> Callable[..., list[str]]:
+def states(recipient: Recipient) -> Callable[..., list[str]]:
     def states(*wire_ids: str) -> list[str]:
         found = {}
-        for row in Notification.objects.filter(account_id=reader.account_id):
+        for row in Notification.objects.filter(account_id=recipient.account_id):
             found[row.wire_id] = str(row.state)
         for news in Broadcast.objects.all():
             found[news.wire_id] = "unread"
-        for receipt in BroadcastReceipt.objects.filter(account_id=reader.account_id):
+        for receipt in BroadcastReceipt.objects.filter(account_id=recipient.account_id):
             found[receipt.wire_id] = str(receipt.state)
         return [found[wire_id] for wire_id in wire_ids]
 
@@ -68,11 +68,12 @@ def pushed(
     return pushed
 
 
-def counts(reader: Reader) -> tuple[int, int]:
-    found = read_head(reader).counts
+def counts(recipient: Recipient) -> tuple[int, int]:
+    found = read_latest(recipient).counts
     # The count of notifications is kept, not counted: it must stay right.
     assert (
-        found.unread == Notification.objects.filter(account_id=reader.account_id).unread().count()
+        found.unread
+        == Notification.objects.filter(account_id=recipient.account_id).unread().count()
     )
     return found.unread, found.unread_broadcasts
 
@@ -98,7 +99,7 @@ def counts(reader: Reader) -> tuple[int, int]:
     ids=lambda value: ", ".join(value) if isinstance(value, list) else None,
 )
 def test_an_item_goes_from_state_to_state(
-    reader: Reader,
+    recipient: Recipient,
     alice: User,
     notify: Make,
     send: Make,
@@ -110,21 +111,21 @@ def test_an_item_goes_from_state_to_state(
     both = [notify(alice), send()]
 
     for name in path:
-        mark(reader, name, both)
+        mark(recipient, name, both)
 
     assert states(*both) == [state, state]
-    assert counts(reader) == (unread, unread)
-    listed = [item["id"] for item in read_page(reader).items]
+    assert counts(recipient) == (unread, unread)
+    listed = [item["id"] for item in read_page(recipient).items]
     assert sorted(listed) == ([] if state == "archived" else sorted(both))
 
 
 def test_every_item_changed_gets_a_number_and_all_tabs_are_told(
-    reader: Reader, alice: User, notify: Make, send: Make, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, pushed: Any
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
     other_news = send()
 
-    (frame,) = pushed(lambda: mark(reader, "read", [news, one, one]))
+    (frame,) = pushed(lambda: mark(recipient, "read", [news, one, one]))
 
     assert Inbox.objects.get().seq == 4
     assert Notification.objects.get(pk=one[1:]).seq == 3
@@ -140,46 +141,46 @@ def test_every_item_changed_gets_a_number_and_all_tabs_are_told(
 
 
 def test_the_caller_is_told_what_changed(
-    reader: Reader, alice: User, notify: Make, send: Make
+    recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
-    mark(reader, "read", [one])
+    mark(recipient, "read", [one])
 
-    marked = mark(reader, "read", [one, two, news])
+    marked = mark(recipient, "read", [one, two, news])
 
     assert marked.ids == [two, news]
-    assert marked.span == Span("read", 4, 5)
-    assert marked.span.as_dict() == {"as": "read", "from": 4, "seq": 5}
+    assert marked.change_range == ChangeRange("read", 4, 5)
+    assert marked.change_range.as_dict() == {"as": "read", "from": 4, "seq": 5}
     assert (marked.counts.unread, marked.counts.unread_broadcasts) == (0, 0)
 
 
 def test_when_nothing_changes_nobody_is_told(
-    reader: Reader, alice: User, notify: Make, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, pushed: Any
 ) -> None:
     wire_id = notify(alice)
-    mark(reader, "read", [wire_id])
+    mark(recipient, "read", [wire_id])
     results = []
 
-    assert pushed(lambda: results.append(mark(reader, "read", [wire_id]))) == []
-    assert pushed(lambda: results.append(mark(reader, "read", []))) == []
-    assert [(result.span, result.ids) for result in results] == [(None, [])] * 2
+    assert pushed(lambda: results.append(mark(recipient, "read", [wire_id]))) == []
+    assert pushed(lambda: results.append(mark(recipient, "read", []))) == []
+    assert [(result.change_range, result.ids) for result in results] == [(None, [])] * 2
     assert Inbox.objects.get().seq == 2
 
 
-def test_an_account_without_an_inbox_can_mark(reader: Reader) -> None:
-    assert mark(reader, "read", ["n1", "b1"]).span is None
-    assert mark_all(reader, "read", 5, 5).span is None
-    assert undo(reader, Span("read", 1, 5)).span is None
+def test_an_account_without_an_inbox_can_mark(recipient: Recipient) -> None:
+    assert mark(recipient, "read", ["n1", "b1"]).change_range is None
+    assert mark_all(recipient, "read", 5, 5).change_range is None
+    assert undo(recipient, ChangeRange("read", 1, 5)).change_range is None
 
 
 def test_ids_of_others_are_as_if_they_did_not_exist(
-    reader: Reader, alice: User, bob: User, notify: Make, send: Make, states: Any
+    recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any
 ) -> None:
     own, others = notify(alice), notify(bob)
     for_staff = send(audience="staff")
     before = Notification.objects.filter(pk=others[1:]).values().get()
 
-    marked = mark(reader, "archived", [own, others, for_staff, "n999999", "b999999"])
+    marked = mark(recipient, "archived", [own, others, for_staff, "n999999", "b999999"])
 
     assert marked.ids == [own]
     assert Notification.objects.filter(pk=others[1:]).values().get() == before
@@ -187,22 +188,24 @@ def test_ids_of_others_are_as_if_they_did_not_exist(
     assert Inbox.objects.get(pk=bob.pk).seq == 1
 
 
-def test_a_receipt_is_one_accounts_own(reader: Reader, bob: User, send: Make, states: Any) -> None:
+def test_a_receipt_is_one_accounts_own(
+    recipient: Recipient, bob: User, send: Make, states: Any
+) -> None:
     news = send()
-    mark(Reader.of(bob), "archived", [news])
+    mark(Recipient.of(bob), "archived", [news])
 
-    mark(reader, "read", [news])
+    mark(recipient, "read", [news])
 
     assert states(news) == ["read"]
     assert BroadcastReceipt.objects.get(account=bob).state == "archived"
-    assert [item["state"] for item in read_page(reader).items] == ["read"]
-    mark(reader, "unread", [news])
-    assert BroadcastReceipt.objects.filter(account_id=reader.account_id).count() == 1
-    assert counts(reader) == (0, 1)
+    assert [item["state"] for item in read_page(recipient).items] == ["read"]
+    mark(recipient, "unread", [news])
+    assert BroadcastReceipt.objects.filter(account_id=recipient.account_id).count() == 1
+    assert counts(recipient) == (0, 1)
 
 
 def test_what_is_gone_or_unnumbered_can_not_be_marked(
-    reader: Reader, alice: User, notify: Make, send: Make
+    recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     gone = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
     retraction.expire("default")
@@ -210,32 +213,32 @@ def test_what_is_gone_or_unnumbered_can_not_be_marked(
     gone.append(broadcast("news", "Unnumbered").wire_id)
 
     for name in marks.MARKS:
-        assert mark(reader, name, gone).ids == []
-    assert mark_all(reader, "archived", 100, 100).ids == []
-    assert counts(reader) == (0, 0)
+        assert mark(recipient, name, gone).ids == []
+    assert mark_all(recipient, "archived", 100, 100).ids == []
+    assert counts(recipient) == (0, 0)
 
 
 def test_a_mark_in_a_rolled_back_transaction_tells_nobody(
-    reader: Reader, alice: User, notify: Make, states: Any, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, states: Any, pushed: Any
 ) -> None:
     wire_id = notify(alice)
 
     def roll_back() -> None:
         with pytest.raises(RuntimeError), transaction.atomic():
-            mark(reader, "read", [wire_id])
+            mark(recipient, "read", [wire_id])
             raise RuntimeError
 
     assert pushed(roll_back) == []
     assert states(wire_id) == ["unread"]
-    assert counts(reader) == (1, 0)
+    assert counts(recipient) == (1, 0)
 
 
 def test_marking_takes_as_many_queries_for_many_as_for_few(
-    reader: Reader, alice: User, notify: Make, send: Make
+    recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     def queries(wire_ids: list[str]) -> int:
         with CaptureQueriesContext(connection) as queries:
-            assert len(mark(reader, "read", wire_ids).ids) == len(wire_ids)
+            assert len(mark(recipient, "read", wire_ids).ids) == len(wire_ids)
         return len(queries)
 
     few = queries([notify(alice), send()])
@@ -248,19 +251,19 @@ def test_marking_takes_as_many_queries_for_many_as_for_few(
 
 
 def test_all_up_to_a_cursor_leaves_what_came_later(
-    reader: Reader, alice: User, bob: User, notify: Make, send: Make, states: Any, pushed: Any
+    recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any, pushed: Any
 ) -> None:
     seen, seen_news = [notify(alice), notify(alice)], [send(), send()]
     others = notify(bob)
-    cursor = read_head(reader).cursor
+    cursor = read_latest(recipient).position
     later, later_news = notify(alice), send()
 
-    (frame,) = pushed(lambda: mark_all(reader, "read", cursor.seq, cursor.broadcast_seq))
+    (frame,) = pushed(lambda: mark_all(recipient, "read", cursor.seq, cursor.broadcast_seq))
 
     assert states(*seen, *seen_news) == ["read"] * 4
     assert states(later, later_news) == ["unread"] * 2
     assert Notification.objects.get(pk=others[1:]).state == "unread"
-    assert counts(reader) == (1, 1)
+    assert counts(recipient) == (1, 1)
     # A range, for clients that have not loaded all of the items.
     assert frame["range"] == {"from": 4, "seq": 7, "upto": {"seq": 2, "broadcast_seq": 2}}
     assert (frame["as"], frame["seq"], frame["entry"]["first"]) == ("read", 7, 4)
@@ -268,45 +271,45 @@ def test_all_up_to_a_cursor_leaves_what_came_later(
 
 
 def test_what_changed_after_the_cursor_was_seen_otherwise_and_stays(
-    reader: Reader, alice: User, notify: Make, states: Any
+    recipient: Recipient, alice: User, notify: Make, states: Any
 ) -> None:
     wire_id = notify(alice)
-    cursor = read_head(reader).cursor
-    mark(reader, "read", [wire_id])
-    mark(reader, "unread", [wire_id])
+    cursor = read_latest(recipient).position
+    mark(recipient, "read", [wire_id])
+    mark(recipient, "unread", [wire_id])
 
-    mark_all(reader, "read", cursor.seq, cursor.broadcast_seq)
+    mark_all(recipient, "read", cursor.seq, cursor.broadcast_seq)
 
     assert states(wire_id) == ["unread"]
 
 
 def test_all_can_be_archived(
-    reader: Reader, alice: User, notify: Make, send: Make, states: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
-    mark(reader, "read", wire_ids[::2])
+    mark(recipient, "read", wire_ids[::2])
 
-    marked = mark_all(reader, "archived", 100, 100)
+    marked = mark_all(recipient, "archived", 100, 100)
 
     assert sorted(marked.ids) == sorted(wire_ids)
     assert states(*wire_ids) == ["archived"] * 4
-    assert counts(reader) == (0, 0)
+    assert counts(recipient) == (0, 0)
 
 
 def test_all_that_is_archived_stays_so_when_all_is_read(
-    reader: Reader, alice: User, notify: Make, send: Make, states: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:
     archived = [notify(alice), send()]
-    mark(reader, "archived", archived)
+    mark(recipient, "archived", archived)
 
-    assert mark_all(reader, "read", 100, 100).ids == []
+    assert mark_all(recipient, "read", 100, 100).ids == []
     assert states(*archived) == ["archived"] * 2
 
 
 @pytest.mark.parametrize("name", ["unread", "inbox", "gone", ""])
-def test_all_can_only_be_read_or_archived(reader: Reader, name: str) -> None:
+def test_all_can_only_be_read_or_archived(recipient: Recipient, name: str) -> None:
     with pytest.raises(MarkError, match=f"as must be one of read, archived; not '{name}'"):
-        mark_all(reader, name, 1, 1)
+        mark_all(recipient, name, 1, 1)
 
 
 # --- Undo
@@ -324,7 +327,7 @@ def test_all_can_only_be_read_or_archived(reader: Reader, name: str) -> None:
     ],
 )
 def test_every_mark_can_be_undone_and_done_again(
-    reader: Reader,
+    recipient: Recipient,
     alice: User,
     notify: Make,
     send: Make,
@@ -335,35 +338,35 @@ def test_every_mark_can_be_undone_and_done_again(
     both = [notify(alice), send()]
     other = [notify(alice), send()]
     for earlier in before:
-        mark(reader, earlier, both)
-    was, was_counted = states(*both), counts(reader)
-    marked = mark(reader, name, both)
+        mark(recipient, earlier, both)
+    was, was_counted = states(*both), counts(recipient)
+    marked = mark(recipient, name, both)
     is_now = states(*both)
     assert is_now != was
-    assert marked.span
+    assert marked.change_range
 
-    undone = undo(reader, marked.span)
-    assert (states(*both), counts(reader)) == (was, was_counted)
+    undone = undo(recipient, marked.change_range)
+    assert (states(*both), counts(recipient)) == (was, was_counted)
     assert sorted(undone.ids) == sorted(both)
 
-    assert undone.span
-    undo(reader, undone.span)
+    assert undone.change_range
+    undo(recipient, undone.change_range)
     assert states(*both) == is_now
     assert states(*other) == ["unread"] * 2
 
 
 def test_undoing_a_range_brings_each_item_back_to_what_it_was(
-    reader: Reader, alice: User, notify: Make, send: Make, states: Any, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any, pushed: Any
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
-    mark(reader, "read", wire_ids[::2])
-    marked = mark_all(reader, "archived", 100, 100)
-    assert marked.span
+    mark(recipient, "read", wire_ids[::2])
+    marked = mark_all(recipient, "archived", 100, 100)
+    assert marked.change_range
 
-    frames = pushed(lambda: undo(reader, marked.span))
+    frames = pushed(lambda: undo(recipient, marked.change_range))
 
     assert states(*wire_ids) == ["read", "unread", "read", "unread"]
-    assert counts(reader) == (1, 1)
+    assert counts(recipient) == (1, 1)
     # One frame per state, their numbers without a hole.
     assert {frame["as"]: sorted(frame["ids"]) for frame in frames} == {
         "read": sorted(wire_ids[::2]),
@@ -374,36 +377,38 @@ def test_undoing_a_range_brings_each_item_back_to_what_it_was(
 
 
 def test_undo_leaves_what_changed_since(
-    reader: Reader, alice: User, notify: Make, send: Make, states: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:
     changed, unchanged, news = notify(alice), notify(alice), send()
-    marked = mark(reader, "read", [changed, unchanged, news])
-    mark(reader, "archived", [changed, news])
-    assert marked.span
+    marked = mark(recipient, "read", [changed, unchanged, news])
+    mark(recipient, "archived", [changed, news])
+    assert marked.change_range
 
-    assert undo(reader, marked.span).ids == [unchanged]
+    assert undo(recipient, marked.change_range).ids == [unchanged]
     assert states(changed, unchanged, news) == ["archived", "unread", "archived"]
 
 
-def test_undo_touches_only_own_rows(reader: Reader, bob: User, notify: Make, send: Make) -> None:
+def test_undo_touches_only_own_rows(
+    recipient: Recipient, bob: User, notify: Make, send: Make
+) -> None:
     others, news = notify(bob), send()
-    marked = mark(Reader.of(bob), "read", [others, news])
-    assert marked.span
+    marked = mark(Recipient.of(bob), "read", [others, news])
+    assert marked.change_range
 
-    assert undo(reader, marked.span).ids == []
+    assert undo(recipient, marked.change_range).ids == []
     assert Notification.objects.get().state == "read"
     assert BroadcastReceipt.objects.get().state == "read"
 
 
 def test_numbers_of_others_name_nothing_of_ones_own(
-    reader: Reader, alice: User, bob: User, notify: Make, send: Make, states: Any
+    recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any
 ) -> None:
     news = send()
-    mark(Reader.of(bob), "read", [news])  # his number 1
+    mark(Recipient.of(bob), "read", [news])  # his number 1
     own = notify(alice)  # her number 1
-    mark(reader, "read", [news])
+    mark(recipient, "read", [news])
 
-    assert undo(reader, Span("read", 1, 1)).ids == []
+    assert undo(recipient, ChangeRange("read", 1, 1)).ids == []
     assert states(own, news) == ["unread", "read"]
 
 
@@ -411,14 +416,14 @@ def test_numbers_of_others_name_nothing_of_ones_own(
 
 
 @pytest.mark.parametrize("name", ["", "gone", "Read", "delete", None, 1, ["read"]])
-def test_an_unknown_mark_is_refused(reader: Reader, name: Any) -> None:
+def test_an_unknown_mark_is_refused(recipient: Recipient, name: Any) -> None:
     allowed = "as must be one of read, unread, archived, inbox; not "
 
     with pytest.raises(MarkError) as refused:
-        mark(reader, name, [])
+        mark(recipient, name, [])
     assert str(refused.value) == f"{allowed}{name!r}"
     with pytest.raises(MarkError, match=allowed):
-        undo(reader, Span(name, 1, 2))
+        undo(recipient, ChangeRange(name, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -426,21 +431,21 @@ def test_an_unknown_mark_is_refused(reader: Reader, name: Any) -> None:
     ["", "n", "12", "x12", "n-1", "n1.5", "n 1", "n1\n", "n١", "N1", "n" + "1" * 19, 12, None],
     ids=repr,
 )
-def test_what_is_no_id_is_refused(reader: Reader, wire_id: Any) -> None:
+def test_what_is_no_id_is_refused(recipient: Recipient, wire_id: Any) -> None:
     with pytest.raises(MarkError) as refused:
-        mark(reader, "read", ["n1", wire_id])
+        mark(recipient, "read", ["n1", wire_id])
 
     assert str(refused.value) == f"ids must hold ids of items, such as “n12”, not {wire_id!r}"
 
 
 @pytest.mark.parametrize("ids", ["n1", {"n1": 1}, None, 5])
-def test_ids_must_be_a_list(reader: Reader, ids: Any) -> None:
+def test_ids_must_be_a_list(recipient: Recipient, ids: Any) -> None:
     with pytest.raises(MarkError, match="ids must be a list of 1000 ids at most, not ") as refused:
-        mark(reader, "read", ids)
+        mark(recipient, "read", ids)
     assert str(refused.value).endswith(repr(ids))
 
 
-def test_more_ids_than_allowed_are_refused(reader: Reader) -> None:
-    assert mark(reader, "read", ["n999999999999999999"] * 1000).ids == []
+def test_more_ids_than_allowed_are_refused(recipient: Recipient) -> None:
+    assert mark(recipient, "read", ["n999999999999999999"] * 1000).ids == []
     with pytest.raises(MarkError, match="a list of 1000 ids at most, not 1001 of them"):
-        mark(reader, "read", ["n1"] * 1001)
+        mark(recipient, "read", ["n1"] * 1001)

@@ -362,7 +362,7 @@ def test_all_that_is_given_is_stored(alice: User) -> None:
     assert (row.idempotency_key, row.replace_key) == ("paid:12", "order:12")
     assert row.expires_at == expires_at
     assert datetime.now(UTC) - row.created_at < timedelta(minutes=1)
-    assert (row.number, row.seq, row.read_at, row.archived_at, row.gone_at) == (None,) * 5
+    assert (row.number, row.seq, row.read_at, row.archived_at, row.removed_at) == (None,) * 5
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify_accounts, protocol
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.channel_layer import envelopes, hub_commands, sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
 from notifications.lifecycle import numbering, publishing
-from notifications.models import Broadcast, BroadcastHead, Inbox, Notification
+from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification
 from notifications.protocol import CloseCode
 from notifications.signals import broadcast_sent, notification_created
 
@@ -102,7 +102,7 @@ def test_nothing_is_numbered_or_pushed_before_the_commit(alice: User, published:
         notify_accounts(alice, "typing", "Typing", persist=False)
         broadcast("news", "News")
         assert seqs(alice) == [None]
-        assert pages.read_page(Reader.of(alice)).items == []
+        assert pages.read_page(Recipient.of(alice)).items == []
         assert not published
 
     assert seqs(alice) == [1]
@@ -188,11 +188,11 @@ def test_rows_are_numbered_in_the_order_of_their_ids(alice: User, published: Pub
     for body in ("one", "two", "three"):
         notify_accounts(alice, "hello", body)  # its hook never runs
 
-    assert numbering.deliver([alice.pk], "default") == 3
+    assert numbering.number_and_publish([alice.pk], "default") == 3
 
     assert seqs(alice) == [1, 2, 3]
     assert bodies(published) == ["one", "two", "three"]
-    assert numbering.deliver([alice.pk], "default") == 0
+    assert numbering.number_and_publish([alice.pk], "default") == 0
     assert len(published.frames) == 3
 
 
@@ -234,8 +234,8 @@ def test_what_fails_after_the_commit_fails_nobody(
     assert result.created == 1
     assert seqs(alice) == [None]
     # Whoever is next to look numbers it.
-    numbering.deliver([alice.pk], "default")
-    numbering.deliver_broadcasts("default")
+    numbering.number_and_publish([alice.pk], "default")
+    numbering.number_broadcasts("default")
     assert seqs(alice) == [1]
     assert Broadcast.objects.get().seq == 1
 
@@ -249,7 +249,7 @@ def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
             together.wait(30)
             for _ in range(5):
                 notify_accounts([alice.pk, bob.pk][::order], "hello", "Hello")
-                marks.mark_all(Reader.of(alice), "read", 1000, 1000)
+                marks.mark_all(Recipient.of(alice), "read", 1000, 1000)
         finally:
             connection.close()
 
@@ -272,8 +272,8 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time: the second would wait for the first")
     first_inserted, second_committed = threading.Event(), threading.Event()
-    reader = Reader.of(alice)
-    start = pages.read_head(reader).cursor
+    recipient = Recipient.of(alice)
+    start = pages.read_latest(recipient).position
 
     def first() -> None:
         try:
@@ -288,10 +288,10 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
         ended = pool.submit(first)
         assert first_inserted.wait(30)
         notify_accounts(alice.pk, "hello", "Committed first")
-        between = read_changes(reader, start, 100)
+        between = read_changes(recipient, start, 100)
         second_committed.set()
         ended.result(30)
-    after = read_changes(reader, between.cursor, 100)
+    after = read_changes(recipient, between.position, 100)
 
     first_pk, second_pk = (
         Notification.objects.get(body=body).pk for body in ("Began first", "Committed first")
@@ -345,9 +345,9 @@ def test_all_that_are_unread_in_a_place_go_and_are_told(
     for body in ("10 %", "20 %"):
         with commit():
             notify_accounts(alice, "progress", body, replace_key="upload")
-        marks.mark(Reader.of(alice), "read", [Notification.objects.latest("pk").wire_id])
+        marks.mark(Recipient.of(alice), "read", [Notification.objects.latest("pk").wire_id])
     first, second = Notification.objects.order_by("pk")
-    marks.mark(Reader.of(alice), "unread", [first.wire_id, second.wire_id])
+    marks.mark(Recipient.of(alice), "unread", [first.wire_id, second.wire_id])
     published.clear()
 
     with commit():
@@ -364,11 +364,11 @@ def test_all_that_are_unread_in_a_place_go_and_are_told(
 def test_what_was_read_or_archived_stays(alice: User, commit: Commit, mark: str) -> None:
     with commit():
         notify_accounts(alice, "progress", "10 %", replace_key="upload")
-    marks.mark(Reader.of(alice), mark, [Notification.objects.get().wire_id])
+    marks.mark(Recipient.of(alice), mark, [Notification.objects.get().wire_id])
     with commit():
         notify_accounts(alice, "progress", "20 %", replace_key="upload")
 
-    assert not Notification.objects.filter(gone_at__isnull=False).exists()
+    assert not Notification.objects.filter(removed_at__isnull=False).exists()
     assert Inbox.objects.get().unread == 1
 
 
@@ -383,7 +383,7 @@ def test_another_key_and_another_account_are_left_alone(
         notify_accounts(bob, "hello", "Hello", replace_key="b")
         notify_accounts(alice, "hello", "Hello", replace_key="a")
 
-    gone = Notification.objects.filter(gone_at__isnull=False)
+    gone = Notification.objects.filter(removed_at__isnull=False)
     assert [(row.account, row.replace_key) for row in gone] == [(alice, "a")]
     assert dict(Inbox.objects.values_list("account", "unread")) == {alice.pk: 4, bob.pk: 2}
 
@@ -440,7 +440,7 @@ def test_looking_for_broadcasts_takes_no_lock_when_there_are_none(
 
     # Every hub looks at every check.
     with django_assert_num_queries(1):
-        assert numbering.deliver_broadcasts("default") == 0
+        assert numbering.number_broadcasts("default") == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -459,7 +459,7 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
         list(pool.map(send, "abc"))
 
     assert sorted(Broadcast.objects.values_list("seq", flat=True)) == list(range(1, 10))
-    assert BroadcastHead.objects.current().seq == 9
+    assert BroadcastSequence.objects.current().seq == 9
 
 
 # --- Pushing
@@ -471,7 +471,7 @@ def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "is_in_memory", lambda: False)
 
 
-def steps(accounts: int, size: int = 10) -> list[publishing.Push]:
+def steps(accounts: int, size: int = 10) -> list[publishing.LiveUpdate]:
     frame = protocol.frame("hello", "x" * size)
     return [publishing.step(n, 1, 1, frame) for n in range(accounts)]
 
@@ -479,7 +479,7 @@ def steps(accounts: int, size: int = 10) -> list[publishing.Push]:
 def test_few_accounts_are_reached_by_their_own_groups(
     published: Published, shared_layer: None
 ) -> None:
-    publishing.push(steps(20))
+    publishing.publish(steps(20))
 
     assert [name for name, _ in published] == [f"account_{n}" for n in range(20)]
     assert all(len(message["entries"]) == 1 for _, message in published)
@@ -489,7 +489,7 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
     published: Published, shared_layer: None
 ) -> None:
     frame = protocol.frame("hello")
-    publishing.push(
+    publishing.publish(
         [publishing.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
     )
 
@@ -501,7 +501,7 @@ def test_the_steps_of_one_account_go_in_one_message_in_order(
 def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
     published: Published, shared_layer: None
 ) -> None:
-    publishing.push(steps(1001))
+    publishing.publish(steps(1001))
 
     assert {name for name, _ in published} == {protocol.HUBS_GROUP}
     assert [len(message["entries"]) for _, message in published] == [500, 500, 1]
@@ -511,22 +511,22 @@ def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
 
 
 def test_long_frames_are_spread_over_messages(published: Published, shared_layer: None) -> None:
-    publishing.push(steps(40, size=16 * 1024))
+    publishing.publish(steps(40, size=16 * 1024))
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
     assert len(sizes) > 1
-    assert max(sizes) <= envelopes.MESSAGE_SIZE + 17 * 1024
+    assert max(sizes) <= envelopes.MAX_ENVELOPE_SIZE + 17 * 1024
 
 
 def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:
-    publishing.push(steps(1))
-    publishing.push_frame([1], protocol.frame("typing"))
+    publishing.publish(steps(1))
+    publishing.publish_frame([1], protocol.frame("typing"))
 
     assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
 
 
 def test_nothing_to_push_sends_nothing(published: Published) -> None:
-    publishing.push([])
+    publishing.publish([])
 
     assert not published
 

@@ -11,12 +11,12 @@ from django.db import connection
 from django.utils import timezone
 
 from harness.plans import plans
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes_of_many
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance
-from notifications.models import Broadcast, BroadcastHead, BroadcastReceipt, Inbox, Notification
+from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def full_tables(db: None) -> None:
     Broadcast.objects.bulk_create(
         Broadcast(pk=n, type="news", body="News", number=n, seq=n) for n in range(1, 101)
     )
-    BroadcastHead.objects.create(pk=BroadcastHead.ONLY, seq=100)
+    BroadcastSequence.objects.create(pk=BroadcastSequence.ONLY, seq=100)
     BroadcastReceipt.objects.bulk_create(
         BroadcastReceipt(broadcast_id=n, account_id=key, seq=ROWS + n, read_at=now)
         for n in (1, 2)
@@ -65,35 +65,35 @@ def _insert(accounts: range | list[int], number: int | None = None, **values: ob
     )
 
 
-def reader(key: int = BUSY) -> Reader:
-    return Reader(key, frozenset({"everyone"}), None)
+def recipient(key: int = BUSY) -> Recipient:
+    return Recipient(key, frozenset({"everyone"}), None)
 
 
 def changes() -> None:
-    readers = [reader(), reader(77), reader(78)]
+    recipients = [recipient(), recipient(77), recipient(78)]
     asked = [
-        (one, replace(head.cursor, seq=head.cursor.seq - 5, broadcast_seq=90), 100)
-        for one, head in zip(readers, pages.read_heads(readers), strict=True)
+        (one, replace(head.position, seq=head.position.seq - 5, broadcast_seq=90), 100)
+        for one, head in zip(recipients, pages.read_latest_of_many(recipients), strict=True)
     ]
     read_changes_of_many(asked)
 
 
 # What is run, and indexes that it needs.
 HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
-    "page": (lambda: pages.read_page(reader()), {"site_notif_page"}),
-    "next page": (lambda: pages.read_page(reader(), "n500b50"), {"site_notif_page"}),
-    "unread": (lambda: pages.read_page(reader(), view="unread"), {"site_notif_unread"}),
-    "head": (lambda: pages.read_head(reader()), set()),
-    "heads": (lambda: pages.read_heads([reader(), reader(77)]), set()),
-    "newest": (lambda: pages.newest_seqs([BUSY, 77]), set()),
+    "page": (lambda: pages.read_page(recipient()), {"site_notif_page"}),
+    "next page": (lambda: pages.read_page(recipient(), "n500b50"), {"site_notif_page"}),
+    "unread": (lambda: pages.read_page(recipient(), folder="unread"), {"site_notif_unread"}),
+    "head": (lambda: pages.read_latest(recipient()), set()),
+    "heads": (lambda: pages.read_latest_of_many([recipient(), recipient(77)]), set()),
+    "newest": (lambda: pages.latest_seqs([BUSY, 77]), set()),
     "changes": (changes, {"site_notif_one_per_seq"}),
     "number": (
-        lambda: numbering.deliver(REPLACING, connection.alias),
+        lambda: numbering.number_and_publish(REPLACING, connection.alias),
         {"site_notif_unnumbered", *INDEX_OF_REPLACED},
     ),
     "expire": (lambda: retraction.expire(connection.alias), {"site_notif_expiring"}),
-    "mark": (lambda: marks.mark(reader(), "read", ["n7", "b3"]), set()),
-    "mark all": (lambda: marks.mark_all(reader(), "read", ROWS, 50), set()),
+    "mark": (lambda: marks.mark(recipient(), "read", ["n7", "b3"]), set()),
+    "mark all": (lambda: marks.mark_all(recipient(), "read", ROWS, 50), set()),
     "maintain": (
         lambda: Maintenance().run(),
         {"site_notif_unnumbered", "site_notif_expiring"},

@@ -14,16 +14,16 @@ from django.utils import timezone
 
 import notifications.inbox.changes
 from notifications import broadcast, maintenance, notify_accounts, retract
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
-from notifications.inbox.pages import Cursor
+from notifications.inbox.pages import Position
 from notifications.lifecycle import retention
 from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     Broadcast,
-    BroadcastHead,
     BroadcastReceipt,
+    BroadcastSequence,
     Inbox,
     Notification,
 )
@@ -67,18 +67,18 @@ def grow_older(days: float) -> None:
     """Let all that is stored have happened so many days earlier."""
     for model in (Notification, Broadcast, BroadcastReceipt):
         for row in model.objects.all():
-            for name in ("created_at", "expires_at", "read_at", "archived_at", "gone_at"):
+            for name in ("created_at", "expires_at", "read_at", "archived_at", "removed_at"):
                 if getattr(row, name, None):
                     setattr(row, name, getattr(row, name) - timedelta(days=days))
             row.save()
 
 
-def cursor_of(account: User) -> Cursor:
-    return pages.read_head(Reader.of(account)).cursor
+def cursor_of(account: User) -> Position:
+    return pages.read_latest(Recipient.of(account)).position
 
 
 def ids(account: User) -> list[str]:
-    return [item["id"] for item in pages.read_page(Reader.of(account)).items]
+    return [item["id"] for item in pages.read_page(Recipient.of(account)).items]
 
 
 # --- Notifications
@@ -89,8 +89,8 @@ def test_what_was_read_archived_or_has_gone_is_deleted_after_90_days(
 ) -> None:
     read, archived, gone, unread = (notify(alice) for _ in range(4))
     others = notify(bob)
-    marks.mark(Reader.of(alice), "read", [read])
-    marks.mark(Reader.of(alice), "archived", [archived])
+    marks.mark(Recipient.of(alice), "read", [read])
+    marks.mark(Recipient.of(alice), "archived", [archived])
     with commit():
         retract(Notification.objects.get(pk=gone[1:]))
     grow_older(89.9)
@@ -98,7 +98,7 @@ def test_what_was_read_archived_or_has_gone_is_deleted_after_90_days(
 
     grow_older(0.2)
     later = notify(alice)
-    marks.mark(Reader.of(alice), "read", [later])
+    marks.mark(Recipient.of(alice), "read", [later])
 
     assert Maintenance().run() == Report(notifications_deleted=3)
     assert [row.wire_id for row in Notification.objects.order_by("pk")] == [unread, others, later]
@@ -126,7 +126,7 @@ def test_what_was_never_read_leaves_the_inbox_after_365_days(
     assert Inbox.objects.get().unread == 1
     (frame,) = published.frames
     assert (frame["as"], frame["ids"], frame["seq"], frame["unread"]) == ("gone", [old], 3, 1)
-    changes = read_changes(Reader.of(alice), cursor, 100)
+    changes = read_changes(Recipient.of(alice), cursor, 100)
     assert [(frame["as"], frame["ids"]) for frame in changes.frames] == [("gone", [old])]
     grow_older(91)
     published.clear()
@@ -138,10 +138,10 @@ def test_what_was_never_read_leaves_the_inbox_after_365_days(
 def test_what_is_read_late_is_kept_for_90_days_from_then(alice: User, notify: Send) -> None:
     wire_id = notify(alice)
     grow_older(364)
-    marks.mark(Reader.of(alice), "read", [wire_id])
+    marks.mark(Recipient.of(alice), "read", [wire_id])
     grow_older(89)
     assert Maintenance().run() == Report()
-    marks.mark(Reader.of(alice), "archived", [wire_id])
+    marks.mark(Recipient.of(alice), "archived", [wire_id])
     grow_older(89)
     assert Maintenance().run() == Report()
 
@@ -151,7 +151,7 @@ def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, 
     kept = [notify(alice, "alert"), notify(alice, "invoice"), send("invoice")]
     progress, read = notify(alice, "progress"), notify(alice, "progress")
     news = send("progress")
-    marks.mark(Reader.of(alice), "read", [read, *kept])
+    marks.mark(Recipient.of(alice), "read", [read, *kept])
     grow_older(0.6)
 
     assert Maintenance().run() == Report(withdrawn=2, notifications_deleted=1)
@@ -167,7 +167,7 @@ def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, 
 
 def test_without_days_all_is_kept(alice: User, notify: Send, send: Send, settings: Any) -> None:
     settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
-    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    marks.mark(Recipient.of(alice), "read", [notify(alice)])
     notify(alice)
     send()
     grow_older(4000)
@@ -180,16 +180,16 @@ def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
 ) -> None:
     early = cursor_of(alice)
     old = notify(alice)
-    marks.mark(Reader.of(alice), "read", [old])
+    marks.mark(Recipient.of(alice), "read", [old])
     level = cursor_of(alice)
     grow_older(91)
     new = notify(alice)
 
     Maintenance().run()
 
-    reader = Reader.of(alice)
-    assert read_changes(reader, early, 100).resync
-    changes = read_changes(reader, level, 100)
+    recipient = Recipient.of(alice)
+    assert read_changes(recipient, early, 100).resync
+    changes = read_changes(recipient, level, 100)
     assert not changes.resync
     assert [frame["id"] for frame in changes.frames] == [new]
 
@@ -197,7 +197,7 @@ def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
 def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over(
     alice: User, notify: Send, send: Send, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    marks.mark(Recipient.of(alice), "read", [notify(alice)])
     send()
     with commit():
         retract(Broadcast.objects.all())
@@ -212,7 +212,7 @@ def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over
     level = cursor_of(alice)
     for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
         with transaction.atomic():
-            assert read_changes(Reader.of(alice), cursor, 100).resync
+            assert read_changes(Recipient.of(alice), cursor, 100).resync
             transaction.set_rollback(True)
 
 
@@ -228,7 +228,7 @@ def test_what_is_unread_again_when_its_turn_comes_stays(alice: User, notify: Sen
 def test_nothing_is_deleted_unless_the_floor_rises_with_it(
     alice: User, notify: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks.mark(Reader.of(alice), "read", [notify(alice)])
+    marks.mark(Recipient.of(alice), "read", [notify(alice)])
     grow_older(91)
 
     def fail(*args: Any) -> None:
@@ -245,7 +245,7 @@ def test_with_the_row_its_idempotency_key_is_forgotten(
     alice: User, notify: Send, commit: Commit
 ) -> None:
     wire_id = notify(alice, idempotency_key="a")
-    marks.mark(Reader.of(alice), "read", [wire_id])
+    marks.mark(Recipient.of(alice), "read", [wire_id])
     grow_older(89)
     Maintenance().run()
     assert notify_accounts(alice, "hello", "Again", idempotency_key="a").created == 0
@@ -263,7 +263,7 @@ def test_a_broadcast_goes_after_365_days_and_is_deleted_with_its_receipts_90_day
 ) -> None:
     old = send()
     for account in (alice, bob):
-        marks.mark(Reader.of(account), "read", [old])
+        marks.mark(Recipient.of(account), "read", [old])
     notify(alice)
     told, untold = cursor_of(alice), cursor_of(bob)
     grow_older(366)
@@ -275,17 +275,17 @@ def test_a_broadcast_goes_after_365_days_and_is_deleted_with_its_receipts_90_day
 
     assert [frame["ids"] for frame in published.frames if "broadcast_seq" in frame] == [[old]]
     assert ids(bob) == [young]
-    told = Cursor(told.seq, 3, told.epoch, told.scope)
+    told = Position(told.seq, 3, told.epoch, told.scope)
     grow_older(91)
     assert Maintenance().run() == Report(
         notifications_deleted=1, receipts_deleted=2, broadcasts_deleted=1
     )
     assert [row.wire_id for row in Broadcast.objects.all()] == [young]
     assert not BroadcastReceipt.objects.exists()
-    head = BroadcastHead.objects.get()
+    head = BroadcastSequence.objects.get()
     assert (head.seq, head.floor) == (3, 3)
-    assert read_changes(Reader.of(bob), untold, 100).resync
-    assert not read_changes(Reader.of(bob), Cursor(0, 3, told.epoch, told.scope), 100).resync
+    assert read_changes(Recipient.of(bob), untold, 100).resync
+    assert not read_changes(Recipient.of(bob), Position(0, 3, told.epoch, told.scope), 100).resync
 
 
 # --- Bounds
@@ -297,7 +297,7 @@ def leave_old_rows(alice: User, bob: User, notify: Send, send: Send, commit: Com
     broadcasts = [send() for _ in range(3)]
     for account in (alice, bob):
         own = [notify(account) for _ in range(5)]
-        marks.mark(Reader.of(account), "read", [*own, *broadcasts])
+        marks.mark(Recipient.of(account), "read", [*own, *broadcasts])
     with commit():
         retract(Broadcast.objects.all())
     grow_older(91)
@@ -350,7 +350,7 @@ def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send)
         Maintenance().run()
 
     names = ["site_notif_ageing", "site_notif_settled"]
-    names += ["site_broadcasts_ageing", "site_broadcasts_gone"]
+    names += ["site_broadcasts_ageing", "site_broadcasts_removed"]
     used = [name for plan in plans for name in names if name in plan]
     # Two looks for types, the second of which finds no more; two for what is due.
     assert len(used) == len(plans)
@@ -358,5 +358,5 @@ def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send)
         "site_notif_ageing": 2,
         "site_notif_settled": 4,
         "site_broadcasts_ageing": 2,
-        "site_broadcasts_gone": 4,
+        "site_broadcasts_removed": 4,
     }

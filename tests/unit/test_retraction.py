@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, protocol, retract
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.lifecycle import numbering, retraction
 from notifications.models import Broadcast, Inbox, Notification
@@ -39,14 +39,14 @@ def test_what_expires_leaves_the_inbox_and_the_count(
                 ("never", None),
             )
         )
-    reader = Reader.of(alice)
-    marks.mark(reader, "read", [read])
-    marks.mark(reader, "archived", [archived])
+    recipient = Recipient.of(alice)
+    marks.mark(recipient, "read", [read])
+    marks.mark(recipient, "archived", [archived])
     published.clear()
 
     assert retraction.expire("default") == 3
 
-    assert [item["id"] for item in pages.read_page(reader).items] == [never, later]
+    assert [item["id"] for item in pages.read_page(recipient).items] == [never, later]
     ((_, message),) = published
     assert [(entry["first"], entry["seq"]) for entry in message["entries"]] == [(8, 10)]
     (frame,) = published.frames
@@ -62,7 +62,7 @@ def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit
     notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
     assert retraction.expire("default") == 0
 
-    numbering.deliver([alice.pk], "default")
+    numbering.number_and_publish([alice.pk], "default")
 
     assert retraction.expire("default") == 1
     assert Inbox.objects.get().unread == 0
@@ -120,10 +120,10 @@ def test_what_is_retracted_leaves_the_inbox_and_the_count(
     (frame,) = published.frames
     assert (frame["as"], frame["ids"]) == ("gone", [wrong.wire_id])
     assert (frame["seq"], frame["unread"]) == (3, 1)
-    assert [item["content"]["body"] for item in pages.read_page(Reader.of(alice)).items] == [
+    assert [item["content"]["body"] for item in pages.read_page(Recipient.of(alice)).items] == [
         "Right"
     ]
-    assert pages.read_head(Reader.of(bob)).counts.unread == 2
+    assert pages.read_latest(Recipient.of(bob)).counts.unread == 2
 
 
 def test_a_retracted_broadcast_gets_a_new_number(
@@ -170,8 +170,8 @@ def test_what_one_transaction_sends_and_retracts_goes(alice: User, commit: Commi
         retract([*Notification.objects.all(), broadcast("news", "News")])
 
     assert Notification.objects.get().state == "gone"
-    assert Broadcast.objects.get().gone_at
-    assert pages.read_head(Reader.of(alice)).counts.total == 0
+    assert Broadcast.objects.get().removed_at
+    assert pages.read_latest(Recipient.of(alice)).counts.total == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -184,7 +184,7 @@ def test_a_retraction_that_is_rolled_back_never_was(alice: User) -> None:
         raise ZeroDivisionError
 
     assert retraction.expire("default") == 0
-    assert pages.read_head(Reader.of(alice)).counts.total == 2
+    assert pages.read_latest(Recipient.of(alice)).counts.total == 2
 
 
 def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: Commit) -> None:

@@ -21,7 +21,7 @@ from harness.services import RedisServer, redis_server
 from notifications import notify_accounts
 from notifications.channel_layer import background_loop, sender
 from notifications.channel_layer.envelopes import for_accounts
-from notifications.channel_layer.sender import PROBE_AFTER, Breaker, breaker, publish
+from notifications.channel_layer.sender import PROBE_PAUSE_SECONDS, Breaker, breaker, publish
 
 MESSAGE = ("group", {"type": "hello"})
 
@@ -79,8 +79,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def wait_for_the_layer(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(sender, "TIMEOUT", seconds)
-    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", seconds)
+    monkeypatch.setattr(sender, "TIMEOUT_SECONDS", seconds)
+    monkeypatch.setattr(sender, "PROBE_TIMEOUT_SECONDS", seconds)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     settle()
     assert breaker.is_open
     tried = own_layer.calls
-    assert tried <= 3 * sender.AT_A_TIME
+    assert tried <= 3 * sender.MAX_CONCURRENT_CALLS
     for _ in range(100):
         publish([MESSAGE])
     settle()
@@ -237,14 +237,14 @@ def test_one_probe_at_a_time_until_the_layer_answers_again(
     publish([MESSAGE])
     wait_until(lambda: breaker.is_open)
     for expected in (2, 3):
-        clock(PROBE_AFTER)
+        clock(PROBE_PAUSE_SECONDS)
         publish_five()
         assert own_layer.calls == expected
 
     own_layer.state = "works"
     publish_five()
     assert not own_layer.sent
-    clock(PROBE_AFTER)
+    clock(PROBE_PAUSE_SECONDS)
     publish([MESSAGE])
     wait_until(lambda: not breaker.is_open)
     publish_five()
@@ -257,7 +257,7 @@ def test_a_breaker_lets_one_probe_through(clock: Callable[[float], None]) -> Non
 
     breaker.failed(TimeoutError())
     assert not breaker.allows()
-    clock(PROBE_AFTER)
+    clock(PROBE_PAUSE_SECONDS)
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
     breaker.succeeded()
     assert [breaker.allows() for _ in range(3)] == [True] * 3
@@ -360,7 +360,7 @@ def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
         redis.thaw()
 
     wait_for_the_layer(monkeypatch, 30)
-    clock(PROBE_AFTER)
+    clock(PROBE_PAUSE_SECONDS)
     publish([MESSAGE])
 
     wait_until(lambda: not breaker.is_open)

@@ -26,10 +26,10 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from notifications import broadcast, notify_accounts
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox.changes import read_changes
 from notifications.inbox.marks import MARKS
-from notifications.inbox.pages import Cursor, read_page
+from notifications.inbox.pages import Position, read_page
 from notifications.lifecycle import numbering
 from notifications.models import Broadcast, Connection, Inbox, Notification, Worker
 from notify_site.shop.models import Order
@@ -410,12 +410,14 @@ def test_a_hostile_link_is_no_link_however_it_was_stored(
 ) -> None:
     Notification.objects.create(account=alice, type="hello", body="Look", url=url)
     Broadcast.objects.create(type="news", body="Look", url=url)
-    numbering.deliver([alice.pk], "default")
-    numbering.deliver_broadcasts("default")
-    reader = Reader.of(User.objects.get(pk=alice.pk))
+    numbering.number_and_publish([alice.pk], "default")
+    numbering.number_broadcasts("default")
+    recipient = Recipient.of(User.objects.get(pk=alice.pk))
 
-    page = read_page(reader)
-    told = read_changes(reader, Cursor(0, 0, page.head.cursor.epoch, reader.scope), 10)
+    page = read_page(recipient)
+    told = read_changes(
+        recipient, Position(0, 0, page.latest.position.epoch, recipient.audience_hash), 10
+    )
 
     assert [item["url"] for item in page.items] == ["", ""]
     assert [frame["url"] for frame in told.frames] == ["", ""]

@@ -12,7 +12,7 @@ from django.db import IntegrityError, OperationalError, connection, connections,
 
 from notifications import notify_accounts
 from notifications.db import transactions
-from notifications.db.transactions import ATTEMPTS, in_short_transaction
+from notifications.db.transactions import MAX_ATTEMPTS, in_short_transaction
 from notifications.models import Inbox, Notification
 
 
@@ -77,7 +77,7 @@ def test_it_gives_up_in_the_end(pauses: list[float]) -> None:
     with pytest.raises(OperationalError):
         in_short_transaction(work, "default")
 
-    assert work.calls == ATTEMPTS
+    assert work.calls == MAX_ATTEMPTS
     assert sum(pauses) < 2
     assert not Inbox.objects.exists()
 

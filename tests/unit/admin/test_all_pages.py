@@ -50,8 +50,8 @@ def test_the_notification_of_a_deleted_account_is_listed(admin: Client, alice: U
         ("read", ["read_at"]),
         ("archived", ["archived_at"]),
         ("archived", ["read_at", "archived_at"]),
-        ("gone", ["gone_at"]),
-        ("gone", ["read_at", "archived_at", "gone_at"]),
+        ("gone", ["removed_at"]),
+        ("gone", ["read_at", "archived_at", "removed_at"]),
     ],
 )
 def test_a_filter_finds_each_state(

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from notifications import broadcast, notify_accounts
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import pages
 from notifications.models import Broadcast, Inbox, Notification
 from tests.unit.conftest import Commit
@@ -83,7 +83,7 @@ def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
         answer = admin.post(BROADCASTS, agreed(page), follow=True)
 
     assert "1 message was retracted" in text(answer)
-    items = pages.read_page(Reader.of(alice)).items
+    items = pages.read_page(Recipient.of(alice)).items
     assert [item["id"] for item in items] == [right.wire_id]
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id, entry.change_message) == (
@@ -170,10 +170,10 @@ def test_only_who_may_delete_them_may_retract_messages(
         browser.post(address, answer)
 
     assert "retract" not in browser.get(address).content.decode()
-    assert model.objects.get().gone_at is None
+    assert model.objects.get().removed_at is None
     User.objects.get(username="sam").user_permissions.add(
         Permission.objects.get(codename=f"delete_{kind}")
     )
     with commit():
         browser.post(address, answer)
-    assert model.objects.get().gone_at
+    assert model.objects.get().removed_at

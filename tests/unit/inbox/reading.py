@@ -6,24 +6,24 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox.pages import read_page
 
 
-def reader_of(account: User) -> Reader:
-    return Reader.of(User.objects.get(pk=account.pk))
+def recipient_of(account: User) -> Recipient:
+    return Recipient.of(User.objects.get(pk=account.pk))
 
 
 def ids(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["id"] for frame in frames]
 
 
-def pages(reader: Reader, limit: int, **options: Any) -> list[list[str]]:
+def pages(recipient: Recipient, limit: int, **options: Any) -> list[list[str]]:
     """Return the ids of all pages, read to the end."""
     found = []
     before = None
     while True:
-        page = read_page(reader, before, limit=limit, **options)
+        page = read_page(recipient, before, limit=limit, **options)
         found.append(ids(page.items))
         assert len(found) < 100, "pages without end"
         before = page.next

@@ -11,10 +11,10 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from notifications import audiences
-from notifications.inbox.pages import read_head
+from notifications.inbox.pages import read_latest
 from tests.unit.conftest import Make
 
-from .reading import pages, reader_of
+from .reading import pages, recipient_of
 
 pytestmark = pytest.mark.django_db
 
@@ -29,9 +29,9 @@ def test_a_broadcast_is_in_the_inboxes_of_its_audience(
     everyone, staff = send(), send(audience="staff")
     customers, others = send(audience=group), send(audience=other)
 
-    assert pages(reader_of(alice), 10) == [[customers, everyone]]
-    assert pages(reader_of(bob), 10) == [[others, customers, everyone]]
-    assert pages(reader_of(operator), 10) == [[staff, everyone]]
+    assert pages(recipient_of(alice), 10) == [[customers, everyone]]
+    assert pages(recipient_of(bob), 10) == [[others, customers, everyone]]
+    assert pages(recipient_of(operator), 10) == [[staff, everyone]]
 
 
 def test_an_audience_is_its_active_accounts(alice: User, bob: User, operator: User) -> None:
@@ -71,9 +71,9 @@ def test_an_older_broadcast_is_not_for_a_newer_account(
     erin = make_account("erin")
     new = send()
 
-    assert pages(reader_of(alice), 10) == [[new, old]]
-    assert pages(reader_of(erin), 10) == [[new]]
-    assert read_head(reader_of(erin)).counts.unread_broadcasts == 1
+    assert pages(recipient_of(alice), 10) == [[new, old]]
+    assert pages(recipient_of(erin), 10) == [[new]]
+    assert read_latest(recipient_of(erin)).counts.unread_broadcasts == 1
 
 
 def test_the_site_may_name_another_field_of_creation(
@@ -83,30 +83,30 @@ def test_the_site_may_name_another_field_of_creation(
     User.objects.filter(pk=alice.pk).update(last_login=timezone.now())
 
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "last_login"
-    assert pages(reader_of(alice), 10) == [[]]
+    assert pages(recipient_of(alice), 10) == [[]]
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "no_such_field"
-    assert pages(reader_of(alice), 10) == [[news]]
+    assert pages(recipient_of(alice), 10) == [[news]]
 
 
 def test_a_reader_knows_which_pushed_broadcasts_are_for_it(alice: User, send: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     later, earlier = (alice.date_joined + timedelta(seconds=n) for n in (1, -1))
 
-    assert reader.gets("everyone", later)
-    assert reader.gets("everyone", alice.date_joined)
-    assert not reader.gets("everyone", earlier)
-    assert not reader.gets("staff", later)
+    assert recipient.receives("everyone", later)
+    assert recipient.receives("everyone", alice.date_joined)
+    assert not recipient.receives("everyone", earlier)
+    assert not recipient.receives("staff", later)
 
 
 def test_the_scope_names_the_audiences(alice: User, bob: User) -> None:
     one, other = (Group.objects.create(name=name) for name in ("One", "Other"))
-    assert reader_of(alice).scope == reader_of(bob).scope
+    assert recipient_of(alice).audience_hash == recipient_of(bob).audience_hash
     alice.groups.add(one, other)
     bob.groups.add(other)
 
-    assert reader_of(alice).scope != reader_of(bob).scope
+    assert recipient_of(alice).audience_hash != recipient_of(bob).audience_hash
     bob.groups.add(one)
-    assert reader_of(alice).scope == reader_of(bob).scope
+    assert recipient_of(alice).audience_hash == recipient_of(bob).audience_hash
     bob.is_staff = True
     bob.save()
-    assert reader_of(alice).scope != reader_of(bob).scope
+    assert recipient_of(alice).audience_hash != recipient_of(bob).audience_hash

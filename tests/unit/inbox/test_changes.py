@@ -14,27 +14,33 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import notifications.inbox.changes
-from notifications.audiences import Reader
+from notifications.audiences import Recipient
 from notifications.inbox import marks
 from notifications.inbox.changes import Changes, read_changes, read_changes_of_many
-from notifications.inbox.pages import Cursor, newest_seqs, read_head, read_heads, read_page
+from notifications.inbox.pages import (
+    Position,
+    latest_seqs,
+    read_latest,
+    read_latest_of_many,
+    read_page,
+)
 from notifications.lifecycle import numbering, retraction
 from notifications.models import (
-    BroadcastHead,
-    BroadcastHeadQuerySet,
     BroadcastReceipt,
+    BroadcastSequence,
+    BroadcastSequenceQuerySet,
     Inbox,
     Notification,
 )
 from tests.unit.conftest import Make
 
-from .reading import ids, pages, reader_of
+from .reading import ids, pages, recipient_of
 
 pytestmark = pytest.mark.django_db
 
 
-def start(reader: Reader) -> Cursor:
-    return Cursor(0, 0, 1, reader.scope)
+def start(recipient: Recipient) -> Position:
+    return Position(0, 0, 1, recipient.audience_hash)
 
 
 def told(changes: Changes) -> list[tuple[Any, ...]]:
@@ -46,26 +52,26 @@ def told(changes: Changes) -> list[tuple[Any, ...]]:
 
 
 def test_nothing_happened(alice: User) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
 
-    changes = read_changes(reader, start(reader), 10)
+    changes = read_changes(recipient, start(recipient), 10)
 
     assert (changes.frames, changes.complete, changes.resync) == ([], True, False)
-    assert changes.cursor == start(reader)
+    assert changes.position == start(recipient)
 
 
 def test_what_is_new_comes_whole_and_what_changed_as_its_state(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     known, known_news = notify(alice), send()
-    cursor = read_head(reader).cursor
+    cursor = read_latest(recipient).position
     new, new_read, news = notify(alice), notify(alice), send()
     notify(bob)
     send(audience="staff")
-    marks.mark(reader, "read", [known, known_news, new_read])
+    marks.mark(recipient, "read", [known, known_news, new_read])
 
-    changes = read_changes(reader, cursor, 100)
+    changes = read_changes(recipient, cursor, 100)
 
     assert told(changes) == [
         ("hello", new),
@@ -83,21 +89,21 @@ def test_what_is_new_comes_whole_and_what_changed_as_its_state(
     # At its own number, with the state of a later one.
     assert [frame.get("changed") for frame in changes.frames] == [None, 5, None, None, None]
     assert changes.frames[-1]["broadcast_seq"] == 2
-    assert changes.cursor == read_head(reader).cursor
+    assert changes.position == read_latest(recipient).position
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)
     # Counts of then are not known: the frames carry none.
     assert not any("unread" in frame or "unread_broadcasts" in frame for frame in changes.frames)
 
 
 def test_each_change_has_its_own_number(alice: User, notify: Make, send: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     one, two, three, four, news = *(notify(alice) for _ in range(4)), send()
-    cursor = read_head(reader).cursor
-    marks.mark(reader, "read", [one, two])
-    marks.mark(reader, "archived", [three])
-    marks.mark(reader, "read", [four, news])
+    cursor = read_latest(recipient).position
+    marks.mark(recipient, "read", [one, two])
+    marks.mark(recipient, "archived", [three])
+    marks.mark(recipient, "read", [four, news])
 
-    changes = read_changes(reader, cursor, 100)
+    changes = read_changes(recipient, cursor, 100)
 
     assert told(changes) == [
         ("read", [one]),
@@ -111,59 +117,62 @@ def test_each_change_has_its_own_number(alice: User, notify: Make, send: Make) -
 
 
 def test_what_changed_twice_comes_once_in_its_present_state(alice: User, notify: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     wire_id = notify(alice)
-    cursor = read_head(reader).cursor
+    cursor = read_latest(recipient).position
     for mark in ("read", "archived", "inbox", "unread"):
-        marks.mark(reader, mark, [wire_id])
+        marks.mark(recipient, mark, [wire_id])
 
-    changes = read_changes(reader, cursor, 100)
+    changes = read_changes(recipient, cursor, 100)
 
     assert told(changes) == [("unread", [wire_id])]
-    assert changes.frames[0]["seq"] == changes.cursor.seq == 5
+    assert changes.frames[0]["seq"] == changes.position.seq == 5
 
 
 def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, send: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     news, old = (
         send(expires_at=timezone.now()),
         notify(alice, expires_at=timezone.now()),
     )
     retraction.expire("default")
 
-    assert told(read_changes(reader, start(reader), 100)) == [("gone", [old]), ("gone", [news])]
+    assert told(read_changes(recipient, start(recipient), 100)) == [
+        ("gone", [old]),
+        ("gone", [news]),
+    ]
 
 
 def test_a_replacement_is_told_with_what_it_replaces(alice: User, notify: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     old = notify(alice, replace_key="a")
-    cursor = read_head(reader).cursor
+    cursor = read_latest(recipient).position
     new = notify(alice, replace_key="a")
 
-    changes = read_changes(reader, cursor, 100)
+    changes = read_changes(recipient, cursor, 100)
 
     assert told(changes) == [("gone", [old]), ("hello", new)]
     assert changes.frames[1]["replaces"] == old
 
 
 def follow(
-    reader: Reader, cursor: Cursor, limit: int, size: float = math.inf
+    recipient: Recipient, cursor: Position, limit: int, size: float = math.inf
 ) -> list[dict[str, Any]]:
     """Return the frames of all parts that a client reads from `cursor` to the end."""
     frames: list[dict[str, Any]] = []
     while True:
-        (changes,) = read_changes_of_many([(reader, cursor, limit)], size)
+        (changes,) = read_changes_of_many([(recipient, cursor, limit)], size)
         assert len(changes.frames) <= limit
-        assert sum(len(told.text) for told in changes.told[:-1]) < size
+        assert sum(len(change.text) for change in changes.encoded[:-1]) < size
         for frame in changes.frames:
-            assert frame.get("seq", 0) <= changes.cursor.seq
-            assert frame.get("broadcast_seq", 0) <= changes.cursor.broadcast_seq
+            assert frame.get("seq", 0) <= changes.position.seq
+            assert frame.get("broadcast_seq", 0) <= changes.position.broadcast_seq
         frames += changes.frames
         if changes.complete:
-            assert changes.cursor == read_head(reader).cursor
+            assert changes.position == read_latest(recipient).position
             return frames
-        assert changes.cursor != cursor
-        cursor = changes.cursor
+        assert changes.position != cursor
+        cursor = changes.position
 
 
 def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, str]:
@@ -185,18 +194,18 @@ def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, s
 def test_read_in_parts_nothing_is_lost_or_doubled(
     alice: User, notify: Make, send: Make, limit: int, size: float
 ) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     known = [notify(alice) for _ in range(3)]
-    cursor = read_head(reader).cursor
+    cursor = read_latest(recipient).position
     new = [notify(alice) for _ in range(3)]
     news = [send() for _ in range(4)]
     send(audience="staff")
     replaced, kept = notify(alice, replace_key="a"), notify(alice, replace_key="a")
     # What is new and was read at once must not be taken for known in a later part.
-    marks.mark(reader, "read", [*known, new[0], new[1], news[0]])
-    marks.mark(reader, "unread", [new[1]])
+    marks.mark(recipient, "read", [*known, new[0], new[1], news[0]])
+    marks.mark(recipient, "unread", [new[1]])
 
-    frames = follow(reader, cursor, limit, size)
+    frames = follow(recipient, cursor, limit, size)
 
     assert states_of(frames, known) == {
         **dict.fromkeys([*known, new[0], news[0]], "read"),
@@ -211,12 +220,12 @@ def test_read_in_parts_nothing_is_lost_or_doubled(
 
 
 def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify: Make) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     new = [notify(alice) for _ in range(6)]
-    marks.mark_all(reader, "read", 6, 0)
+    marks.mark_all(recipient, "read", 6, 0)
 
     # In parts of four: the second begins beyond the numbers of all six.
-    frames = follow(reader, start(reader), 4)
+    frames = follow(recipient, start(recipient), 4)
 
     assert states_of(frames, []) == dict.fromkeys(new, "read")
 
@@ -224,21 +233,21 @@ def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify:
 def test_a_change_after_the_head_was_read_hides_nothing_new(
     alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     one, two, news = notify(alice), notify(alice), send()
     can_follow = notifications.inbox.changes._can_follow
 
     def while_reading(*args: Any) -> bool:
         monkeypatch.undo()
-        marks.mark(reader, "read", [one, news])
+        marks.mark(recipient, "read", [one, news])
         return can_follow(*args)
 
     monkeypatch.setattr("notifications.inbox.changes._can_follow", while_reading)
-    before = read_changes(reader, start(reader), 100)
-    after = read_changes(reader, before.cursor, 100)
+    before = read_changes(recipient, start(recipient), 100)
+    after = read_changes(recipient, before.position, 100)
 
     assert told(before) == [("hello", one), ("hello", two), ("news", news)]
-    assert before.cursor.seq == 2  # nothing of what came after, not even the receipt
+    assert before.position.seq == 2  # nothing of what came after, not even the receipt
     assert told(after) == [("read", [one]), ("read", [news])]
 
 
@@ -246,19 +255,19 @@ def test_a_broadcast_after_the_head_was_read_does_not_count_yet(
     alice: User, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send()
-    current = BroadcastHeadQuerySet.current
+    current = BroadcastSequenceQuerySet.current
 
-    def while_reading(heads: BroadcastHeadQuerySet) -> BroadcastHead:
+    def while_reading(heads: BroadcastSequenceQuerySet) -> BroadcastSequence:
         monkeypatch.undo()
         head = current(heads)
         send()
         return head
 
-    monkeypatch.setattr(BroadcastHeadQuerySet, "current", while_reading)
-    head = read_head(reader_of(alice))
+    monkeypatch.setattr(BroadcastSequenceQuerySet, "current", while_reading)
+    head = read_latest(recipient_of(alice))
 
     # The client adds one for each that comes after `broadcast_seq`.
-    assert (head.cursor.broadcast_seq, head.counts.unread_broadcasts) == (1, 1)
+    assert (head.position.broadcast_seq, head.counts.unread_broadcasts) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -281,15 +290,15 @@ def test_a_cursor_from_elsewhere_is_told_to_reload(
     notify(alice)
     notify(alice)
     send()
-    reader = reader_of(alice)
-    right = {"seq": 1, "broadcast_seq": 0, "epoch": 1, "scope": reader.scope}
-    assert not read_changes(reader, Cursor(**right), 10).resync
+    recipient = recipient_of(alice)
+    right = {"seq": 1, "broadcast_seq": 0, "epoch": 1, "scope": recipient.audience_hash}
+    assert not read_changes(recipient, Position(**right), 10).resync
 
-    changes = read_changes(reader, Cursor(**{**right, **wrong}), 10)
+    changes = read_changes(recipient, Position(**{**right, **wrong}), 10)
 
     assert (changes.resync, changes.frames) == (True, [])
     # From where it can go on.
-    assert changes.cursor == Cursor(2, 1, 1, reader.scope)
+    assert changes.position == Position(2, 1, 1, recipient.audience_hash)
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (2, 1)
 
 
@@ -298,11 +307,13 @@ def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, se
         notify(alice)
         send()
     Inbox.objects.update(floor=2)
-    BroadcastHead.objects.update(floor=1)
-    reader = reader_of(alice)
+    BroadcastSequence.objects.update(floor=1)
+    recipient = recipient_of(alice)
 
     def resync(seq: int, broadcast_seq: int) -> bool:
-        return read_changes(reader, Cursor(seq, broadcast_seq, 1, reader.scope), 10).resync
+        return read_changes(
+            recipient, Position(seq, broadcast_seq, 1, recipient.audience_hash), 10
+        ).resync
 
     assert [resync(1, 3), resync(2, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
 
@@ -310,28 +321,30 @@ def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, se
 def test_too_far_behind_is_told_to_reload(
     alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.inbox.changes.MOST_CHANGES", 2)
+    monkeypatch.setattr("notifications.inbox.changes.MAX_CHANGES", 2)
     for _ in range(3):
         notify(alice)
         send()
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
 
     def resync(seq: int, broadcast_seq: int) -> bool:
-        return read_changes(reader, Cursor(seq, broadcast_seq, 1, reader.scope), 10).resync
+        return read_changes(
+            recipient, Position(seq, broadcast_seq, 1, recipient.audience_hash), 10
+        ).resync
 
     assert [resync(0, 3), resync(1, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
 
 
 def test_another_epoch_means_other_numbers(alice: User, notify: Make) -> None:
     notify(alice)
-    reader = reader_of(alice)
-    cursor = read_head(reader).cursor
-    BroadcastHead.objects.lock()
-    BroadcastHead.objects.update(epoch=2)
+    recipient = recipient_of(alice)
+    cursor = read_latest(recipient).position
+    BroadcastSequence.objects.lock()
+    BroadcastSequence.objects.update(epoch=2)
 
-    changes = read_changes(reader, cursor, 10)
+    changes = read_changes(recipient, cursor, 10)
 
-    assert (changes.resync, changes.cursor.epoch) == (True, 2)
+    assert (changes.resync, changes.position.epoch) == (True, 2)
 
 
 def test_changes_take_as_many_queries_however_many_they_are(
@@ -339,14 +352,14 @@ def test_changes_take_as_many_queries_however_many_they_are(
 ) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as queries:
-            read_changes(reader, start(reader), 100)
+            read_changes(recipient, start(recipient), 100)
         return len(queries)
 
-    reader = reader_of(alice)
-    marks.mark(reader, "read", [notify(alice), send()])
+    recipient = recipient_of(alice)
+    marks.mark(recipient, "read", [notify(alice), send()])
     few = queries()
     for _ in range(10):
-        marks.mark(reader, "read", [notify(alice), send()])
+        marks.mark(recipient, "read", [notify(alice), send()])
 
     assert queries() == few < 10
 
@@ -355,18 +368,18 @@ def test_another_accounts_receipts_tell_nothing(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     news = send()
-    marks.mark(reader_of(bob), "archived", [news])
-    reader = reader_of(alice)
+    marks.mark(recipient_of(bob), "archived", [news])
+    recipient = recipient_of(alice)
 
     assert BroadcastReceipt.objects.count() == 1
-    changes = read_changes(reader, start(reader), 10)
+    changes = read_changes(recipient, start(recipient), 10)
     assert told(changes) == [("news", news)]
-    assert [frame["state"] for frame in (*changes.frames, *read_page(reader).items)] == [
+    assert [frame["state"] for frame in (*changes.frames, *read_page(recipient).items)] == [
         "unread",
         "unread",
     ]
-    assert pages(reader, 10) == pages(reader, 10, view="unread") == [[news]]
-    assert pages(reader_of(bob), 10) == [[]]
+    assert pages(recipient, 10) == pages(recipient, 10, folder="unread") == [[news]]
+    assert pages(recipient_of(bob), 10) == [[]]
 
 
 def test_the_newest_numbers_of_many_accounts_are_one_look(
@@ -376,10 +389,10 @@ def test_the_newest_numbers_of_many_accounts_are_one_look(
         Notification.objects.bulk_create(
             Notification(account=account, type="hello", body=str(n)) for n in range(count)
         )
-    numbering.deliver([alice.pk, bob.pk], "default")
+    numbering.number_and_publish([alice.pk, bob.pk], "default")
 
     with django_assert_num_queries(2):
-        seqs, broadcasts = newest_seqs([alice.pk, bob.pk, carol.pk])
+        seqs, broadcasts = latest_seqs([alice.pk, bob.pk, carol.pk])
 
     assert (seqs, broadcasts.seq) == ({alice.pk: 3, bob.pk: 1}, 0)
 
@@ -390,18 +403,18 @@ def test_changes_of_many_are_those_of_each(
     monkeypatch.setattr("notifications.inbox.changes.ACCOUNTS_PER_QUERY", 2)
     wire_ids = [notify(account) for account in (alice, alice, bob, carol, carol)]
     wire_ids += [send(), send(audience="staff"), send()]
-    readers = [reader_of(account) for account in (alice, bob, carol)]
-    for reader in readers:
-        marks.mark(reader, "read", wire_ids[1::2])
-    marks.mark(readers[0], "archived", wire_ids[-1:])
+    recipients = [recipient_of(account) for account in (alice, bob, carol)]
+    for recipient in recipients:
+        marks.mark(recipient, "read", wire_ids[1::2])
+    marks.mark(recipients[0], "archived", wire_ids[-1:])
     asked = [
-        (reader, replace(head.cursor, seq=max(0, head.cursor.seq - n), broadcast_seq=m))
-        for reader, head in zip(readers, read_heads(readers), strict=True)
+        (recipient, replace(head.position, seq=max(0, head.position.seq - n), broadcast_seq=m))
+        for recipient, head in zip(recipients, read_latest_of_many(recipients), strict=True)
         for n, m in ((0, 3), (1, 3), (2, 1), (9, 0), (-1, 0))
     ]
 
     for limit in (1, 2, 100):
         together = read_changes_of_many([(*one, limit) for one in asked])
 
-        assert together == [read_changes(reader, cursor, limit) for reader, cursor in asked]
+        assert together == [read_changes(recipient, cursor, limit) for recipient, cursor in asked]
     assert [told.resync for told in together] == 3 * [False, False, False, False, True]

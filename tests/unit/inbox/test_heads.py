@@ -7,11 +7,11 @@ from django.contrib.auth.models import Group, User
 
 from notifications import broadcast
 from notifications.inbox import marks
-from notifications.inbox.pages import Cursor, read_head, read_heads, read_page
+from notifications.inbox.pages import Position, read_latest, read_latest_of_many, read_page
 from notifications.models import Broadcast
 from tests.unit.conftest import Make
 
-from .reading import reader_of
+from .reading import recipient_of
 
 pytestmark = pytest.mark.django_db
 
@@ -20,21 +20,21 @@ def test_the_head_tells_where_the_inbox_stands(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send(audience="staff"), notify(bob)]
-    reader = reader_of(alice)
-    marks.mark(reader, "read", [wire_ids[0]])
+    recipient = recipient_of(alice)
+    marks.mark(recipient, "read", [wire_ids[0]])
 
-    head = read_head(reader)
-    assert head.cursor == Cursor(3, 2, 1, reader.scope)
+    head = read_latest(recipient)
+    assert head.position == Position(3, 2, 1, recipient.audience_hash)
     assert (head.counts.unread, head.counts.unread_broadcasts, head.counts.total) == (1, 1, 2)
-    head = read_head(reader_of(bob))
-    assert (head.cursor.seq, head.cursor.broadcast_seq, head.counts.total) == (1, 2, 2)
+    head = read_latest(recipient_of(bob))
+    assert (head.position.seq, head.position.broadcast_seq, head.counts.total) == (1, 2, 2)
 
 
 def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Make) -> None:
     send()
     broadcast("news", "Unnumbered")
 
-    assert read_head(reader_of(alice)).counts.unread_broadcasts == 1
+    assert read_latest(recipient_of(alice)).counts.unread_broadcasts == 1
 
 
 def test_heads_of_many_count_as_the_head_of_one_does(
@@ -44,18 +44,18 @@ def test_heads_of_many_count_as_the_head_of_one_does(
     accounts = (alice, bob, carol, operator)
     sent = [send(audience=audience) for audience in ("everyone", "staff", "everyone")]
     sent += [send(audience=group) for group in Group.objects.all()] + [send()]
-    marks.mark(reader_of(alice), "read", sent)
-    marks.mark(reader_of(bob), "archived", sent[:1])
-    marks.mark(reader_of(operator), "read", sent[:3])
-    marks.mark(reader_of(operator), "unread", sent[:1])
+    marks.mark(recipient_of(alice), "read", sent)
+    marks.mark(recipient_of(bob), "archived", sent[:1])
+    marks.mark(recipient_of(operator), "read", sent[:3])
+    marks.mark(recipient_of(operator), "unread", sent[:1])
     # What was read stays read, and has no longer to be: alice left the group, and bob's
     # account seems to be younger than what he archived.
     alice.groups.clear()
     User.objects.filter(pk=bob.pk).update(date_joined=Broadcast.objects.latest("pk").created_at)
 
-    readers = [reader_of(account) for account in accounts]
-    counts = [head.counts.unread_broadcasts for head in read_heads(readers)]
+    recipients = [recipient_of(account) for account in accounts]
+    counts = [head.counts.unread_broadcasts for head in read_latest_of_many(recipients)]
 
     assert counts == [0, 1, 3, 2]
-    assert counts == [read_head(reader).counts.unread_broadcasts for reader in readers]
-    assert counts == [len(read_page(reader, view="unread").items) for reader in readers]
+    assert counts == [read_latest(recipient).counts.unread_broadcasts for recipient in recipients]
+    assert counts == [len(read_page(recipient, folder="unread").items) for recipient in recipients]

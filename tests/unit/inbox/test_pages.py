@@ -17,20 +17,20 @@ from notifications.lifecycle import retraction
 from notifications.models import Broadcast, Notification
 from tests.unit.conftest import Make
 
-from .reading import ids, pages, reader_of
+from .reading import ids, pages, recipient_of
 
 pytestmark = pytest.mark.django_db
 
 
 def test_an_empty_inbox_is_one_empty_page(alice: User) -> None:
-    page = read_page(reader_of(alice))
+    page = read_page(recipient_of(alice))
 
     assert (page.items, page.next) == ([], None)
-    assert page.head.as_dict() == {
+    assert page.latest.as_dict() == {
         "seq": 0,
         "broadcast_seq": 0,
         "epoch": 1,
-        "scope": reader_of(alice).scope,
+        "scope": recipient_of(alice).audience_hash,
         "unread": 0,
         "unread_broadcasts": 0,
     }
@@ -42,7 +42,7 @@ def test_both_kinds_are_merged_newest_first(
     sent = [notify(alice), send(), notify(alice), notify(bob), send(), send(audience="staff")]
     del sent[5], sent[3]
 
-    assert pages(reader_of(alice), 10) == [sent[::-1]]
+    assert pages(recipient_of(alice), 10) == [sent[::-1]]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 30])
@@ -55,7 +55,7 @@ def test_no_item_is_lost_or_doubled_from_page_to_page(
     for _ in range(3):
         sent += [notify(alice), send()]
 
-    found = pages(reader_of(alice), limit)
+    found = pages(recipient_of(alice), limit)
 
     assert [wire_id for page in found for wire_id in page] == sent[::-1]
     assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
@@ -74,7 +74,7 @@ def test_clocks_that_disagree_lose_and_double_nothing(
                 created_at=now + timedelta(hours=row.number * 5 % 3)
             )
 
-    found = [wire_id for page in pages(reader_of(alice), 2) for wire_id in page]
+    found = [wire_id for page in pages(recipient_of(alice), 2) for wire_id in page]
 
     assert sorted(found) == sorted(wire_ids)
     for kind in "nb":
@@ -86,12 +86,12 @@ def test_what_arrives_between_two_pages_shifts_nothing(
     alice: User, notify: Make, send: Make
 ) -> None:
     sent = [notify(alice), send(), notify(alice), send()]
-    reader = reader_of(alice)
-    first = read_page(reader, limit=2)
+    recipient = recipient_of(alice)
+    first = read_page(recipient, limit=2)
 
     notify(alice)
     send()
-    second = read_page(reader, first.next, limit=2)
+    second = read_page(recipient, first.next, limit=2)
 
     assert ids(first.items) + ids(second.items) == sent[::-1]
     assert second.next is None
@@ -100,12 +100,12 @@ def test_what_arrives_between_two_pages_shifts_nothing(
 def test_the_unread_page_has_only_unread_items(alice: User, notify: Make, send: Make) -> None:
     read, unread, archived = (notify(alice) for _ in range(3))
     read_news, unread_news, archived_news = (send() for _ in range(3))
-    reader = reader_of(alice)
-    marks.mark(reader, "read", [read, read_news])
-    marks.mark(reader, "archived", [archived, archived_news])
+    recipient = recipient_of(alice)
+    marks.mark(recipient, "read", [read, read_news])
+    marks.mark(recipient, "archived", [archived, archived_news])
 
-    assert pages(reader, 1, view="unread") == [[unread_news], [unread]]
-    assert pages(reader, 10) == [[unread_news, read_news, unread, read]]
+    assert pages(recipient, 1, folder="unread") == [[unread_news], [unread]]
+    assert pages(recipient, 10) == [[unread_news, read_news, unread, read]]
 
 
 def test_the_archived_page_has_only_archived_items(
@@ -113,14 +113,14 @@ def test_the_archived_page_has_only_archived_items(
 ) -> None:
     _inbox, read, archived, taken_out = (notify(alice) for _ in range(4))
     _news, archived_news = send(), send()
-    reader = reader_of(alice)
-    marks.mark(reader, "read", [read])
-    marks.mark(reader, "archived", [archived, archived_news, taken_out])
-    marks.mark(reader, "inbox", [taken_out])
+    recipient = recipient_of(alice)
+    marks.mark(recipient, "read", [read])
+    marks.mark(recipient, "archived", [archived, archived_news, taken_out])
+    marks.mark(recipient, "inbox", [taken_out])
 
-    assert pages(reader, 1, view="archived") == [[archived_news], [archived]]
-    assert {item["state"] for item in read_page(reader, view="archived").items} == {"archived"}
-    assert pages(reader_of(bob), 1, view="archived") == [[]]
+    assert pages(recipient, 1, folder="archived") == [[archived_news], [archived]]
+    assert {item["state"] for item in read_page(recipient, folder="archived").items} == {"archived"}
+    assert pages(recipient_of(bob), 1, folder="archived") == [[]]
 
 
 def test_important_are_unread_broadcasts_of_level_warning_or_error(
@@ -134,18 +134,18 @@ def test_important_are_unread_broadcasts_of_level_warning_or_error(
     )
     send(level="error", expires_at=timezone.now())
     retraction.expire("default")
-    reader = reader_of(alice)
-    marks.mark(reader, "read", [read])
-    marks.mark(reader, "archived", [archived])
+    recipient = recipient_of(alice)
+    marks.mark(recipient, "read", [read])
+    marks.mark(recipient, "archived", [archived])
 
-    assert pages(reader, 10, view="important") == [[error, warning]]
+    assert pages(recipient, 10, folder="important") == [[error, warning]]
 
 
 def test_items_say_in_which_state_they_are(alice: User, notify: Make, send: Make) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
-    marks.mark(reader_of(alice), "read", wire_ids[::2])
+    marks.mark(recipient_of(alice), "read", wire_ids[::2])
 
-    items = read_page(reader_of(alice)).items
+    items = read_page(recipient_of(alice)).items
 
     assert [(item["id"], item["state"]) for item in items] == [
         (wire_ids[3], "unread"),
@@ -166,7 +166,7 @@ def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
     notify_accounts(alice, "hello", "Unnumbered")
     broadcast("news", "Unnumbered")
 
-    assert pages(reader_of(alice), 10) == [[kept]]
+    assert pages(recipient_of(alice), 10) == [[kept]]
 
 
 def test_a_page_takes_as_many_queries_however_long_it_is(
@@ -174,16 +174,16 @@ def test_a_page_takes_as_many_queries_however_long_it_is(
 ) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as queries:
-            read_page(reader)
+            read_page(recipient)
         return len(queries)
 
-    reader = reader_of(alice)
+    recipient = recipient_of(alice)
     notify(alice)
     send()
     short = queries()
     for _ in range(10):
         notify(alice)
-        marks.mark(reader, "read", [send()])
+        marks.mark(recipient, "read", [send()])
 
     assert queries() == short < 10
 
@@ -194,7 +194,7 @@ def test_a_page_takes_as_many_queries_however_long_it_is(
 )
 def test_a_made_up_position_is_refused(alice: User, before: str) -> None:
     with pytest.raises(ValueError, match="before must be the “next” of another page"):
-        read_page(reader_of(alice), before)
+        read_page(recipient_of(alice), before)
 
 
 @pytest.mark.parametrize("before", ["n0b0", "n" + "9" * 18 + "b" + "9" * 18])
@@ -204,4 +204,4 @@ def test_any_position_that_looks_right_is_taken(
     notify(alice)
     send()
 
-    assert len(read_page(reader_of(alice), before).items) in {0, 2}
+    assert len(read_page(recipient_of(alice), before).items) in {0, 2}

@@ -39,7 +39,7 @@ def test_changes_are_told_as_the_socket_would(
 def test_many_changes_come_in_parts(
     browser: Client, alice: User, notify: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views.pages, "LARGEST_PAGE", 2)
+    monkeypatch.setattr(views.pages, "MAX_PAGE_SIZE", 2)
     sent = [notify(alice) for _ in range(3)]
     cursor = {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": scope(browser)}
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second may be too short for a busy machine."""
-    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", 30)
+    monkeypatch.setattr(sender, "PROBE_TIMEOUT_SECONDS", 30)
 
 
 def test_a_process_that_answers_is_healthy(client: Client) -> None:

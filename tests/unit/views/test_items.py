@@ -74,7 +74,7 @@ def test_a_page_has_thirty_items_unless_told_otherwise(
 ) -> None:
     for _ in range(31):
         notify_accounts(alice, "hello", "Hello")
-    numbering.deliver([alice.pk], "default")
+    numbering.number_and_publish([alice.pk], "default")
 
     assert len(browser.get(ITEMS).json()["items"]) == 30
     assert len(browser.get(ITEMS, {"limit": "100"}).json()["items"]) == 31
