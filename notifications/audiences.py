@@ -1,4 +1,4 @@
-"""Who a broadcast is for, and which broadcasts an account sees."""
+"""Audiences: the accounts that a broadcast is for, and the broadcasts that an account gets."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _GROUP_PREFIX = "group:"
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An account as far as its inbox is concerned."""
+    """An account as a recipient of messages."""
 
     account_id: Any
     audiences: frozenset[str]
-    since: datetime | None  # broadcasts created before it are not for this account
+    since: datetime | None  # the account gets no broadcasts created earlier
 
     @classmethod
     def of(cls, account: Any) -> Recipient:
-        """Return the reader that a user object is; asks the database for its groups."""
+        """Return the recipient for a user object; queries its groups."""
         return cls.of_many([account])[0]
 
     @classmethod
     def of_many(cls, accounts: Sequence[Any]) -> list[Recipient]:
-        """Return the readers that user objects are, by one query for the groups of all."""
+        """Return the recipients for user objects, with one query for all their groups."""
         groups = _groups_of(accounts)
         recipients = []
         for account in accounts:
@@ -47,12 +47,15 @@ class Recipient:
         return recipients
 
     def receives(self, audience: str, created_at: datetime) -> bool:
-        """Whether a broadcast to this audience, created at this time, is for this account."""
+        """Whether this account gets a broadcast to this audience, created at this time."""
         return audience in self.audiences and (self.since is None or self.since <= created_at)
 
     @property
     def audience_hash(self) -> str:
-        """An opaque name of the audiences: another one means another list of broadcasts."""
+        """
+        A hash of the audiences, `scope` on the wire. When it changes, so does the account's
+        list of broadcasts.
+        """
         return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
 
 
@@ -63,7 +66,7 @@ def _groups_of(accounts: Sequence[Any]) -> defaultdict[Any, list[str]]:
     if accounts and hasattr(user_model, "groups"):  # not every user model has them
         field = user_model._meta.get_field("groups")
         mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
-        # Not prefetched: only the keys are wanted, and no Group objects.
+        # Not prefetch_related, as only the keys are needed.
         memberships = field.remote_field.through._default_manager.filter(
             **{f"{mine}__in": [account.pk for account in accounts]}
         )
@@ -74,7 +77,7 @@ def _groups_of(accounts: Sequence[Any]) -> defaultdict[Any, list[str]]:
 
 def audience_key(audience: str | Group) -> str:
     """
-    Return what a Broadcast stores for an audience.
+    Return the value of `Broadcast.audience` for an audience.
 
     Raises ValueError unless it is "everyone", "staff" or a saved Group.
     """
@@ -88,7 +91,7 @@ def audience_key(audience: str | Group) -> str:
 
 
 def group_id(key: str) -> int | None:
-    """Return the primary key of the Group that an audience key names, if it names one."""
+    """Return the primary key of an audience key's Group, None if it is not one of a Group."""
     return int(key.removeprefix(_GROUP_PREFIX)) if key.startswith(_GROUP_PREFIX) else None
 
 
@@ -101,6 +104,6 @@ def accounts_in(key: str) -> QuerySet[Any]:
         conditions["is_staff"] = True
     elif (group := group_id(key)) is not None:
         conditions["groups"] = group
-    if not conditions.keys() <= fields:  # such accounts have no staff, or no groups
+    if not conditions.keys() <= fields:  # the user model has no staff, or no groups
         return user_model._default_manager.none()
     return user_model._default_manager.filter(**conditions)

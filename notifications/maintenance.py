@@ -1,8 +1,8 @@
 """
-The periodic task, without Celery: what no request and no socket does in time.
+The periodic task, without Celery: cleaning up, and finishing what a crash interrupted.
 
-Every server process runs it, one lease row letting one of them do a pass per
-interval; the command `notification_maintenance` runs the same passes.
+Every server process runs it. A lease row makes sure that only one of them does a
+pass per interval. The command `notification_maintenance` runs the same passes.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from .protocol import CloseCode
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 1000
-RETENTION_STEPS: Final = 20  # of one pass; each is a transaction of 1,000 rows at most
-LATE_INTERVALS: Final = 5  # intervals without a pass
+RETENTION_STEPS: Final = 20  # per pass; each is a transaction of at most 1,000 rows
+LATE_INTERVALS: Final = 5
 
 
 @dataclass(slots=True)
 class Report:
-    """How many of each thing one pass dealt with."""
+    """How many rows of each kind one pass handled."""
 
     workers_reaped: int = 0
     connections_reaped: int = 0
@@ -64,7 +64,7 @@ class Report:
 
 
 class Maintenance:
-    """The task of one process, with what it remembers from pass to pass."""
+    """The task of one process, and its memory between passes."""
 
     def __init__(self) -> None:
         self._reap_from = 0.0  # monotonic seconds
@@ -81,10 +81,10 @@ class Maintenance:
 
     def run(self, full: bool = False) -> Report:
         """
-        Run one pass; a full one looks at every account, and deletes all that retention lets go.
+        Run one pass; a full one checks every account and deletes all rows past their retention.
 
-        After a database error no worker is reaped for one lease: nobody could
-        renew theirs either.
+        After a database error no worker is reaped for the length of a lease, as
+        live workers could not renew theirs either.
         """
         try:
             report = self._pass(full)
@@ -107,13 +107,13 @@ class Maintenance:
         report.broadcasts_numbered = numbering.number_broadcasts(using)
         report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
-        # Last and bounded: a pass that takes long holds up all the others.
+        # Last and bounded, as the rest of the next pass has to wait for it.
         for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
             setattr(report, name, getattr(report, name) + count)
         return report
 
     def _sweep(self, using: str, sweep_all: bool) -> int:
-        """Delete what deleted accounts left: at a time only from the next BATCH of inboxes."""
+        """Delete the rows of deleted accounts, in the next BATCH_SIZE inboxes or in all of them."""
         user_model = get_user_model()
         swept = 0
         while True:
@@ -122,7 +122,7 @@ class Maintenance:
                 inboxes = inboxes.filter(pk__gt=self._swept_upto)
             keys = list(inboxes.values_list("pk", flat=True)[:BATCH_SIZE])
             self._swept_upto = keys[-1] if keys else None
-            # Not from a replica, which may not have the newest accounts yet.
+            # Never from a replica, which may not have the newest accounts yet.
             accounts = user_model._base_manager.using(router.db_for_write(user_model))
             known = set(accounts.filter(pk__in=keys).values_list("pk", flat=True))
             for key in keys:
@@ -135,16 +135,16 @@ class Maintenance:
 
 def begin_epoch() -> int:
     """
-    Give all numbers a new epoch, after the database was restored; return it.
+    Begin a new epoch after the database was restored from a backup; return it.
 
-    Cursors of before mean nothing any more: whoever has one is told to reload,
-    open sockets within one check of their hub.
+    Clients' positions from before become meaningless: they are sent `resync` when they
+    reconnect, or, on open connections, at the next check of their hub.
     """
     using = router.db_for_write(BroadcastSequence)
 
     def begin() -> int:
         sequence = BroadcastSequence.objects.using(using).lock()
-        # By the clock: one more than in the backup may be what the lost database had.
+        # Not simply the next number, which the lost database may have used already.
         sequence.epoch = max(sequence.epoch + 1, int(time.time()))
         sequence.save(using=using, update_fields=["epoch"])
         return sequence.epoch
@@ -167,7 +167,7 @@ async def run_forever() -> None:
             try:
                 report = await thread.run(maintenance.run_in_turn)
             except DatabaseError as error:
-                logger.warning("No maintenance, the database is away (%s)", type(error).__name__)
+                logger.warning("Maintenance: database unavailable (%s)", type(error).__name__)
             except Exception:
                 logger.exception("A maintenance pass failed")
             else:
@@ -179,7 +179,7 @@ async def run_forever() -> None:
 
 
 def _take_turn() -> bool:
-    # A little less than the interval, or every second turn would come just too early.
+    # A little less than the interval, or every second pass would come just too early.
     until = Now() + timedelta(seconds=0.8 * conf.HEARTBEAT_INTERVAL)
     turn = _lease().filter(expires_at__lte=Now())
     if turn.update(expires_at=until):
@@ -211,12 +211,12 @@ def _close_overdue() -> int:
 
 
 def _number_left_overs(using: str) -> int:
-    """Number what a process left behind that died between its commit and the numbering."""
+    """Number the rows of processes that crashed between their commit and the numbering."""
     unnumbered = Notification.objects.using(using).unnumbered().order_by()
-    delivered = 0
+    numbered = 0
     while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH_SIZE]):
-        delivered += numbering.number_and_publish(keys, using)
-    return delivered
+        numbered += numbering.number_and_publish(keys, using)
+    return numbered
 
 
 def _delete_account_rows(account_id: Any, using: str) -> None:

@@ -1,8 +1,8 @@
 """
-The way in: `notify_accounts()`, `broadcast()`, and `retract()` to take back what they sent.
+The public functions: `notify_accounts()`, `broadcast()` and `retract()`.
 
-They check what they are given, write rows in the caller's transaction and
-leave numbering and pushing to what runs after its commit.
+They check their arguments and write rows in the caller's transaction. Numbering
+and publishing follow after its commit.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .models import Broadcast, Notification
 
 KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
 ROWS_PER_STATEMENT: Final = 10_000
-# PostgreSQL stores no NUL; an even number of backslashes before it would escape none.
+# PostgreSQL can't store NUL. After an odd number of backslashes, "\u0000" is plain text.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyResult:
-    """How many notifications were created, how many skipped by their key, and the new ids."""
+    """How many notifications were created and skipped (by `idempotency_key`), and the new ids."""
 
     created: int = 0
     skipped: int = 0
@@ -58,24 +58,24 @@ def notify_accounts(
     persist: bool = True,
 ) -> NotifyResult:
     """
-    Put a notification in each account's inbox and push it to the account's open tabs.
+    Put a notification in each account's inbox and show it in the account's open tabs.
 
-    The rows are part of the caller's transaction: rolled back, they never
-    were. Numbering and pushing wait for the commit; a channel layer that is
-    down delays the push, and neither fails nor holds up the caller.
+    The rows are part of the caller's transaction: if it rolls back, nobody is
+    notified. Open tabs are updated after the commit. A channel layer that is down
+    delays them; it never fails or delays the caller.
 
     accounts: an account, a primary key, or an iterable or queryset of them;
-        each counts once.
-    type: what clients dispatch on, `[a-z][a-z0-9_.]*`, 64 characters at most.
-    meta_data: any JSON value of 16 KiB at most.
-    url: where the notification leads: an http(s) address or a path on the site.
+        each account is notified once.
+    type: lets clients tell messages apart: `[a-z][a-z0-9_.]*`, at most 64 characters.
+    meta_data: any JSON value of at most 16 KiB.
+    url: opened by a click on the notification: an http(s) URL or a path on the site.
     level: "info", "success", "warning" or "error".
-    idempotency_key: an account that has a notification with this key gets no other.
-    replace_key: takes the place of the account's unread notification with this key.
-    expires_at: an aware datetime, after which it leaves all inboxes.
-    persist: False pushes to open tabs only, at most once, and stores nothing.
+    idempotency_key: accounts that have a notification with this key are skipped.
+    replace_key: replaces the account's unread notification with the same key.
+    expires_at: an aware datetime, at which the notification is removed from all inboxes.
+    persist: False updates open tabs only, at most once, and stores nothing.
 
-    Raises ValueError, naming the argument and what is allowed, before
+    Raises ValueError, which names the argument and what is allowed, before
     anything is written; RuntimeError inside a running event loop.
     """
     _require_no_running_loop("notify_accounts", "await anotify_accounts(...)")
@@ -94,10 +94,10 @@ def notify_accounts(
     if not persist:
         frame = protocol.frame(type, body, meta_data, level=level, url=url)
 
-        def push() -> None:
+        def publish() -> None:
             publishing.publish_frame(keys, frame)
 
-        transaction.on_commit(push, using=using, robust=True)
+        transaction.on_commit(publish, using=using, robust=True)
         return NotifyResult()
     ids: list[int] = []
     with transaction.atomic(using=using, savepoint=False):
@@ -134,11 +134,13 @@ def broadcast(
     sent_by: Any = None,
 ) -> Broadcast:
     """
-    Put one message in the inboxes of a whole audience, in one row, and push it.
+    Send one message to all accounts of an audience: one row in their inboxes, and in open tabs.
 
-    audience: "everyone" (every active account), "staff" or a saved Group;
-        accounts created later don't get it. sent_by: the operator, if any.
-    The other arguments, and the errors, are those of `notify_accounts`.
+    audience: "everyone" (every active account), "staff" or a saved Group.
+        Accounts created later don't get the broadcast.
+    sent_by: the account of the operator, if any.
+
+    The other arguments and the errors are those of `notify_accounts`.
     """
     _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
     _check_message(type, body, meta_data, url, level, expires_at)
@@ -157,20 +159,19 @@ def broadcast(
     with transaction.atomic(using=using, savepoint=False):
         row.save(using=using, force_insert=True)
 
-        def deliver() -> None:
+        def number() -> None:
             numbering.number_broadcasts(using)
 
-        transaction.on_commit(deliver, using=using, robust=True)
+        transaction.on_commit(number, using=using, robust=True)
     return row
 
 
 def retract(messages: Any) -> int:
     """
-    Take notifications or broadcasts back: out of all inboxes and open tabs; return how many.
+    Remove notifications or broadcasts from all inboxes and open tabs; return how many.
 
-    Part of the caller's transaction, as sending them was: rolled back, nothing
-    happens, and open tabs are told after the commit. What has gone already is
-    passed over.
+    This is part of the caller's transaction: if it rolls back, nothing is removed.
+    Open tabs are updated after the commit. Messages that were removed before are skipped.
 
     messages: a Notification, a Broadcast, or an iterable or queryset of them.
 
@@ -188,20 +189,20 @@ async def aretract(messages: Any) -> int:
     return await database_sync_to_async(retract)(messages)
 
 
-def _retract(model: Any, keys: list[int], withdraw: Callable[[list[int], str], int]) -> int:
+def _retract(model: Any, keys: list[int], remove: Callable[[list[int], str], int]) -> int:
     if not keys:
         return 0
     using = router.db_for_write(model)
     with transaction.atomic(using=using, savepoint=False):
         rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
-        # So that maintenance withdraws them, should this process end before it does.
+        # So that maintenance removes them if this process ends before it does.
         retracted: int = rows.filter(removed_at=None).update(expires_at=timezone.now())
 
-        def withdraw_retracted() -> None:
+        def remove_retracted() -> None:
             for start in range(0, len(keys), retraction.ROWS_PER_TRANSACTION):
-                withdraw(keys[start : start + retraction.ROWS_PER_TRANSACTION], using)
+                remove(keys[start : start + retraction.ROWS_PER_TRANSACTION], using)
 
-        transaction.on_commit(withdraw_retracted, using=using, robust=True)
+        transaction.on_commit(remove_retracted, using=using, robust=True)
     return retracted
 
 
@@ -229,7 +230,7 @@ def _require_no_running_loop(function: str, instead: str) -> None:
     except RuntimeError:
         return
     raise RuntimeError(
-        f"{function}() waits for the database and can't run inside an event loop; use {instead}"
+        f"{function}() waits for the database and can't be called in an event loop; use {instead}"
     )
 
 
@@ -238,18 +239,18 @@ def _check_message(
 ) -> None:
     if not protocol.is_valid_type(type):
         raise ValueError(
-            f"type must be a small letter, then small letters, digits, “_” or “.”, "
-            f"{protocol.MAX_TYPE_LENGTH} characters at most, and none of "
+            f"type must be a lowercase letter, followed by lowercase letters, digits, “_” or “.”, "
+            f"with at most {protocol.MAX_TYPE_LENGTH} characters in all, and none of "
             f"{', '.join(sorted(protocol.RESERVED_TYPES))}; not {type!r:.100}"
         )
     if not _is_storable_text(body):
-        raise ValueError(f"body must be text without NUL and surrogates, not {body!r:.100}")
+        raise ValueError(f"body must be text without NUL or surrogates, not {body!r:.100}")
     _check_meta_data(meta_data)
     if not protocol.is_safe_url(url):
         raise ValueError(
-            f"url must be empty, an http(s) address or a path on the site that starts with a "
-            f"single “/”, {protocol.MAX_URL_LENGTH} characters at most, without spaces, control "
-            f"characters and backslashes; not {url!r:.100}"
+            f"url must be empty, an http(s) URL, or a path on the site that starts with a single "
+            f"“/”, with at most {protocol.MAX_URL_LENGTH} characters and without spaces, control "
+            f"characters or backslashes; not {url!r:.100}"
         )
     if level not in protocol.LEVELS:
         raise ValueError(f"level must be one of {', '.join(protocol.LEVELS)}; not {level!r:.100}")
@@ -264,10 +265,10 @@ def _check_meta_data(meta_data: Any) -> None:
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"meta_data must be a JSON value: {error}") from error
     if _ESCAPED_NUL.search(encoded):
-        raise ValueError("meta_data may not contain the character NUL")
+        raise ValueError("meta_data must not contain the character NUL")
     if size > protocol.MAX_META_DATA:
         raise ValueError(
-            f"meta_data may have {protocol.MAX_META_DATA} bytes of JSON at most, not {size}"
+            f"meta_data must have at most {protocol.MAX_META_DATA} bytes of JSON, not {size}"
         )
 
 
@@ -291,7 +292,7 @@ def _is_storable_time(value: Any) -> bool:
         return False
     try:
         value.astimezone(UTC)
-    except OverflowError:  # PostgreSQL stores it, and nobody can read it
+    except OverflowError:  # PostgreSQL would store it, but Python could not read it back
         return False
     return True
 

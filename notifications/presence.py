@@ -1,5 +1,5 @@
 """
-Who is connected: Worker and Connection rows, written in batches.
+Presence: who is connected, as Worker and Connection rows, written in batches.
 
 A connection counts while its worker's lease runs, by the database's clock.
 """
@@ -21,7 +21,7 @@ from .signals import account_offline, account_online
 
 def online(accounts: Any) -> set[Any]:
     """
-    Return the primary keys of those accounts that have a live socket, on any worker.
+    Return the primary keys of those accounts that have an open connection, on any worker.
 
     accounts: an account, a primary key, or an iterable or queryset of them.
     """
@@ -36,11 +36,10 @@ def online(accounts: Any) -> set[Any]:
 
 def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
     """
-    Let the worker and its connections count for another lease.
+    Renew the lease of a worker, and with it of its connections.
 
-    Writes them all again when the worker's row is not there: it is new, or
-    was reaped while the process or the database stood still. Only then are
-    the connections iterated.
+    Inserts them all if the worker has no row: it is new, or was reaped while
+    the process or the database stood still. Only then is `connections` iterated.
     """
     lease_until = Now() + conf.lease
     if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
@@ -49,7 +48,7 @@ def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
         Connection.objects.bulk_create(list(connections), ignore_conflicts=True, batch_size=500)
-        # They live: as last seen when they were opened, they would be taken for overdue.
+        # Otherwise they would look overdue, as last seen when they were opened.
         Connection.objects.filter(worker=worker.pk).update(last_seen=Now())
 
 
@@ -58,48 +57,52 @@ def record(
     closed: Sequence[Connection],
     seen: Sequence[Any],
 ) -> None:
-    """Write what happened to a worker's connections; `seen` are ids of those that live."""
-    # A socket that ended before it was written needs no row.
+    """
+    Insert the rows of opened connections, delete those of closed ones, and update `last_seen`.
+
+    seen: ids of connections that the worker has heard from lately.
+    """
+    # A connection that was closed before it was written needs no row.
     ended = {connection.pk for connection in closed}
     rows = [connection for connection in opened if connection.pk not in ended]
     for row in rows:
         row.last_seen = Now()  # not by this host's clock
-    # Nobody listens as a rule, and then nobody has to know who was online before.
-    is_heard = account_online.has_listeners() or account_offline.has_listeners()
-    concerned = {connection.account_id for connection in (*opened, *closed)} if is_heard else set()
-    before = online(concerned)
+    # Two queries that most sites don't need, as they have no receivers of these signals.
+    has_receivers = account_online.has_listeners() or account_offline.has_listeners()
+    affected = {row.account_id for row in (*opened, *closed)} if has_receivers else set()
+    before = online(affected)
     with transaction.atomic():
-        # A renewal may have written them already.
+        # A renewal of the lease may have inserted them already.
         Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         if ended:
             Connection.objects.filter(pk__in=ended).delete()
         if seen:
             Connection.objects.filter(pk__in=seen).update(last_seen=Now())
-    after = online(concerned)
-    _announce(after - before, before - after)
+    after = online(affected)
+    _send_signals(after - before, before - after)
 
 
 def surplus(accounts: Iterable[Any]) -> list[Any]:
-    """Return the ids of these accounts' oldest live connections, as many as are too many."""
-    most = conf.MAX_SOCKETS_PER_ACCOUNT
-    if most is None:
+    """Return the ids of these accounts' oldest live connections that exceed the maximum."""
+    maximum = conf.MAX_SOCKETS_PER_ACCOUNT
+    if maximum is None:
         return []
     live = Connection.objects.live().filter(account_id__in=set(accounts))
     counted = live.order_by().values("account_id").annotate(connections=Count("pk"))
     found: list[Any] = []
-    for account_id in counted.filter(connections__gt=most).values_list("account_id", flat=True):
+    for account_id in counted.filter(connections__gt=maximum).values_list("account_id", flat=True):
         newest_first = live.filter(account_id=account_id).order_by("-opened_at", "-pk")
-        found += newest_first.values_list("pk", flat=True)[most:]
+        found += newest_first.values_list("pk", flat=True)[maximum:]
     return found
 
 
 def retire(worker: Worker) -> None:
-    """Take a worker that ends, and its connections, out of the registry."""
+    """Delete the rows of a worker that stops, and of its connections."""
     _delete(Worker.objects.filter(pk=worker.pk))
 
 
 def reap() -> tuple[int, int]:
-    """Delete the workers whose lease is over; return how many, and how many connections."""
+    """Delete workers whose lease is over; return how many, and how many connections they had."""
     return _delete(Worker.objects.dead())
 
 
@@ -108,11 +111,11 @@ def _delete(workers: Any) -> tuple[int, int]:
         Connection.objects.filter(worker__in=workers).values_list("account_id", flat=True)
     )
     _, deleted = workers.delete()
-    _announce((), accounts - online(accounts))
+    _send_signals((), accounts - online(accounts))
     return deleted.get(Worker._meta.label, 0), deleted.get(Connection._meta.label, 0)
 
 
-def _announce(arrived: Iterable[Any], left: Iterable[Any]) -> None:
+def _send_signals(arrived: Iterable[Any], left: Iterable[Any]) -> None:
     for account_id in arrived:
         account_online.send_robust(Connection, account_id=account_id)
     for account_id in left:

@@ -1,7 +1,7 @@
 """
-Wire protocol, version 1: frame shapes, group names, close codes and limits.
+Protocol v1: frames, group names, close codes and limits.
 
-Pure functions and constants; nothing here reads or writes anything.
+Only constants and pure functions.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ Frame = dict[str, Any]
 
 VERSION: Final = 1
 
-# Every hub is in this group; an account's group is `account_group(pk)`.
+# The channel-layer group of all hubs; an account's group is `account_group(pk)`.
 HUBS_GROUP: Final = "notifications.hubs"
 
 MAX_TYPE_LENGTH: Final = 64  # characters
 MAX_URL_LENGTH: Final = 2000  # characters
 MAX_META_DATA: Final = 16 * 1024  # bytes of JSON
-MAX_ERRORS_IN_A_ROW: Final = 20  # then 4400
+MAX_ERRORS_IN_A_ROW: Final = 20  # then the connection is closed with 4400
 
 LEVELS: Final = ("info", "success", "warning", "error")
-# The protocol's own types: what an application may not call its messages.
+# The protocol's own types, which an application can't use for its messages.
 RESERVED_TYPES: Final = frozenset(
     {"register", "heartbeat", "ping", "state", "resync", "error", "bye"}
 )
 
 _TYPE = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 _PLAIN_GROUP_SUFFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
-# Controls, spaces, and surrogates, which no database or socket takes.
+# Control characters, spaces, and surrogates, which can't be encoded.
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class CloseCode(IntEnum):
-    """Why the server closes a socket; what a client does next stands beside it."""
+    """Why the server closes a connection. The comments say what the client does next."""
 
     NORMAL = 1000  # no retry
     RESTART = 4012  # retry after a jittered delay
     PROTOCOL_ABUSE = 4400  # stop
-    NOT_LOGGED_IN = 4401  # stop until the page loads again
+    NOT_LOGGED_IN = 4401  # stop until the page is reloaded
     SESSION_CHANGED = 4402  # retry once
     DEACTIVATED = 4403  # stop
     HEARTBEAT_LOST = 4408  # retry
@@ -53,7 +53,7 @@ class CloseCode(IntEnum):
 
     @property
     def reconnect(self) -> bool:
-        """Whether the client may come back by itself."""
+        """Whether the client should reconnect without being asked by the person."""
         return self in _RECONNECT
 
 
@@ -69,7 +69,7 @@ _RECONNECT = frozenset(
 
 
 class ClientError(Exception):
-    """A client's frame that can't be taken; `code` is what the `error` frame says."""
+    """A frame from a client that is refused; `code` is that of the `error` frame."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ class ClientError(Exception):
 
 
 def account_group(account_id: object) -> str:
-    """Return the channel-layer group of an account's hubs, a legal name for any key."""
+    """Return the channel-layer group of an account's hubs, a valid name for any primary key."""
     key = str(account_id)
     if _PLAIN_GROUP_SUFFIX.fullmatch(key):
         return f"account_{key}"
@@ -118,27 +118,27 @@ def is_safe_url(value: object) -> bool:
 
 
 def encode(frame: Frame) -> str:
-    """Return a frame as it goes over the wire."""
+    """Return a frame as JSON."""
     return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
 
 
 def frame(type: str, body: str = "", meta_data: Any = "", **siblings: Any) -> Frame:
-    """Return a server frame: the seed's `type` and `content`, and what is new beside them."""
+    """Return a frame: `type`, `content`, and any other keys beside them."""
     return {"type": type, "content": {"body": body, "meta_data": meta_data}, **siblings}
 
 
 def state(as_: str, ids: list[str], **siblings: Any) -> Frame:
-    """Return the frame that tells a change of items by their ids; `siblings` has its numbers."""
+    """Return the frame for a new state of items; `siblings` holds its change numbers and counts."""
     return frame("state", **{"as": str(as_)}, ids=ids, **siblings)
 
 
-def state_range(as_: str, span: Frame, **siblings: Any) -> Frame:
-    """Return the frame that tells a change of everything up to `span["upto"]`."""
-    return frame("state", **{"as": str(as_)}, range=span, **siblings)
+def state_range(as_: str, range: Frame, **siblings: Any) -> Frame:
+    """Return the frame for a new state of everything up to `range["upto"]`."""
+    return frame("state", **{"as": str(as_)}, range=range, **siblings)
 
 
 def heartbeat(seq: int, broadcast_seq: int, unread: int, unread_broadcasts: int) -> str:
-    """Return the encoded answer to a heartbeat, the most frequent frame: no encoder runs."""
+    """Return the encoded answer to a heartbeat. The most frequent frame, so no encoder is used."""
     return (
         '{"type":"heartbeat","content":{"body":"","meta_data":""},'
         f'"seq":{seq},"broadcast_seq":{broadcast_seq},'
@@ -151,7 +151,7 @@ def error(code: str, message: str) -> Frame:
 
 
 def bye(code: CloseCode, delay: float = 0) -> Frame:
-    """Return the frame that says, just before a close, why and how long to wait (seconds)."""
+    """Return the frame sent just before a close. `delay`: seconds to wait before reconnecting."""
     return frame("bye", code=int(code), reconnect=code.reconnect, delay=delay)
 
 
@@ -159,18 +159,18 @@ def parse_client_frame(text: str | None, max_size: int) -> str:
     """
     Return the type of a client's frame, which is always `heartbeat`.
 
-    Raises ClientError for anything else, also for more than `max_size` bytes.
-    Other keys are allowed and ignored, as the seed's server ignored them.
+    Keys other than `type` are ignored. Raises ClientError for any other frame, and
+    for one of more than `max_size` bytes.
     """
-    if text == '{"type":"heartbeat"}':  # as good as all clients write it
+    if text == '{"type":"heartbeat"}':  # as nearly all clients write it
         return "heartbeat"
     if text is None:
-        raise ClientError("bad_frame", "Only text frames are understood, this one is binary.")
+        raise ClientError("bad_frame", "Only text frames are accepted; this one is binary.")
     if len(text) > max_size or len(text.encode(errors="replace")) > max_size:
-        raise ClientError("bad_frame", f"A frame may have {max_size} bytes at most.")
+        raise ClientError("bad_frame", f"A frame must have at most {max_size} bytes.")
     try:
         content = json.loads(text)
-    # Digits beyond Python's limit are a ValueError, deep nesting is a RecursionError.
+    # A number with too many digits is a ValueError, deep nesting a RecursionError.
     except (ValueError, RecursionError):
         raise ClientError("bad_json", "The frame is not JSON.") from None
     if not isinstance(content, dict):
@@ -180,5 +180,5 @@ def parse_client_frame(text: str | None, max_size: int) -> str:
     if not isinstance(content["type"], str):
         raise ClientError("bad_field", "“type” must be a string: “heartbeat”.")
     if content["type"] != "heartbeat":
-        raise ClientError("bad_type", "Unknown type; a client may only send “heartbeat”.")
+        raise ClientError("bad_type", "Unknown type; clients can only send “heartbeat”.")
     return "heartbeat"

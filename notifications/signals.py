@@ -1,8 +1,8 @@
 """
-Signals of this app. All are sent with send_robust: a receiver that fails harms nobody.
+The app's signals. All are sent with send_robust, so that a failing receiver harms nobody.
 
-The first two are sent after the commit, by the process that numbered the row.
-The last two are sent at least once per change, by the process that noticed.
+`notification_created` and `broadcast_sent` are sent after the commit, by the process that
+numbered the row. The other two are sent at least once per change, by the process that noticed it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.dispatch import Signal
 notification_created = Signal()
 # Arguments: broadcast (Broadcast).
 broadcast_sent = Signal()
-# Arguments: account_id (primary key). The account's first socket opened.
+# Arguments: account_id (primary key). The account's first connection was opened.
 account_online = Signal()
-# Arguments: account_id (primary key). The account's last socket closed.
+# Arguments: account_id (primary key). The account's last connection was closed.
 account_offline = Signal()

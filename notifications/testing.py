@@ -1,5 +1,5 @@
 """
-For the tests of sites that use this app: tabs of logged-in accounts, through the real consumer.
+For tests of sites that use this app: tabs of logged-in accounts, with the real consumer.
 
     @pytest.fixture
     async def connect(transactional_db):
@@ -11,7 +11,7 @@ For the tests of sites that use this app: tabs of logged-in accounts, through th
         await sync_to_async(pay)(order)
         assert (await tab.receive("order_paid"))["content"]["body"] == "Paid"
 
-The database has to be a transactional one, because the hub reads it in threads of its own.
+The test needs `transactional_db`, as the hub reads the database in its own threads.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .protocol import Frame
 
 PATH: Final = "/ws/notifications/"
 ORIGIN: Final = "http://testserver"
-TIMEOUT_SECONDS: Final = 30.0  # seconds for what should come at once; the machine may be busy
+TIMEOUT_SECONDS: Final = 30.0  # generous, as the machine may be busy
 
 
 class Tab(WebsocketCommunicator):
-    """One open socket; `session` is its cookie's value."""
+    """One open connection; `session` is the value of its session cookie."""
 
     def __init__(self, application: Any, session: str = "", origin: str = ORIGIN, **position: Any):
         headers = [(b"host", b"testserver"), (b"origin", origin.encode())]
@@ -46,28 +46,28 @@ class Tab(WebsocketCommunicator):
         self.session = session
 
     async def receive_frame(self, timeout: float = TIMEOUT_SECONDS) -> Frame:
-        """Return the next frame that is no ping: those come whenever a tab is silent."""
+        """Return the next frame, skipping pings, which arrive whenever a tab is silent."""
         while True:
             frame: Frame = await self.receive_json_from(timeout)
             if frame["type"] != "ping":
                 return frame
 
     async def receive(self, type: str, timeout: float = TIMEOUT_SECONDS) -> Frame:
-        """Return the next frame of this type, passing over others, `timeout` seconds for each."""
+        """Return the next frame of this type, skipping others; `timeout` seconds for each."""
         while True:
             frame: Frame = await self.receive_json_from(timeout)
             if frame["type"] == type:
                 return frame
 
     async def receive_until_caught_up(self) -> list[Frame]:
-        """Return the frames up to and with the `heartbeat` that says that nothing is missing."""
+        """Return all frames up to the `heartbeat` that ends catching up, which is the last one."""
         frames: list[Frame] = []
         while not frames or frames[-1]["type"] != "heartbeat":
             frames.append(await self.receive_frame())
         return frames
 
     async def receive_rest(self, timeout: float = 0.2) -> list[Frame]:
-        """Return what else comes within `timeout` seconds, but for pings and heartbeats."""
+        """Return the frames that arrive within `timeout` seconds, except pings and heartbeats."""
         frames: list[Frame] = []
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
@@ -78,11 +78,11 @@ class Tab(WebsocketCommunicator):
         return frames
 
     async def disconnect(self, code: int = 1000, timeout: float = TIMEOUT_SECONDS) -> None:
-        """Close the socket, and wait until the consumer has ended."""
+        """Close the connection, and wait until the consumer has ended."""
         await super().disconnect(code, timeout)
 
     async def closed_with(self) -> int:
-        """Return the code that the server closes the socket with, passing over frames."""
+        """Return the code with which the server closes the connection, skipping frames."""
         while True:
             output = await self.receive_output(TIMEOUT_SECONDS)
             if output["type"] == "websocket.close":
@@ -93,7 +93,7 @@ Connect = Callable[..., Awaitable[Tab]]
 
 
 def log_in(account: Any) -> str:
-    """Return the session cookie of a new session of this account."""
+    """Log the account in; return the value of its session cookie."""
     client = Client()
     client.force_login(account)
     return client.cookies[settings.SESSION_COOKIE_NAME].value
@@ -101,7 +101,7 @@ def log_in(account: Any) -> str:
 
 @asynccontextmanager
 async def open_tabs(application: Any) -> AsyncIterator[Connect]:
-    """Give a function that opens a tab of an account (None: an anonymous one); close all after."""
+    """Yield a function that opens a tab of an account (None: anonymous); close all tabs at exit."""
     tabs: list[Tab] = []
 
     async def connect(account: Any = None, *, session: str = "", **options: Any) -> Tab:

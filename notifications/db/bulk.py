@@ -1,8 +1,8 @@
 """
-Many rows in one statement, each with values of its own.
+Statements for many rows at once.
 
-Django's `bulk_update` writes a CASE with a branch per row and field: 1,000 rows
-take it most of a second, with the inboxes of 1,000 accounts locked meanwhile.
+Django's `bulk_update` writes a CASE with a branch per row and field. For 1,000 rows
+that takes most of a second, during which the inboxes of 1,000 accounts are locked.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from django.db.models.expressions import RawSQL
 
 def one_of(keys: Sequence[Any], field: Any, using: str) -> RawSQL:
     """
-    Return these values of a field as a subquery of one parameter, for `…__in` and FROM.
+    Return these values of a field as a subquery, for `…__in` and FROM; its only column is `key`.
 
-    Its only column is `key`. A list would be a parameter for each, which
-    takes Django longer than the query takes the database.
+    It has one parameter. A list would have one per value, which takes Django
+    longer than the query takes the database.
     """
     array = _array(keys, field, using)
     if connections[using].vendor == "postgresql":
@@ -33,8 +33,8 @@ def is_one_of(name: str, keys: Sequence[Any], field: Any, using: str) -> Q:
     """
     Return the condition that `name` is one of these values of a field.
 
-    On PostgreSQL it looks up each value in the index of `name`. Of a subquery it thinks
-    otherwise where it knows of few matching rows, and reads however many there are.
+    On PostgreSQL, each value is looked up in the index of `name`. With a subquery, the planner
+    may expect few matching rows and read the whole table.
     """
     if connections[using].vendor != "postgresql":
         return Q(**{f"{name}__in": one_of(keys, field, using)})
@@ -52,7 +52,7 @@ def is_one_of(name: str, keys: Sequence[Any], field: Any, using: str) -> Q:
 
 class _Array(NamedTuple):
     values: Any
-    kind: str  # of a value, in the database
+    kind: str  # the database type of one value
 
 
 def _array(keys: Sequence[Any], field: Any, using: str) -> _Array:
@@ -62,15 +62,15 @@ def _array(keys: Sequence[Any], field: Any, using: str) -> _Array:
     if connection.vendor != "postgresql":
         values = json.dumps(values, default=str)
     elif all(type(value) is int for value in values):
-        kind = "bigint"  # some may be too large for the field
-        values = f"{{{','.join(map(str, values))}}}"  # psycopg would look for quotes in each
+        kind = "bigint"  # some values may be too large for the field
+        values = f"{{{','.join(map(str, values))}}}"  # psycopg would check each for quotes
     return _Array(values, kind)
 
 
 def _stored(values: Iterable[Any], field: Any, connection: Any) -> list[Any]:
-    """Return the values of a field as the database takes them."""
+    """Return the values of a field as the database stores them."""
     return [
-        # Most are numbers, and as they are.
+        # Most are integers, which need no conversion.
         value if type(value) is int else field.get_db_prep_save(value, connection)
         for value in values
     ]
@@ -79,22 +79,22 @@ def _stored(values: Iterable[Any], field: Any, connection: Any) -> list[Any]:
 def update_rows(
     model: type[models.Model], rows: Sequence[Any], fields: Sequence[str], using: str
 ) -> None:
-    """Write these fields of objects that have a row's attributes to the rows with their keys."""
+    """Update these fields of the rows; `rows` are any objects with the model's attributes."""
     if not rows:
         return
     connection = connections[using]
     meta = model._meta
     assert meta.pk is not None
     columns: list[Any] = [meta.pk, *(meta.get_field(name) for name in fields)]
-    # By columns: a call for each value would take longer than all else here.
+    # By columns, as a call per value would take longer than everything else here.
     stored = [
         _stored([getattr(row, column.attname) for row in rows], column, connection)
         for column in columns
     ]
     values = json.dumps([*zip(*stored, strict=True)], default=str)
     if connection.vendor == "postgresql":
-        # Not unnest: of that, PostgreSQL knows how many rows it gives, and then it sometimes
-        # prefers to read the whole table.
+        # Not unnest: PostgreSQL knows how many rows that returns, and then sometimes reads the
+        # whole table instead of its index.
         cells = ", ".join(
             f"CAST(value ->> {n} AS {column.cast_db_type(connection)}) AS c{n}"
             for n, column in enumerate(columns)

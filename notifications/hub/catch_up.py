@@ -1,8 +1,9 @@
 """
-CatchUp: sockets that are behind get from the database what they lack.
+Catching up: connections that are behind read the changes they missed from the database.
 
-A bounded part each, all that are behind at once, oldest changes first; then a
-heartbeat with the counts, and the socket is level: pushes reach it again.
+All of them are read together, a bounded number of changes each, oldest first. A
+connection that has everything gets a heartbeat with the counts and is up to date:
+from then on, published changes are written to it directly.
 """
 
 from __future__ import annotations
@@ -20,33 +21,32 @@ from notifications.servers.base import EncodedFrame
 
 from .connection import LiveConnection
 
-CONNECTIONS_PER_ROUND: Final = 500  # sockets whose lacks are read at once
-FIRST_ITEMS: Final = 10  # read for one that has fallen behind, as nobody knows how large they are
-MAX_ITEMS_PER_ROUND: Final = 100  # read for one at most, before the others' turn
-MAX_ROUND_SIZE: Final = 32 * 1024  # characters, after which it is the others' turn
-REORDER_SECONDS: Final = (
-    0.05  # seconds that an earlier push may come late, before the database is asked
-)
-SLOW_READER_RETRY_SECONDS: Final = 0.2  # seconds until it is seen whether a slow reader has read
-RETRY_SECONDS: Final = 1.0  # seconds until a failed reading is tried again
+CONNECTIONS_PER_ROUND: Final = 500  # read by the same queries
+# Per connection and round. Few at first, as they may be large.
+FIRST_ITEMS: Final = 10
+MAX_ITEMS_PER_ROUND: Final = 100
+MAX_ROUND_SIZE: Final = 32 * 1024  # characters
+REORDER_SECONDS: Final = 0.05  # how late an earlier change may arrive before the database is asked
+SLOW_READER_RETRY_SECONDS: Final = 0.2  # between two looks at connections that are full
+RETRY_SECONDS: Final = 1.0  # after a read that failed
 
 
 class CatchUp:
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
-        # In the order of their turns, each with the number of items to read for it.
+        # Next in turn first, with the number of items to read for each.
         self._behind: dict[LiveConnection, int] = {}
         self._wake = asyncio.Event()
         self._is_due = False
         self._full_since: dict[LiveConnection, float] = {}  # monotonic seconds
 
     def begin(self, connection: LiveConnection) -> None:
-        """Take in a new socket, which is behind from its start."""
+        """Take in a new connection, which starts behind."""
         self._behind[connection] = FIRST_ITEMS
         self._wake.set()
 
     def fall_behind(self, connection: LiveConnection) -> None:
-        """Leave out a socket's pushes until it has been healed, soon."""
+        """Write nothing published to this connection until it has caught up, which is soon."""
         if not connection.behind:
             connection.behind = True
             self._behind[connection] = FIRST_ITEMS
@@ -58,9 +58,9 @@ class CatchUp:
         self._behind.pop(connection, None)
 
     def stalled(self) -> list[LiveConnection]:
-        """Return those that have been full for the stall timeout; to be called every second."""
+        """Return connections that have been full for STALL_TIMEOUT; call this every second."""
         now = time.monotonic()
-        # Whoever reads a little is found with room now and then, and starts anew.
+        # A peer that reads slowly is not full now and then, which restarts its time.
         self._full_since = {
             connection: self._full_since.get(connection, now)
             for connection in self._behind
@@ -73,14 +73,14 @@ class CatchUp:
         ]
 
     async def step(self) -> None:
-        """Wait until a socket is behind, and write what they lack to all that are."""
+        """Wait until a connection is behind, then write missed changes to all that are."""
         await self._wake.wait()
         self._wake.clear()
         self._is_due = False
         connections = [connection for connection in self._behind if not connection.is_full]
         if connections:
             await self._read_and_write(connections[:CONNECTIONS_PER_ROUND])
-            await asyncio.sleep(GATHER_SECONDS)  # a reading for many costs hardly more than for one
+            await asyncio.sleep(GATHER_SECONDS)  # a read for many costs little more than for one
         if any(not connection.is_full for connection in self._behind):
             self._wake.set()
         elif self._behind:
@@ -94,17 +94,17 @@ class CatchUp:
             for connection in connections
         ]
         try:
-            readings = await self._database.run(read_changes_of_many, wanted, MAX_ROUND_SIZE)
+            reads = await self._database.run(read_changes_of_many, wanted, MAX_ROUND_SIZE)
         except Exception:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
             raise
-        for connection, reading in zip(connections, readings, strict=True):
+        for connection, changes in zip(connections, reads, strict=True):
             if connection in self._behind:
-                # To the end, so that those that lack much let the others go first.
-                self._behind[connection] = _next_items(self._behind.pop(connection), reading)
-                self._catch_up(connection, reading)
+                # To the end of the dict: connections that missed much wait for the others.
+                self._behind[connection] = _next_items(self._behind.pop(connection), changes)
+                self._write(connection, changes)
 
-    def _catch_up(self, connection: LiveConnection, changes: Changes) -> None:
+    def _write(self, connection: LiveConnection, changes: Changes) -> None:
         if not connection.registered:
             connection.register(changes)
         if changes.resync:
@@ -119,13 +119,13 @@ class CatchUp:
         connection.follow(changes.position)
         if changes.complete and not connection.has_missed():
             connection.count(changes.counts.unread, changes.counts.unread_broadcasts)
-            if connection.answer_heartbeat():  # which tells the counts
+            if connection.answer_heartbeat():
                 del self._behind[connection]
                 connection.behind = False
 
 
 def _next_items(items: int, changes: Changes) -> int:
-    """Return how many to read in the next round: as many as fit in, or more, if all did."""
+    """Return how many items to read in the next round: as many as fitted, or more if all did."""
     if changes.size >= MAX_ROUND_SIZE:
         return len(changes.encoded)
     return min(2 * items, MAX_ITEMS_PER_ROUND)

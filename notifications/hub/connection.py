@@ -1,4 +1,4 @@
-"""One open socket as the hub keeps it: who it belongs to and how far it has been written."""
+"""One open connection as the hub sees it: its recipient, and the position written so far."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from notifications.protocol import CloseCode
 from notifications.servers.base import EncodedFrame, Writer
 from notifications.sessions.authentication import Session
 
-MAX_AUDIENCE_HASH_LENGTH: Final = 64  # characters kept of what a client says; ours are shorter
+MAX_SCOPE_LENGTH: Final = 64  # characters of a client's `scope` that are kept; ours are shorter
 
 
 class LiveConnection:
     """
-    `seq` and `broadcast_seq` are the socket's cursor: all that is visible to
-    its account up to them has been written to it.
+    `seq` and `broadcast_seq` are the connection's position: every change up to
+    them that its account can see has been written to it.
     """
 
     __slots__ = (
@@ -35,7 +35,7 @@ class LiveConnection:
         "_missed_seq",
         "_registration",
         "_start",
-        "_transport",
+        "_writer",
         "account",
         "address",
         "behind",
@@ -59,17 +59,17 @@ class LiveConnection:
         self,
         recipient: Recipient,
         session: Session,
-        transport: Writer,
+        writer: Writer,
         start: Position | None,
         user_agent: str = "",
         address: str | None = None,
     ) -> None:
-        """`start` is the cursor that the client gave; None starts at the head."""
+        """`start` is the position that the client gave; None starts at the latest change."""
         self.id = str(uuid.uuid4())
         self.account = str(recipient.account_id)
         self.recipient = recipient
         self.session = session
-        # For the registry. There are few kinds of browsers, and many sockets.
+        # Interned: many connections share few user agents.
         self.user_agent = sys.intern(user_agent)
         self.address = address
         self.opened_at = timezone.now()
@@ -80,21 +80,21 @@ class LiveConnection:
         self.seq = self.broadcast_seq = self.epoch = 0
         self.scope = ""
         self.unread = self.unread_broadcasts = 0
-        self._transport = transport
-        # The fan-out's innermost call: without a method of its own between.
-        self.write = transport.write
+        self._writer = writer
+        # The innermost call of the fan-out, so not wrapped in a method.
+        self.write = writer.write
         self._start = start
         self._missed_seq = self._missed_broadcast_seq = 0
 
-    # --- Registration
+    # --- The `register` frame
 
     @property
     def registered(self) -> bool:
-        """Whether `register`, the first of all frames, has been written."""
+        """Whether `register`, always the first frame, has been written."""
         return self._registration is None
 
     async def wait_registered(self) -> None:
-        """Return when the first frame has been written, or the socket was closed instead."""
+        """Return when `register` has been written or the connection has been closed."""
         if self._registration:
             await self._registration
 
@@ -102,16 +102,16 @@ class LiveConnection:
 
     @property
     def is_full(self) -> bool:
-        """Whether the client reads so slowly that nothing more is written for now."""
-        return self._transport.is_full
+        """Whether so much waits to be sent that nothing more is written for now."""
+        return self._writer.is_full
 
     def write_frame(self, frame: protocol.Frame) -> int:
-        """Write a frame; return how many bytes that was, 0 if the socket is full."""
-        message = EncodedFrame(protocol.encode(frame))
-        return len(message.wire) if self.write(message) else 0
+        """Write a frame; return its size in bytes, or 0 if the connection is full."""
+        encoded = EncodedFrame(protocol.encode(frame))
+        return len(encoded.wire) if self.write(encoded) else 0
 
     def register(self, changes: Changes) -> None:
-        """Write the first frame: where this socket starts."""
+        """Write `register`, with the position that this connection starts from."""
         start = changes.position
         if self._start is not None and not changes.resync:
             start = self._start
@@ -128,7 +128,7 @@ class LiveConnection:
         )
 
     def answer_heartbeat(self) -> bool:
-        """Tell the cursor and the counts; False if the socket is full."""
+        """Write the position and the counts; return False if the connection is full."""
         return self.write(
             EncodedFrame(
                 protocol.heartbeat(
@@ -138,9 +138,9 @@ class LiveConnection:
         )
 
     def close(self, code: CloseCode, delay: float = 0) -> None:
-        """Close it, and ask a client that may come back to wait for so many seconds before."""
+        """Close the connection; `delay`: seconds that a client should wait before it reconnects."""
         self.write_frame(protocol.bye(code, delay))
-        self._transport.close(code)
+        self._writer.close(code)
         self._end_waiting()
 
     def _end_waiting(self) -> None:
@@ -149,10 +149,10 @@ class LiveConnection:
                 self._registration.set_result(None)
             self._registration = None
 
-    # --- The cursor
+    # --- The position
 
     def wanted_position(self) -> Position | None:
-        """From where to read what this socket lacks; None: it starts at the head."""
+        """Return the position to catch up from; None: start at the latest change."""
         if not self.registered:
             return self._start
         return Position(self.seq, self.broadcast_seq, self.epoch, self.scope)
@@ -163,16 +163,16 @@ class LiveConnection:
             position.broadcast_seq,
             position.epoch,
         )
-        self.scope = sys.intern(position.scope)  # there are few, and many sockets
+        self.scope = sys.intern(position.scope)  # many connections share few scopes
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
-        """Remember the counts that a frame told; None where it told none."""
+        """Remember the counts in a frame; None where it has none."""
         if unread is not None:
             self.unread = unread
         if unread_broadcasts is not None:
             self.unread_broadcasts = unread_broadcasts
 
-    # --- What came while it was behind
+    # --- Changes published while it was behind
 
     def missed(self, seq: int = 0, broadcast_seq: int = 0) -> None:
         self._missed_seq = max(self._missed_seq, seq)
@@ -182,7 +182,7 @@ class LiveConnection:
         self._missed_seq = self._missed_broadcast_seq = 0
 
     def has_missed(self) -> bool:
-        """Whether a push passed by that the last reading did not bring, or was for others."""
+        """Whether changes were published that the last read did not include."""
         return (
             self._missed_seq > self.seq
             or self._missed_broadcast_seq > self.broadcast_seq
@@ -191,7 +191,7 @@ class LiveConnection:
 
 
 def read_query(query_string: bytes) -> QueryDict:
-    """Return the fields of a socket's URL; none, if there are more than Django takes."""
+    """Return the fields of a connection's URL; none if there are more than Django accepts."""
     try:
         return QueryDict(query_string)
     except SuspiciousOperation:
@@ -200,9 +200,9 @@ def read_query(query_string: bytes) -> QueryDict:
 
 def parse_start(values: Any) -> Position | None:
     """
-    Return the cursor in the query of a socket's URL, None if there is none.
+    Return the position in the query of a connection's URL, None if there is none.
 
-    One that is malformed counts as unknown: it can't be followed, so the client is told `resync`.
+    A malformed one becomes a position that nobody can follow, so the client gets `resync`.
     """
     if not any(name in values for name in ("seq", "broadcast_seq", "epoch", "scope")):
         return None
@@ -211,4 +211,4 @@ def parse_start(values: Any) -> Position | None:
         for text in (values.get(name, "") for name in ("seq", "broadcast_seq", "epoch"))
     ]
     seq, broadcast_seq, epoch = numbers
-    return Position(seq, broadcast_seq, epoch, values.get("scope", "")[:MAX_AUDIENCE_HASH_LENGTH])
+    return Position(seq, broadcast_seq, epoch, values.get("scope", "")[:MAX_SCOPE_LENGTH])

@@ -1,4 +1,4 @@
-"""The end of a hub: its sockets are sent away, not all at the same time."""
+"""Closing all connections of a hub that is stopping, without a stampede to the other servers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from notifications.protocol import CloseCode
 
 from .connection import LiveConnection
 
-STEP_SECONDS: Final = 0.02  # seconds
+STEP_SECONDS: Final = 0.02
 
 
 class Drain:
     """
-    Either they are closed one after the other, or, where there is no time for
-    it, all at once, and each client is asked to come back at another moment.
+    Closes connections one after the other over a window, or, if there is no time for that, all
+    at once with a different delay for each client before it reconnects.
     """
 
     def __init__(
@@ -27,23 +27,23 @@ class Drain:
         connections: Mapping[str, LiveConnection],
         close: Callable[[LiveConnection, CloseCode, float], None],
     ) -> None:
-        """`sockets` are the hub's, as they come and go; `close` closes one and forgets it."""
+        """`connections`: the hub's own dict; `close` closes one and removes it from there."""
         self.has_begun = False
         self._connections = connections
         self._close = close
 
     def refuse(self, connection: LiveConnection) -> None:
-        """Close one that came after the beginning, by a connection that was open before."""
+        """Close a connection that arrived after the drain had begun."""
         connection.close(CloseCode.RESTART, random.uniform(0, conf.DRAIN_SECONDS))
 
     async def run(self, seconds: float) -> None:
-        """Close all in random order, the first at once, the last just before the time is over."""
+        """Close all in random order, evenly over `seconds`, the first one at once."""
         self.has_begun = True
         waiting = list(self._connections.values())
         random.shuffle(waiting)
         loop = asyncio.get_running_loop()
         began, total = loop.time(), len(waiting)
-        while self._connections:  # or the last one left by itself, or all were sent away
+        while self._connections:
             passed = loop.time() - began
             due = max(1, math.ceil(total * passed / seconds)) if passed < seconds else total
             while waiting and total - len(waiting) < due:
@@ -51,7 +51,7 @@ class Drain:
             await asyncio.sleep(STEP_SECONDS)
 
     def at_once(self, seconds: float) -> None:
-        """Close all now; the clients are to come back within so many seconds."""
+        """Close all now; clients reconnect after a random delay of up to `seconds`."""
         self.has_begun = True
         for connection in list(self._connections.values()):
             self._close(connection, CloseCode.RESTART, random.uniform(0, seconds))

@@ -1,4 +1,4 @@
-"""What one client, one account and one process may take up, so that nobody harms the others."""
+"""Limits per client, account and process, so that none of them can harm the others."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from notifications.conf import conf
 
 from .connection import LiveConnection
 
-BURST_SECONDS: Final = 10.0  # seconds' worth of frames that may come at once; then they are refused
-FLOOD_SECONDS: Final = 2 * BURST_SECONDS  # and of refused ones, until the client is cut off
-# Seconds until a refused client may try again: all are refused at once, so not all at one time.
+# How far a client may be ahead of its rate: beyond a burst its frames are refused, beyond a flood
+# it is disconnected.
+BURST_SECONDS: Final = 10.0
+FLOOD_SECONDS: Final = 2 * BURST_SECONDS
+# A range, as many clients are refused at the same moment.
 RETRY_AFTER_SECONDS: Final = (5.0, 15.0)
 
 
 class FrameRate:
     """
-    A token bucket that needs no timer: the time at which all that came would have been due.
+    A token bucket without a timer: it keeps the time at which the last frame would be due.
 
-    Refused frames count as well, so that a flood does not go on being answered.
+    Refused frames count as well, so that a client that floods is not answered for ever.
     """
 
     __slots__ = ("_due_at", "spacing")
@@ -38,15 +40,15 @@ class FrameRate:
 
 
 class Capacity:
-    """How many sockets this process has, those included whose account is still looked up."""
+    """How many connections this process has, handshakes included."""
 
     def __init__(self) -> None:
         self.taken = 0
 
     def enter(self) -> bool:
-        """Take a place, to be left again; False if there is none."""
-        most = conf.MAX_SOCKETS_PER_WORKER
-        if most is not None and self.taken >= most:
+        """Count one more connection; return False if there are too many. Undone by `leave`."""
+        maximum = conf.MAX_SOCKETS_PER_WORKER
+        if maximum is not None and self.taken >= maximum:
             return False
         self.taken += 1
         return True
@@ -56,13 +58,13 @@ class Capacity:
 
 
 def surplus(connections: Collection[LiveConnection]) -> list[LiveConnection]:
-    """Return the oldest of an account's sockets, as many as are too many."""
-    most = conf.MAX_SOCKETS_PER_ACCOUNT
-    if most is None or len(connections) <= most:
+    """Return the oldest of an account's connections that exceed the maximum."""
+    maximum = conf.MAX_SOCKETS_PER_ACCOUNT
+    if maximum is None or len(connections) <= maximum:
         return []
-    return sorted(connections, key=lambda connection: connection.opened_at)[:-most]
+    return sorted(connections, key=lambda connection: connection.opened_at)[:-maximum]
 
 
 def delay() -> float:
-    """Return after how many seconds a client that found no room may come back."""
+    """Return how many seconds a client that was refused for lack of capacity should wait."""
     return random.uniform(*RETRY_AFTER_SECONDS)

@@ -1,4 +1,4 @@
-"""This process in the registry: its lease, and its sockets' rows, written in batches."""
+"""How a hub writes presence: its worker's lease, and its connections' rows in batches."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .connection import LiveConnection
 
 logger = logging.getLogger(__name__)
 
-BATCH_SECONDS: Final = 0.2  # seconds that arrivals and departures are collected
-LAST_SEEN_SECONDS: Final = 60.0  # seconds between two writings of `last_seen`
+BATCH_SECONDS: Final = 0.2  # for which opened and closed connections are collected
+LAST_SEEN_SECONDS: Final = 60.0  # between two updates of `last_seen`
 
 
 class Registration:
@@ -37,7 +37,7 @@ class Registration:
         self._worker = Worker(host=platform.node(), pid=os.getpid())
         self._opened: list[LiveConnection] = []
         self._closed: list[LiveConnection] = []
-        self._renew_at = 0.0  # monotonic seconds, as the next
+        self._renew_at = 0.0  # both in monotonic seconds
         self._seen_from = time.monotonic()
         self._changed = asyncio.Event()
 
@@ -50,7 +50,7 @@ class Registration:
         self._changed.set()
 
     async def step(self) -> None:
-        """Wait for a change or the time to renew the lease, and write what there is to write."""
+        """Wait for a change, or until the lease has to be renewed, and write both."""
         try:
             async with asyncio.timeout(max(0.0, self._renew_at - time.monotonic())):
                 await self._changed.wait()
@@ -60,11 +60,13 @@ class Registration:
         await self._write()
 
     async def end(self) -> None:
-        """Take this worker and its connections out of the registry."""
+        """Delete the rows of this worker and its connections."""
         try:
             await self._database.run(presence.retire, self._worker)
         except DatabaseError as error:
-            logger.warning("Left in the registry until the lease ends: %s", type(error).__name__)
+            logger.warning(
+                "This worker counts as present until its lease ends: %s", type(error).__name__
+            )
 
     async def _write(self) -> None:
         self._changed.clear()
@@ -86,16 +88,16 @@ class Registration:
                 await self._database.run(presence.renew_lease, self._worker, rows)
                 self._renew_at = now + conf.HEARTBEAT_INTERVAL
             if opened or closed or seen:
-                new = [self._row(connection) for connection in opened]
-                gone = [self._row(connection) for connection in closed]
-                await self._database.run(presence.record, new, gone, seen)
+                opened_rows = [self._row(connection) for connection in opened]
+                closed_rows = [self._row(connection) for connection in closed]
+                await self._database.run(presence.record, opened_rows, closed_rows, seen)
             if opened:
                 accounts = {connection.recipient.account_id for connection in opened}
-                # On any worker; this one's own have been closed already.
+                # On other workers: this one has closed its own already.
                 if surplus := await self._database.run(presence.surplus, accounts):
                     hub_commands.close_connections(surplus, CloseCode.EVICTED)
         except Exception:
-            # Perhaps this worker was reaped: the next renewal writes it again, and this later.
+            # This worker's row may have been reaped: the next renewal inserts it again.
             self._opened = opened + self._opened
             self._closed = closed + self._closed
             self._renew_at = 0.0

@@ -1,10 +1,10 @@
 """
-What an account sees: its inbox's head, with the counts, and pages.
+An account's inbox: the latest change numbers, the counts, and pages of items.
 
-Notifications have one row per account, broadcasts one row and a receipt per
-account that acted. Both kinds are merged here and nowhere else. Every reading
-takes the head first and the rows second, so that a row that arrives in between
-is seen twice rather than never.
+A notification is one row per account. A broadcast is one row for all accounts, with a
+receipt for each account that read or archived it. Only this module merges the two.
+The latest numbers are always read before the rows, so that a row that arrives in
+between is seen twice rather than never.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CURSOR = re.compile(r"n(\d{1,18})b(\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far somebody has seen an inbox."""
+    """The change numbers up to which a client has an inbox."""
 
     seq: int
     broadcast_seq: int
@@ -76,7 +76,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest state of an inbox, read before its rows."""
+    """The latest position of an inbox with its counts, read before its rows."""
 
     position: Position
     counts: Counts
@@ -90,17 +90,17 @@ class Latest:
 @dataclass(frozen=True, slots=True)
 class Page:
     items: list[protocol.Frame]
-    next: str | None  # the `before` of the next page, None at the end
+    next: str | None  # the cursor of the next page; None: this is the last one
     latest: Latest
 
 
 def read_latest(recipient: Recipient) -> Latest:
-    """Return where the account's inbox stands now, with its counts."""
+    """Return the latest position and counts of the account's inbox."""
     return read_latest_of_many([recipient])[0]
 
 
 def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
-    """Return where each account's inbox stands now, by as many queries as for one."""
+    """Return the same for many accounts, with as many queries as for one."""
     using = router.db_for_write(Inbox)
     broadcasts = BroadcastSequence.objects.using(using).current()
     inboxes = Inbox.objects.using(using).in_bulk([recipient.account_id for recipient in recipients])
@@ -116,10 +116,10 @@ def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:
     """
-    Return how many broadcasts up to a number each account has not read.
+    Return how many broadcasts up to a change number each account has not read.
 
-    For many accounts it is what was sent less what was read; the database
-    counts their receipts, as a row for each would take far longer to fetch.
+    For many accounts: the broadcasts to their audiences, minus those they read. The
+    database counts their receipts, as fetching each one would take far longer.
     """
     broadcasts = Broadcast.objects.using(using).filter(seq__lte=upto)
     if len(recipients) == 1:
@@ -158,7 +158,7 @@ def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: 
 
 
 def latest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
-    """Return the newest `seq` of each account that has an inbox, and the broadcasts' head."""
+    """Return the latest `seq` of each account that has an inbox, and that of broadcasts."""
     using = router.db_for_write(Inbox)
     known = is_one_of("account_id", account_ids, Inbox._meta.pk, using)
     seqs = dict(Inbox.objects.using(using).filter(known).values_list("account_id", "seq"))
@@ -172,12 +172,13 @@ def read_page(
     folder: Folder = "inbox",
 ) -> Page:
     """
-    Return `limit` items of a view of the inbox, newest first.
+    Return at most `limit` items of a folder, newest first.
 
-    before: the `next` of the page before; None starts with the newest.
-    view: "inbox", "unread", "archived", or "important" (unread broadcasts of level
-    warning or error).
-    Raises ValueError for a `before` that no page gave.
+    before: a cursor, the `next` of the previous page; None: the first page.
+    folder: "inbox", "unread", "archived", or "important" (unread broadcasts of level
+        warning or error).
+
+    Raises ValueError for a malformed cursor.
     """
     latest = read_latest(recipient)
     cursor = _parse_cursor(before) if before else None
@@ -217,10 +218,10 @@ def _rows_in(
 
 def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:
     """
-    Merge both kinds, each by its own number, by the time of the foremost.
+    Merge notifications and broadcasts, comparing the times of the next one of each.
 
-    Not sorted by time: within a kind the number is the order, whatever the
-    clocks of the processes that made the rows say.
+    Not sorted by time: within a kind, `number` decides, as the clocks of the
+    processes that created the rows may differ.
     """
     queues = [list(reversed(notifications)), list(reversed(broadcasts))]
     while any(queues):

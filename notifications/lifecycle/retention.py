@@ -38,7 +38,7 @@ def steps(using: str) -> Iterator[tuple[str, int]]:
         yield "withdrawn", remove_broadcasts(keys, using)
     for keys in _due(notifications.settled(), "settled_at", conf.RETENTION_DAYS):
         yield "notifications_deleted", _delete_notifications(keys, using)
-    for keys in _due(broadcasts.gone(), "removed_at", conf.RETENTION_DAYS):
+    for keys in _due(broadcasts.removed(), "removed_at", conf.RETENTION_DAYS):
         for receipts in _receipts_of(keys, using):
             yield "receipts_deleted", receipts
         yield "broadcasts_deleted", _delete_broadcasts(keys, using)
@@ -96,7 +96,7 @@ def _receipts_of(keys: Sequence[int], using: str) -> Iterator[int]:
 
 
 def _delete_broadcasts(keys: Sequence[int], using: str) -> int:
-    gone = Broadcast.objects.using(using).gone().filter(pk__in=keys)
+    gone = Broadcast.objects.using(using).removed().filter(pk__in=keys)
 
     def delete() -> int:
         sequence = BroadcastSequence.objects.using(using).lock()

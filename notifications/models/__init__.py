@@ -1,8 +1,8 @@
 """
-The tables. A row is the truth; what goes over a socket only makes it appear sooner.
+The tables. A row is the truth; the live update only makes it appear sooner.
 
-References to accounts have no database constraint: our rows must never block
-or fail a transaction that deletes an account. Maintenance sweeps orphans.
+References to accounts have no database constraint, so that our rows never block
+or fail a transaction that deletes an account. Maintenance deletes the orphans.
 """
 
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt

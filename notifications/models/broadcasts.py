@@ -1,4 +1,4 @@
-"""Messages to whole audiences, in one row each, and what accounts did with them."""
+"""Broadcasts, one row each however large the audience, and the receipts of accounts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
     def present(self) -> BroadcastQuerySet:
         return self.filter(seq__isnull=False, removed_at=None)
 
-    def gone(self) -> BroadcastQuerySet:
+    def removed(self) -> BroadcastQuerySet:
         return self.filter(removed_at__isnull=False)
 
     def addressed_to(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
-        """The numbered broadcasts, gone ones as well, that were sent to this account."""
+        """The numbered broadcasts, removed ones included, that were sent to this account."""
         mine = self.filter(seq__isnull=False, audience__in=recipient.audiences)
         return mine.filter(created_at__gte=recipient.since) if recipient.since else mine
 
@@ -41,7 +41,7 @@ class BroadcastQuerySet(models.QuerySet["Broadcast"]):
         return self.addressed_to(recipient).filter(models.Exists(mine), removed_at=None)
 
     def important(self, recipient: audiences.Recipient) -> BroadcastQuerySet:
-        """What a banner shows until it is read."""
+        """The broadcasts that the banner shows until they are read."""
         return self.unread(recipient).filter(level__in=(Level.WARNING, Level.ERROR))
 
     def _without(self, receipts: models.Q, recipient: audiences.Recipient) -> BroadcastQuerySet:
@@ -56,7 +56,7 @@ def receipts_of(recipient: audiences.Recipient) -> models.QuerySet[BroadcastRece
 
 
 class Broadcast(Message):
-    """One message to an audience, in one row however many accounts that is."""
+    """One message to all accounts of an audience."""
 
     wire_prefix = "b"
 
@@ -103,7 +103,7 @@ class Broadcast(Message):
 
     @property
     def audience_name(self) -> str:
-        """The audience in words, also when its group has been deleted since."""
+        """The audience as shown to operators, also if its group has been deleted."""
         if (pk := audiences.group_id(self.audience)) is None:
             return str({"everyone": _("Everyone"), "staff": _("Staff")}[self.audience])
         group = Group.objects.filter(pk=pk).first()
@@ -116,7 +116,7 @@ class Broadcast(Message):
 
 
 class BroadcastReceipt(models.Model):
-    """What one account did with one broadcast; without a row it is unread."""
+    """That one account read or archived one broadcast; without a receipt it is unread."""
 
     broadcast = models.ForeignKey(Broadcast, on_delete=models.CASCADE, related_name="receipts")
     account = models.ForeignKey(
@@ -128,7 +128,7 @@ class BroadcastReceipt(models.Model):
     )
     read_at = models.DateTimeField(null=True)
     archived_at = models.DateTimeField(null=True)
-    seq = models.PositiveBigIntegerField()  # a change of the account's inbox, not of the broadcast
+    seq = models.PositiveBigIntegerField()  # in the account's inbox, not among the broadcasts
 
     class Meta:
         verbose_name = _("broadcast receipt")
@@ -143,7 +143,7 @@ class BroadcastReceipt(models.Model):
 
     @property
     def wire_id(self) -> str:
-        """The id of the broadcast: a receipt is a change of that item."""
+        """The broadcast's id, as a receipt is a change of that broadcast."""
         return f"{Broadcast.wire_prefix}{self.broadcast_id}"
 
     @property

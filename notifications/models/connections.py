@@ -1,4 +1,4 @@
-"""Who is connected: workers with a lease, their connections, and who runs the periodic task."""
+"""Presence: workers and their connections; and the lease of the periodic task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from notifications.conf import conf
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> WorkerQuerySet:
-        """Workers whose lease runs, by the database's clock: no two hosts' clocks agree."""
+        """Workers whose lease runs, by the database's clock, as hosts' clocks differ."""
         return self.filter(lease_until__gt=Now())
 
     def dead(self) -> WorkerQuerySet:
@@ -24,7 +24,7 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
 
 class Worker(models.Model):
-    """One server process; its connections count as long as it renews its lease."""
+    """One server process. Its connections count while it renews its lease."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     host = models.CharField(_("host"), max_length=255)
@@ -47,13 +47,13 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.filter(worker__lease_until__gt=Now())
 
     def overdue(self) -> ConnectionQuerySet:
-        """Rows that their worker, itself alive, should have closed long ago."""
+        """Rows that their live worker should have deleted long ago."""
         slack = timedelta(seconds=60 + 2 * conf.HEARTBEAT_TIMEOUT)
         return self.live().filter(last_seen__lt=Now() - slack)
 
 
 class Connection(models.Model):
-    """One open socket: a browser tab, or a device."""
+    """One open WebSocket of a browser tab or another client."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     worker = models.ForeignKey(Worker, verbose_name=_("worker"), on_delete=models.CASCADE)
@@ -65,7 +65,8 @@ class Connection(models.Model):
         related_name="+",
     )
     opened_at = models.DateTimeField(_("opened"), default=timezone.now)
-    last_seen = models.DateTimeField(_("last seen"), default=timezone.now)  # to the minute
+    # Updated once a minute.
+    last_seen = models.DateTimeField(_("last seen"), default=timezone.now)
     user_agent = models.CharField(_("browser"), max_length=200, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True)
 
@@ -80,12 +81,12 @@ class Connection(models.Model):
 
 
 class MaintenanceLease(models.Model):
-    """Whose turn it is: one row lets one process run the periodic task per interval."""
+    """A single row that lets one process run the periodic task per interval."""
 
     ONLY = 1
 
-    expires_at = models.DateTimeField()  # nobody else starts a pass before
-    last_pass_at = models.DateTimeField(null=True)  # the end of the last complete pass
+    expires_at = models.DateTimeField()  # the next pass can begin
+    last_pass_at = models.DateTimeField(null=True)  # the last complete pass ended
 
     def __str__(self) -> str:
         return f"Last pass {self.last_pass_at}"

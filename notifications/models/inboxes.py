@@ -1,4 +1,4 @@
-"""The numbers of changes: each account's own, and those of broadcasts."""
+"""Change numbers: those of each account's inbox, and those of broadcasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from notifications.db.bulk import one_of
 
 @dataclass(slots=True)
 class LockedInbox:
-    """An inbox's row while it is locked; `update_rows` saves it. No model, there are many."""
+    """A locked Inbox row, saved by `update_rows`. Not a model instance, as there are many."""
 
     account_id: Any
     seq: int
@@ -24,7 +24,7 @@ class LockedInbox:
     floor: int
 
     def next_seq(self) -> int:
-        """Give the next change its number."""
+        """Return the number of the next change."""
         self.seq += 1
         return self.seq
 
@@ -32,10 +32,10 @@ class LockedInbox:
 class InboxQuerySet(models.QuerySet["Inbox"]):
     def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
         """
-        Return the accounts' inboxes, locked until the transaction ends.
+        Return the accounts' inboxes, locked until the transaction ends; missing ones are inserted.
 
-        Always in primary-key order, so that two who lock several don't wait for
-        each other; only where one is missing, which is then made, they may.
+        Rows are locked in primary-key order, so that two callers that lock several
+        inboxes don't deadlock. Only inserting missing ones can still do that.
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
@@ -61,7 +61,7 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
 
 
 class Inbox(models.Model):
-    """One account's numbers; whoever changes the inbox locks this row first."""
+    """One account's change numbers. This row is locked before anything in the inbox changes."""
 
     account = models.OneToOneField(
         settings.AUTH_USER_MODEL,
@@ -70,9 +70,9 @@ class Inbox(models.Model):
         primary_key=True,
         related_name="+",
     )
-    seq = models.PositiveBigIntegerField(default=0)  # of the newest change
-    unread = models.PositiveIntegerField(default=0)  # notifications, without broadcasts
-    floor = models.PositiveBigIntegerField(default=0)  # changes up to it may be deleted
+    seq = models.PositiveBigIntegerField(default=0)  # of the latest change
+    unread = models.PositiveIntegerField(default=0)  # notifications, not broadcasts
+    floor = models.PositiveBigIntegerField(default=0)  # changes up to it may have been deleted
 
     objects = InboxQuerySet.as_manager()
 
@@ -96,13 +96,13 @@ class BroadcastSequenceQuerySet(models.QuerySet["BroadcastSequence"]):
 
 
 class BroadcastSequence(models.Model):
-    """The broadcasts' own numbers, in one row, and the epoch of all numbers."""
+    """A single row with the change numbers of broadcasts, and the epoch of all numbers."""
 
     ONLY = 1
 
     seq = models.PositiveBigIntegerField(default=0)
     floor = models.PositiveBigIntegerField(default=0)
-    # Another one after the database was restored: older cursors mean nothing.
+    # Changed after the database was restored, which makes older positions meaningless.
     epoch = models.PositiveBigIntegerField(default=1)
 
     objects = BroadcastSequenceQuerySet.as_manager()

@@ -1,4 +1,4 @@
-"""What a notification and a broadcast have in common."""
+"""The base of notifications and broadcasts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Level(models.TextChoices):
 
 
 class State(models.TextChoices):
-    """What an item is to the account that has it."""
+    """The state of a message in one account's inbox; the values are those of the wire."""
 
     UNREAD = "unread", _("Unread")
     READ = "read", _("Read")
@@ -49,7 +49,7 @@ class State(models.TextChoices):
 
 
 class JSONValueField(models.JSONField):
-    """A JSONField that stores None as JSON's null, which is a value like any other."""
+    """A JSONField that stores None as JSON's null instead of SQL's NULL."""
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:
@@ -62,7 +62,7 @@ class JSONValueField(models.JSONField):
 
 
 class Message(models.Model):
-    """What a notification and a broadcast have in common: the message and its numbers."""
+    """The base of notifications and broadcasts: the message and its numbers."""
 
     type = models.CharField(_("type"), max_length=64, validators=[validate_type])
     body = models.TextField(_("body"))
@@ -73,11 +73,11 @@ class Message(models.Model):
     level = models.CharField(_("level"), max_length=7, choices=Level.choices, default=Level.INFO)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    # Given together after the commit: `number` once, for the order of lists;
-    # `seq` again with every change, for the order of changes.
+    # Both are assigned after the commit. `number` never changes: lists are ordered by it.
+    # `seq` is the number of the row's last change.
     number = models.PositiveBigIntegerField(null=True, editable=False)
     seq = models.PositiveBigIntegerField(null=True, editable=False)
-    # Retracted, expired or replaced: in no list any more, but a change to be told.
+    # Retracted, expired or replaced. The row stays, as clients have to learn of the removal.
     removed_at = models.DateTimeField(null=True, editable=False)
 
     wire_prefix: ClassVar[str]
@@ -90,11 +90,11 @@ class Message(models.Model):
 
     @property
     def wire_id(self) -> str:
-        """The id that clients know: opaque to them, unique over both kinds."""
+        """The id that clients know: an opaque string, unique across both kinds of messages."""
         return f"{self.wire_prefix}{self.pk}"
 
     def frame(self, state: str = State.UNREAD, **numbers: Any) -> protocol.Frame:
-        """Return the message as clients get it, over the socket and over HTTP."""
+        """Return the message as clients receive it, by WebSocket and by HTTP."""
         return protocol.frame(
             self.type,
             self.body,
@@ -104,7 +104,7 @@ class Message(models.Model):
             **numbers,
             state=str(state),
             level=self.level,
-            # A row can be older than the check, or be written past it.
+            # The row may have been written before URLs were checked, or by other code.
             url=self.url if protocol.is_safe_url(self.url) else "",
             created_at=self.created_at.isoformat(),
             expires_at=self.expires_at and self.expires_at.isoformat(),

@@ -1,4 +1,4 @@
-"""One line of one account's inbox."""
+"""Notifications: one row per account and message."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from notifications.db.bulk import one_of
 
 from .message import Message, State
 
-# Nothing is archived without being read.
+# Archived implies read, so `archived_at` is not needed here.
 IS_SETTLED: Final = models.Q(read_at__isnull=False) | models.Q(removed_at__isnull=False)
 SETTLED_AT: Final = Coalesce("removed_at", "archived_at", "read_at")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def unnumbered(self) -> NotificationQuerySet:
-        """Committed but not yet in any inbox: their numbers are still to come."""
+        """Committed, but without numbers yet, so still invisible."""
         return self.filter(seq=None)
 
     def present(self) -> NotificationQuerySet:
@@ -38,15 +38,15 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.present().filter(archived_at__isnull=False)
 
     def settled(self) -> NotificationQuerySet:
-        """Read, archived or gone, with the time of the last of these as `settled_at`."""
+        """Read, archived or removed, with the time of the last of these as `settled_at`."""
         return self.filter(IS_SETTLED).annotate(settled_at=SETTLED_AT)
 
     def insert(self, account_ids: Sequence[Any], **values: Any) -> list[int]:
         """
-        Insert one equal row per account in one statement; return the new rows' ids.
+        Insert the same row for each account in one statement; return the new rows' ids.
 
-        Accounts that have a row with the same idempotency key get none. One
-        statement because ids of `bulk_create(ignore_conflicts=True)` are lost.
+        Accounts that have a row with the same idempotency key are skipped. Not
+        `bulk_create(ignore_conflicts=True)`, which does not return ids.
         """
         connection = connections[self.db]
         row = Notification(**values)
@@ -59,7 +59,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         accounts = one_of(account_ids, account, self.db)
         quote: Callable[[Any], str] = connection.ops.quote_name
         columns = ", ".join(quote(field.column) for field in fields)
-        # PostgreSQL takes an untyped value in a SELECT for text; SQLite has no such types.
+        # PostgreSQL assumes that an untyped value in a SELECT is text. SQLite needs no cast.
         placeholders = ", ".join(
             f"CAST(%s AS {field.cast_db_type(connection)})"
             if connection.vendor == "postgresql"
@@ -88,7 +88,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
 
 class Notification(Message):
-    """One line of one account's inbox."""
+    """One message in one account's inbox."""
 
     wire_prefix = "n"
 
@@ -101,7 +101,7 @@ class Notification(Message):
     )
     idempotency_key = models.CharField(max_length=200, null=True, editable=False)  # noqa: DJ001  unique
     replace_key = models.CharField(max_length=200, blank=True, editable=False)
-    # The notification whose place this one took.
+    # Primary key of the notification that this one replaced.
     replaces = models.BigIntegerField(null=True, editable=False)
     read_at = models.DateTimeField(null=True, editable=False)
     archived_at = models.DateTimeField(null=True, editable=False)
@@ -117,7 +117,7 @@ class Notification(Message):
                 condition=models.Q(idempotency_key__isnull=False),
                 name="site_notif_once_per_key",
             ),
-            # A row enters these with its numbers, not twice.
+            # Partial, so that inserting a row, before it has numbers, does not touch the index.
             models.UniqueConstraint(
                 fields=["account", "seq"],
                 condition=models.Q(seq__isnull=False),
@@ -152,7 +152,7 @@ class Notification(Message):
                 condition=models.Q(read_at=None, removed_at=None) & ~models.Q(replace_key=""),
                 name="site_notif_replaceable",
             ),
-            # For retention: a row with a number is in one of them.
+            # For retention: each numbered row is in exactly one of the next two.
             models.Index(
                 fields=["type", "created_at"],
                 condition=models.Q(

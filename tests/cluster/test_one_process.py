@@ -100,7 +100,7 @@ def test_the_maintenance_command_ends_cleanly_on_sigterm(start_site):
         command.process.send_signal(signal.SIGTERM)
 
         assert command.wait(PATIENCE) == 0
-        assert command.output().endswith("Maintenance ended.\n")
+        assert command.output().endswith("Maintenance stopped.\n")
 
 
 def test_the_maintenance_command_says_what_it_did_once(start_site):

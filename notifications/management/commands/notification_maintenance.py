@@ -16,11 +16,11 @@ class Command(BaseCommand):
     help = "Run the periodic task of notifications: once, or at an interval until SIGTERM."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="Run one full pass and end.")
+        parser.add_argument("--once", action="store_true", help="Run one full pass and exit.")
         parser.add_argument(
             "--new-epoch",
             action="store_true",
-            help="After the database was restored from a backup: let all clients reload, and end.",
+            help="Make all clients reload after a database was restored from a backup, and exit.",
         )
         parser.add_argument(
             "--interval",
@@ -32,8 +32,8 @@ class Command(BaseCommand):
     def handle(self, *, once: bool, new_epoch: bool, interval: float, **options: Any) -> None:
         if new_epoch:
             self.stdout.write(
-                f"Epoch {begin_epoch()} has begun: what clients remember is of before, so they "
-                f"reload; open tabs within {conf.HEARTBEAT_INTERVAL:g} s."
+                f"Epoch {begin_epoch()} has begun: clients discard their positions and reload, "
+                f"open tabs within {conf.HEARTBEAT_INTERVAL:g} s."
             )
             return
         if not 0 < interval < threading.TIMEOUT_MAX:
@@ -51,6 +51,6 @@ class Command(BaseCommand):
                 if report := maintenance.run_in_turn():
                     self.stdout.write(f"Maintenance: {report}.")
             except DatabaseError as error:
-                self.stderr.write(f"Maintenance failed, trying again: {error}")
+                self.stderr.write(f"Maintenance failed, will retry: {error}")
             stopped.wait(interval)
-        self.stdout.write("Maintenance ended.")
+        self.stdout.write("Maintenance stopped.")
