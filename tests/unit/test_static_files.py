@@ -17,18 +17,24 @@ from django.contrib.staticfiles import storage as stock
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.checks import run_checks
 from django.core.management import call_command
+from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 from harness.modules import DYNAMIC, ENTRY, SOURCE, STATIC, imports, reached
 
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 MANIFEST = "tests.unit.test_static_files.ManifestStorage"
 MANIFEST_WITHOUT_IMPORTS = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
-WHITENOISE = "notify_site.static_files.Storage"
+WHITENOISE = "tests.unit.test_static_files.WhiteNoiseStorage"
+DEMO = "notify_site.static_files.Storage"
 MODULES = sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.js"))
 COMMENT = re.compile(r"/\*.*?\*/|(?<![:\"'`\\/])//[^\n]*", re.DOTALL)
 
 
 class ManifestStorage(stock.ManifestStaticFilesStorage):
+    support_js_module_import_aggregation = True
+
+
+class WhiteNoiseStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
 
@@ -110,7 +116,7 @@ def test_every_module_is_reached_from_the_entry() -> None:
 # --- What is collected
 
 
-@pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE])
+@pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE, DEMO])
 def test_each_module_loads_once(settings: Any, tmp_path: Path, storage: str) -> None:
     directory = collect(settings, tmp_path, storage)
 
@@ -119,7 +125,7 @@ def test_each_module_loads_once(settings: Any, tmp_path: Path, storage: str) -> 
     assert Counter(map(without_hash, loaded)) == Counter(MODULES)
 
 
-@pytest.mark.parametrize("storage", [MANIFEST, WHITENOISE])
+@pytest.mark.parametrize("storage", [MANIFEST, WHITENOISE, DEMO])
 def test_what_is_loaded_is_named_by_its_contents(
     settings: Any, tmp_path: Path, storage: str
 ) -> None:
@@ -135,7 +141,7 @@ def test_what_is_loaded_is_named_by_its_contents(
 
 
 def test_the_demo_leaves_out_what_only_people_read(settings: Any, tmp_path: Path) -> None:
-    directory = collect(settings, tmp_path, WHITENOISE)
+    directory = collect(settings, tmp_path, DEMO)
 
     for name in [*reached(directory, entry()), "notifications.css"]:
         collected = (directory / name).read_text()
@@ -144,14 +150,14 @@ def test_the_demo_leaves_out_what_only_people_read(settings: Any, tmp_path: Path
 
 
 def test_a_change_deep_down_gives_the_entry_another_name(settings: Any, tmp_path: Path) -> None:
-    collect(settings, tmp_path / "before", WHITENOISE)
+    collect(settings, tmp_path / "before", DEMO)
     before = entry()
     changed = tmp_path / "changed/notifications/elements/time.js"
     changed.parent.mkdir(parents=True)
     changed.write_text((SOURCE / "elements/time.js").read_text() + "// changed\n")
     settings.STATICFILES_DIRS = [tmp_path / "changed"]
 
-    collect(settings, tmp_path / "after", WHITENOISE)
+    collect(settings, tmp_path / "after", DEMO)
 
     assert entry() != before
 
@@ -164,7 +170,7 @@ def warnings() -> list[str]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE])
+@pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE, DEMO])
 def test_these_storages_are_as_they_should_be(settings: Any, storage: str) -> None:
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}
 
