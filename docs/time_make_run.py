@@ -1,8 +1,8 @@
 """
-How long a newcomer waits: `python -m docs.time_make_run`.
+Measure how long `make run` takes in a fresh clone: `python -m docs.time_make_run`.
 
 Clones the repository into a temporary directory, runs `make run` there and
-prints the seconds until the log-in page is answered.
+prints the seconds until the server answers with the log-in page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.request import urlopen
 from harness.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = 600  # seconds
+TIMEOUT_SECONDS = 600
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
             ["make", "run", f"PORT={port}"], cwd=directory, start_new_session=True
         )
         try:
-            while not _answers(f"http://127.0.0.1:{port}/login/"):
-                if process.poll() is not None or time.monotonic() - started > LONGEST:
+            while not _is_served(f"http://127.0.0.1:{port}/login/"):
+                if process.poll() is not None or time.monotonic() - started > TIMEOUT_SECONDS:
                     raise SystemExit("make run did not serve the first page")
                 time.sleep(0.05)
             print(f"First page after {time.monotonic() - started:.1f} s")
@@ -41,7 +41,7 @@ def main() -> None:
             process.wait()
 
 
-def _answers(url: str) -> bool:
+def _is_served(url: str) -> bool:
     try:
         with urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
