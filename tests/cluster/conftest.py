@@ -25,14 +25,14 @@ from harness.services import (
     redis_server,
     site_server,
 )
-from harness.visitor import PATIENCE, Visitor
+from harness.visitor import TIMEOUT_SECONDS, Visitor
 from notifications import models
 
 # Short intervals; the periodic task only when a test runs it.
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT_SECONDS) -> None:
     """Poll what no socket tells."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -64,7 +64,7 @@ def count_rows(database: str, table: str) -> int:
     query = f"SELECT count(*) FROM {table}"
     if database.startswith(SQLITE):
         with closing(
-            sqlite3.connect(database.removeprefix(SQLITE), timeout=PATIENCE)
+            sqlite3.connect(database.removeprefix(SQLITE), timeout=TIMEOUT_SECONDS)
         ) as connection:
             return int(connection.execute(query).fetchone()[0])
     with psycopg.connect(database) as connection:

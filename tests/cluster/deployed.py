@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from harness.demo_data import make_demo_data
 from harness.services import manage
-from harness.visitor import PATIENCE, OpenTab
+from harness.visitor import TIMEOUT_SECONDS, OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
@@ -60,7 +60,7 @@ class Browser:
         headers = self._headers(host, scheme)
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
         answer = Answer(connection.getresponse())
         connection.close()

@@ -97,7 +97,7 @@ def slowest_answer(tabs, seconds):
     while time.monotonic() < end:
         for tab in tabs:
             asked_at = time.monotonic()
-            tab.say('{"type": "heartbeat"}')
+            tab.send('{"type": "heartbeat"}')
             tab.receive("heartbeat")
             slowest = max(slowest, time.monotonic() - asked_at)
         time.sleep(0.2)

@@ -151,7 +151,7 @@ def kept_alive(tab):
 
     def beat():
         while not ended.wait(0.5):
-            tab.say('{"type": "heartbeat"}')
+            tab.send('{"type": "heartbeat"}')
             tab.receive("heartbeat")
 
     with ThreadPoolExecutor(1) as thread:
@@ -194,7 +194,7 @@ class TestDefaultNumbers:
 
         for _ in range(3):
             tab.receive("ping", timeout=15)
-            tab.say('{"type": "heartbeat"}')
+            tab.send('{"type": "heartbeat"}')
             tab.receive("heartbeat")
 
         assert site.count("Connection") == 1

@@ -55,7 +55,7 @@ def test_who_is_cut_off_the_network_is_gone_everywhere_and_who_is_not_stays(site
 
         def held():
             for tab in bobs:
-                tab.say('{"type": "heartbeat"}')
+                tab.send('{"type": "heartbeat"}')
                 tab.receive("heartbeat")
             return [
                 (
@@ -77,11 +77,11 @@ def test_who_is_cut_off_the_network_is_gone_everywhere_and_who_is_not_stays(site
                 for server in site.servers
             ]
             for client in clients:
-                client.told("heartbeat")
+                client.receive_frames("heartbeat")
             wait_until(lambda: registered() == ["alice", "alice", "bob", "bob"])
             for client in clients:
                 client.send(frame(HEARTBEAT))
-                assert client.told("heartbeat")
+                assert client.receive_frames("heartbeat")
 
             laptop.cut()
             cut_at = time.monotonic()

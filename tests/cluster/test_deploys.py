@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from harness.visitor import PATIENCE, OpenTab
+from harness.visitor import TIMEOUT_SECONDS, OpenTab
 from tests.cluster.conftest import FAST, wait_until
 
 WINDOW = 3.0  # seconds
@@ -41,7 +41,7 @@ def crowd(site, new_visitor):
     return tabs
 
 
-def closings(tabs, timeout=PATIENCE):
+def closings(tabs, timeout=TIMEOUT_SECONDS):
     """Return for each tab when it was closed (monotonic seconds), and its `bye`."""
 
     def closing(tab: OpenTab):
@@ -56,7 +56,7 @@ def closings(tabs, timeout=PATIENCE):
 
 def has_ended_well(site):
     server = site.servers[0]
-    assert server.wait(PATIENCE) == 0
+    assert server.wait(TIMEOUT_SECONDS) == 0
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in server.output()
     return True
@@ -131,7 +131,7 @@ def test_a_request_that_is_running_is_answered(site, new_visitor):
         server.terminate()
         wait_until(lambda: is_refused(server))
 
-        assert answer.result(PATIENCE) == {"seconds": 2}
+        assert answer.result(TIMEOUT_SECONDS) == {"seconds": 2}
     assert has_ended_well(site)
 
 
@@ -173,7 +173,7 @@ def test_a_third_signal_ends_a_server_that_hangs(start_site):
         assert isinstance(answer.exception(), OSError | http.client.HTTPException)
         assert server.process.poll() is None
         server.terminate()
-        assert server.wait(PATIENCE) == -signal.SIGTERM
+        assert server.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
         assert site.count("Worker") == 0
 
 
@@ -187,7 +187,7 @@ def test_uvicorn_leaves_the_registry_as_well(start_site, new_visitor):
     server.terminate()
 
     assert tab.closed_with() == 1012  # uvicorn's own way to say it
-    assert server.wait(PATIENCE) == -signal.SIGTERM
+    assert server.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in server.output()
 

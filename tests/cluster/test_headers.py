@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.services import SiteServer, free_port, site_server
-from harness.visitor import PATIENCE
+from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.deployed import Answer, Browser, deploy
 
 POLICY = [
@@ -98,7 +98,7 @@ def test_cookies_go_over_https_and_stay_on_the_site(browser: Browser) -> None:
 
 
 def execute(database: Path, statement: str) -> None:
-    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection, connection:
+    with closing(sqlite3.connect(database, timeout=TIMEOUT_SECONDS)) as connection, connection:
         connection.execute(statement)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.demo_data import make_demo_data
 from harness.frames import BINARY, CLOSE, HEARTBEAT, PING, TEXT, frame
-from harness.raw_client import RawClient, upgrade
+from harness.raw_client import RawClient, handshake_request
 from harness.services import free_port, site_server
 
 EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
@@ -113,9 +113,9 @@ def test_every_frame_is_answered_or_closes_the_socket_with_its_code(server, alic
     told = {}
     for name, (data, _) in FRAMES.items():
         client = RawClient(server.port).open_tab(alice)
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
         client.send(data + frame(HEARTBEAT))
-        frames, code = client.told("heartbeat")
+        frames, code = client.receive_frames("heartbeat")
         told[name] = next((frame["code"] for frame in frames if frame["type"] == "error"), code)
         client.close()
 
@@ -177,7 +177,7 @@ def is_heartbeat(payload, opcode):
 @given(st.lists(FRAGMENTED, min_size=1, max_size=10))
 def test_every_message_of_any_sequence_is_answered_in_order(server, alice, sequence):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     try:
         client.send(b"".join(fragments(*one) for one in sequence))
 
@@ -199,13 +199,13 @@ def test_every_message_of_any_sequence_is_answered_in_order(server, alice, seque
 @given(ANY_FRAMES)
 def test_frames_of_any_kind_in_any_sequence_are_answered_or_end_the_socket(server, alice, frames):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     try:
         client.send(b"".join(frames))
         with suppress(OSError):  # ended already
             client.socket.shutdown(socket.SHUT_WR)
 
-        told, code = client.told()
+        told, code = client.receive_frames()
         assert code in CLOSES
         assert {each["type"] for each in told} <= {"heartbeat", "error", "ping"}
     finally:
@@ -214,20 +214,20 @@ def test_frames_of_any_kind_in_any_sequence_are_answered_or_end_the_socket(serve
 
 def test_a_frame_in_as_many_fragments_as_it_has_bytes_is_understood(server, alice):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     last = len(HEARTBEAT) - 1
 
     for n, byte in enumerate(HEARTBEAT):
         client.send(frame(bytes([byte]), 0 if n else TEXT, fin=n == last))
 
-    assert client.told("heartbeat")[0][-1]["unread"] == 0
+    assert client.receive_frames("heartbeat")[0][-1]["unread"] == 0
     client.close()
 
 
 def test_a_close_of_any_kind_ends_the_socket(server, alice):
     for payload in (b"", b"x", b"\x00\x01", b"\x03\xe8\xff\xfe", b"\x03\xe8" + b"x" * 123):
         client = RawClient(server.port).open_tab(alice)
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
         client.send(frame(payload, CLOSE))
         while (received := client.receive()) is not None:
             assert received[0] == CLOSE or b'"ping"' in received[1]
@@ -235,33 +235,33 @@ def test_a_close_of_any_kind_ends_the_socket(server, alice):
 
 
 def test_every_wrong_handshake_is_refused_and_a_strange_one_is_not(server, alice):
-    handshake = upgrade(server.port, alice.cookie_header)
+    handshake = handshake_request(server.port, alice.cookie_header)
     for name, (spoil, statuses) in HANDSHAKES.items():
         client = RawClient(server.port)
-        assert client.shake_hands(spoil(handshake)) in statuses, name
+        assert client.do_handshake(spoil(handshake)) in statuses, name
         client.close()
     for name, change in HARMLESS.items():
         client = RawClient(server.port)
-        assert client.shake_hands(change(handshake)) == 101, name
-        assert client.told("heartbeat")[0][0]["type"] == "register", name
+        assert client.do_handshake(change(handshake)) == 101, name
+        assert client.receive_frames("heartbeat")[0][0]["type"] == "register", name
         client.close()
 
 
 def test_a_cookie_that_is_no_session_is_told_to_log_in(server):
     for cookie in ("", "sessionid=", 'sessionid="\\000"', "=;=;;;", "sessionid=" + "x" * 4000):
         client = RawClient(server.port)
-        assert client.shake_hands(upgrade(server.port, cookie)) == 101
-        assert client.told()[1] == 4401
+        assert client.do_handshake(handshake_request(server.port, cookie)) == 101
+        assert client.receive_frames()[1] == 4401
         client.close()
 
 
 def test_a_root_path_that_a_client_makes_up_leads_nowhere(server, alice):
     handshake = with_header(
-        upgrade(server.port, alice.cookie_header), b"Daphne-Root-Path: /%ff\xff"
+        handshake_request(server.port, alice.cookie_header), b"Daphne-Root-Path: /%ff\xff"
     )
     client = RawClient(server.port)
 
-    status = client.shake_hands(handshake)
+    status = client.do_handshake(handshake)
 
     assert status in {101, 403}  # uvicorn does not know that header
     client.close()
@@ -270,23 +270,23 @@ def test_a_root_path_that_a_client_makes_up_leads_nowhere(server, alice):
 def test_who_floods_is_cut_off_while_a_neighbour_is_answered(server, alice, new_visitor):
     neighbour = new_visitor(server.url, "bob").open_tab(server.url)
     neighbour.receive("heartbeat")
-    before = server.memory()
+    before = server.memory_mb()
     clients = [RawClient(server.port).open_tab(alice) for _ in range(5)]
 
     for client in clients:
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
     for _ in range(20):
         for client in clients:
             client.send(frame(HEARTBEAT) * 1000)
-        neighbour.say('{"type": "heartbeat"}')
+        neighbour.send('{"type": "heartbeat"}')
         assert neighbour.receive("heartbeat")["unread"] == 0
 
     for client in clients:
-        frames, code = client.told()
+        frames, code = client.receive_frames()
         kinds = [frame.get("code", frame["type"]) for frame in frames]
         assert kinds.count("rate_limited") == 1
         assert len(kinds) < 200
         assert (code, kinds[-1]) in {(4429, 4429), (None, 4429)}
         client.close()
     assert server.output().count("Cut off a socket") == 5
-    assert server.memory() - before < 20
+    assert server.memory_mb() - before < 20

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from harness.services import running_command
-from harness.visitor import PATIENCE, Visitor
+from harness.visitor import TIMEOUT_SECONDS, Visitor
 from tests.cluster.conftest import FAST, wait_until
 
 
@@ -55,9 +55,9 @@ def test_what_is_no_frame_is_answered_and_the_socket_stays(site, new_visitor):
 
     codes = []
     for text in ("not json", "[]", b"\x00\x01", '{"type": "pay"}', "", "x" * 5000):
-        tab.say(text)
+        tab.send(text)
         codes.append(tab.receive("error")["code"])
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
 
     assert codes == ["bad_json", "bad_frame", "bad_frame", "bad_type", "bad_json", "bad_frame"]
     assert tab.receive("heartbeat")["content"] == {"body": "", "meta_data": ""}
@@ -84,7 +84,7 @@ def test_a_stopped_server_sends_its_tabs_back_and_leaves_the_registry(site, new_
     bye = tab.receive("bye")
     assert (bye["code"], bye["reconnect"]) == (4012, True)
     assert tab.closed_with() == 4012
-    assert site.servers[0].wait(PATIENCE) == 0
+    assert site.servers[0].wait(TIMEOUT_SECONDS) == 0
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in site.servers[0].output()
 
@@ -99,8 +99,9 @@ def test_the_maintenance_command_ends_cleanly_on_sigterm(start_site):
     with running_command("notification_maintenance", env=site.env) as command:
         command.process.send_signal(signal.SIGTERM)
 
-        assert command.wait(PATIENCE) == 0
-        assert command.output().endswith("Maintenance stopped.\n")
+        assert command.wait(TIMEOUT_SECONDS) == 0
+        assert command.output().endswith("Maintenance stopped.
+")
 
 
 def test_the_maintenance_command_says_what_it_did_once(start_site):

@@ -8,7 +8,7 @@ import uuid
 import psycopg
 import pytest
 
-from harness.visitor import PATIENCE
+from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.conftest import FAST, wait_until
 
 pytestmark = pytest.mark.verify(20)
@@ -27,7 +27,7 @@ def cluster(start_site, cluster_env, shared_redis):
 
 
 def is_answered(tab):
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
     return tab.receive("heartbeat")
 
 
@@ -118,7 +118,7 @@ def test_a_server_stops_politely_while_redis_is_frozen(start_site, cluster_env, 
 
     for tab in tabs:
         assert tab.receive("bye")["code"] == 4012
-    assert server.wait(PATIENCE) == 0
+    assert server.wait(TIMEOUT_SECONDS) == 0
     assert site.count("Worker") == site.count("Connection") == 0
 
 

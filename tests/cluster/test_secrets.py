@@ -166,16 +166,20 @@ class Visit:
         self.trial, self.server, self.name = trial, server, name
         self.browser = Browser(server.port)
         wrong = trial.keep(f"password that {name} mistyped", secrets.token_urlsafe(8))
-        self.told(self.browser.send("/login/", "/login/", username=name, password=wrong), 200)
+        self.receive_frames(
+            self.browser.send("/login/", "/login/", username=name, password=wrong), 200
+        )
         self.browser.log_in(name, site.account_password)
-        self.told(self.browser.ask("/"), 200)
+        self.receive_frames(self.browser.ask("/"), 200)
 
     def get(self, path: str, status: int = 200) -> None:
-        self.told(self.browser.ask(path), status)
+        self.receive_frames(self.browser.ask(path), status)
 
     def post(self, path: str, status: int, **fields: str) -> None:
         token = self.trial.keep(f"token of {self.name}", self.browser.token("/"))
-        self.told(self.browser.ask(path, {**fields, "csrfmiddlewaretoken": token}), status)
+        self.receive_frames(
+            self.browser.ask(path, {**fields, "csrfmiddlewaretoken": token}), status
+        )
 
     def told(self, answer: Answer, status: int) -> None:
         assert answer.status == status, answer
@@ -199,7 +203,7 @@ def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = Tru
         trial.tables += site.tables()
 
         for nonsense in (NONSENSE, f'{{"type": "{NONSENSE}"}}', f'["{NONSENSE}"]'):
-            tab.say(nonsense)
+            tab.send(nonsense)
             assert tab.receive("error")
         if failing:
             fail(site, server, alice)
@@ -210,7 +214,7 @@ def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = Tru
 def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
     """What goes wrong in pages, handshakes and the hub."""
     alice.get("/nowhere/", 404)
-    alice.told(alice.browser.ask("/notifications/mark/", {"as": NONSENSE}), 403)
+    alice.receive_frames(alice.browser.ask("/notifications/mark/", {"as": NONSENSE}), 403)
     for table in ("shop_order", "django_session", "auth_user"):
         with site.without(table):
             alice.get("/", 500)
@@ -218,8 +222,8 @@ def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
     form = {"csrfmiddlewaretoken": alice.trial.keep("token of alice", token)}
     before = server.output().count("The database is away")
     with site.without("site_notifications_notification"):
-        alice.told(alice.browser.ask(pay, form), 500)
-        alice.told(
+        alice.receive_frames(alice.browser.ask(pay, form), 500)
+        alice.receive_frames(
             alice.browser.ask("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500
         )
         alice.get("/notifications/items/", 500)

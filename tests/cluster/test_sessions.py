@@ -35,7 +35,7 @@ def open_level(visitor, *servers, **cursor):
 
 
 def is_open(tab):
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
     return tab.receive("heartbeat")
 
 
@@ -84,7 +84,7 @@ def test_a_logout_takes_effect_though_redis_is_frozen(start_site, cluster_env, n
     site = start_site({**cluster_env(redis), **FAST}, 2)
     here, there = site.servers
     alice = new_visitor(here.url, "alice")
-    with_old_cookie = alice.handshake(there.url)
+    with_old_cookie = alice.connect_arguments(there.url)
     tabs = open_level(alice, here, there)
     others = open_level(new_visitor(there.url, "alice"), here, there)
     redis.freeze()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.frames import HEARTBEAT, frame
-from harness.raw_client import RawClient, upgrade
+from harness.raw_client import RawClient, handshake_request
 from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.servers.asgi import ASGI_BUFFER_FACTOR
@@ -55,7 +55,7 @@ def talk(clients, ended):
 
 def answered_in(tab):
     asked_at = time.monotonic()
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
     tab.receive("heartbeat")
     return time.monotonic() - asked_at
 
@@ -82,7 +82,7 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
     names = [f"told{number}" for number in range(2 * EACH)]
     site.shell(PEERS.format(names=names))
     visitors = [new_visitor(server.url, name) for name in (*names, *["carol"] * EACH)]
-    memory = server.memory()
+    memory = server.memory_mb()
 
     peers = [RawClient(server.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
     for peer in peers:
@@ -101,7 +101,7 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
                 told_at = told_at if told.done() else time.monotonic()
                 assert time.monotonic() - told_at < STALL + 1 + CLOSE_SECONDS + 5
                 answers.append(answered_in(neighbour))
-                grown = max(grown, server.memory() - memory)
+                grown = max(grown, server.memory_mb() - memory)
                 time.sleep(0.1)
         finally:
             ended.set()
@@ -127,7 +127,7 @@ def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(ki
         site_server(free_port(), env, kind, application="tests.cluster.filling") as server,
         closing(RawClient(server.port, receive_buffer=4096)) as client,
     ):
-        assert client.shake_hands(upgrade(server.port)) == 101
+        assert client.do_handshake(handshake_request(server.port)) == 101
         wait_until(lambda: server.get_json("/")[0])
         taken = server.get_json("/")[0]["taken"]
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from harness.benchmarks.peers import Missing
+from harness.benchmarks.peers import Unavailable
 from harness.demo_data import make_demo_data
 from harness.services import RedisServer, redis_server, running
 from tests.traps.peers import Ours, Peer, Plain, Seed
@@ -65,5 +65,5 @@ def started(build: Callable[[Path], P]) -> Iterator[P]:
     try:
         with running(build) as server:
             yield server
-    except Missing as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))

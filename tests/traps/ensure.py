@@ -6,7 +6,7 @@ Where it can't be installed the trials of the seed are skipped, and it is said.
 
 from __future__ import annotations
 
-from harness.benchmarks.peers import Missing, Seed
+from harness.benchmarks.peers import GoServer, Unavailable
 from tests.installing import apt_install, is_installed_by
 
 PACKAGES = ["golang-go", "golang-github-gorilla-websocket-dev"]
@@ -14,8 +14,8 @@ PACKAGES = ["golang-go", "golang-github-gorilla-websocket-dev"]
 
 def has_seed() -> bool:
     try:
-        Seed().command(0)
-    except Missing:
+        GoServer().command(0)
+    except Unavailable:
         return False
     return True
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from harness.benchmarks.peers import Seed as SeedPeer
+from harness.benchmarks.peers import GoServer as GoPeer
 from harness.services import Service, free_port, site_environment
 from harness.visitor import Visitor
 
@@ -120,7 +120,7 @@ class Seed(Peer):
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
-        super().__init__(list(SeedPeer().command(self.port)), directory, {})
+        super().__init__(list(GoPeer().command(self.port)), directory, {})
 
     def visitor(self, name: str) -> None:
         return None
