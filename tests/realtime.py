@@ -24,15 +24,15 @@ MAX_SHARE: Final = 0.03  # of all tests
 # Each with its reason; tests/conftest.py refuses a marked one that is not here.
 REASONS: Final = {
     "tests/cluster/test_blocked_database.py::"
-    "test_everybodys_heartbeats_are_answered_at_once_while_the_database_does_not": (
+    "test_heartbeats_are_answered_while_the_database_is_blocked": (
         "an answer within 0.2 s, while the database stands still"
     ),
     "tests/cluster/test_slow_peers.py::"
-    "test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour": (
+    "test_clients_that_never_read_are_cut_off_and_harm_no_others": (
         "a neighbour is answered within 0.2 s, while others never read"
     ),
     "tests/cluster/test_sessions.py::"
-    "test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second": (
+    "test_a_logout_closes_the_sessions_connections_on_all_servers_within_a_second": (
         "one second, as C3 has it"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
@@ -40,22 +40,22 @@ REASONS: Final = {
         "29 seconds, as C1 has it: a timeout of 20, and a check after 9"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
-    "test_a_shell_beside_one_server_rings_within_three_seconds": (
+    "test_a_shell_notification_arrives_within_three_seconds": (
         "a check each second and two seconds more, as D1 has it"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
-    "test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds": (
+    "test_without_redis_the_check_delivers_within_an_interval_and_two_seconds": (
         "an interval of 9 seconds and two more, as D1 has it"
     ),
     "tests/cluster/test_rolling.py::"
-    "test_a_rolling_restart_behind_nginx_loses_nothing_and_overwhelms_nobody": (
+    "test_a_rolling_restart_behind_nginx_loses_nothing_and_overloads_no_worker": (
         "how many come back in the busiest half second"
     ),
     "tests/cluster/test_deploys.py::"
-    "test_sigterm_sends_the_sockets_away_over_the_window_in_random_order": (
+    "test_sigterm_closes_connections_over_the_drain_window_in_random_order": (
         "a quarter of the sockets in each quarter of three seconds"
     ),
-    "tests/cluster/test_deploys.py::test_while_it_drains_nobody_new_is_let_in": (
+    "tests/cluster/test_deploys.py::test_a_draining_server_accepts_no_new_connections": (
         "who comes, comes within the three seconds in which the server drains"
     ),
     "tests/sockets/test_layers.py::"
