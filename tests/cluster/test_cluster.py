@@ -210,9 +210,7 @@ class TestDefaultNumbers:
         wait_until(lambda: site.count("Connection") == 0, timeout=40)
 
     @pytest.mark.realtime
-    def test_a_shell_notification_arrives_within_three_seconds(
-        self, start_site, new_visitor
-    ):
+    def test_a_shell_notification_arrives_within_three_seconds(self, start_site, new_visitor):
         site = start_site({})
         url = site.servers[0].url
         tab = new_visitor(url, "alice").open_tab(url)

@@ -113,7 +113,7 @@ def test_the_maintenance_command_reports_what_it_did(start_site):
 
     output = site.manage("notification_maintenance", "--once")
 
-    assert output == "Maintenance: notifications delivered: 1.\n"
+    assert output == "Maintenance: notifications numbered: 1.\n"
     assert site.manage("notification_maintenance", "--once") == "Maintenance: nothing to do.\n"
 
 

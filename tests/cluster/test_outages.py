@@ -286,7 +286,7 @@ def test_a_crash_between_commit_and_numbering_loses_nothing(cluster, new_visitor
     assert tab.receive("hello")["seq"] == 1
     # Bob has no open tab, so the periodic task numbers his.
     output = cluster.manage("notification_maintenance", "--once")
-    assert "notifications delivered: 1" in output
+    assert "notifications numbered: 1" in output
     bob = new_visitor(url, "bob")
     assert [item["number"] for item in bob.get_json(f"{url}/notifications/items/")["items"]] == [1]
 
