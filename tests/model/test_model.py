@@ -25,9 +25,7 @@ STEPS = 60
 
 
 @pytest.mark.parametrize("first", [0, STORIES_PER_TEST])
-def test_whatever_happens_all_tabs_agree_with_the_database(
-    runner: StoryRunner, first: int
-) -> None:
+def test_whatever_happens_all_tabs_agree_with_the_database(runner: StoryRunner, first: int) -> None:
     run(runner, range(first, first + STORIES_PER_TEST))
 
 
