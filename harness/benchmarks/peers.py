@@ -194,7 +194,7 @@ class PlainChannels(SitePeer):
     path = "/ws/plain/"
 
     def command(self, port: int) -> Sequence[str]:
-        # Daphne's defaults suit: it closes connections after a day, and its backlog is fixed.
+        # Plain Daphne closes connections after a day, and its backlog is always the same.
         options = f"daphne -v 0 -b 127.0.0.1 -p {port} {self.application}"
         return [sys.executable, "-m", *options.split()]
 

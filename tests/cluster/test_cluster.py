@@ -95,7 +95,7 @@ def test_requests_leave_no_database_connections_open(start_site, cluster_env, ne
     for _ in range(30):
         alice.get_json(f"{server.url}/notifications/items/")
 
-    # With autocommit, because within one transaction the view would not change.
+    # With autocommit, because within one transaction the result would not change.
     with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         query = f"SELECT count(*) {others} AND pid <> pg_backend_pid()"

@@ -49,7 +49,7 @@ def own_redis():
 
 
 async def test_core_an_idle_subscription_ends_after_five_seconds(layer_of) -> None:
-    """By redis-py's default timeout; so our settings and a system check set it to None."""
+    """By redis-py's default timeout; so our settings have None, as a system check asks."""
     layer = layer_of(RedisChannelLayer)
     channel = await layer.new_channel()
 
