@@ -4,9 +4,9 @@ PORT ?= 8000
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-# Tests choose their own services, whatever the shell's environment names.
+# Tests start their own services, whatever the environment says.
 PLAIN := env -u DATABASE_URL -u REDIS_URL -u DJANGO_DEBUG
-# Always in the same order, but for make latest.
+# In a fixed order, except in make latest.
 PYTEST := $(PY) -m pytest --quiet --randomly-seed 1
 SQL := tests/unit/inbox $(patsubst %,tests/unit/test_%.py,maintenance marks notify numbering plans \
 	presence retention retraction revocation thread transactions) tests/sockets/test_hub.py \
@@ -25,19 +25,19 @@ run: .venv/run
 	@echo "Notify Site: http://$(HOST):$(PORT)/"
 	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
 
-# All that only waits for conditions, once: red means that something is wrong.
+# All tests that wait for conditions and measure no time: a failure is a real problem.
 test: lint types .venv/dev
 	@$(PY) -m tests.ensure_browser
 	@echo "Unit, socket and cluster tests, on PostgreSQL"
-# The database need not be dropped, as the server goes; threads may still be connected.
+# --reuse-db, because the whole server is thrown away, and threads may still be connected.
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db -m $(QUICK) \
 		tests/unit tests/sockets tests/cluster
-	@echo "The model of the protocol"
+	@echo "Model of the protocol"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(QUICK) tests/model/test_model.py
 	@echo "Browser tests"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(QUICK) tests/browser
 
-# The rest: what takes long, what SQLite does, other browsers, and real time last, by itself.
+# The rest: slow tests, SQL on SQLite, other browsers, and finally realtime tests, one by one.
 verify: .venv/dev
 	@$(PY) -m tests.ensure_browser
 	@$(PY) -m tests.traps.ensure
@@ -45,56 +45,56 @@ verify: .venv/dev
 	@echo "Long browser tests"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(LONG) tests/browser
 	@$(MAKE) --no-print-directory engines-if-there
-	@echo "Real time, one by one"
+	@echo "Realtime tests, one by one"
 	@$(PLAIN) $(PY) -m tests.realtime
 
 verify-waiting:
-	@echo "A soak, chaos, outages, deploys and traps: they mostly wait"
+	@echo "Soak, chaos, outages, deploys and traps, which mostly wait"
 	@$(PLAIN) $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m $(LONG) \
 		tests/cluster tests/traps
 
 verify-sqlite:
-	@echo "More stories of the model, tours of all addresses, and on SQLite what carries SQL"
+	@echo "More model stories, all URLs, and the SQL tests on SQLite"
 	@$(PLAIN) $(PYTEST) -m $(LONG) tests/unit tests/sockets tests/model/test_model.py
 	@$(PLAIN) $(PYTEST) -m $(QUICK) $(SQL)
 
-# One of what the model's rules guard is taken out at a time.
+# The model with one rule of the protocol removed at a time.
 mutants: .venv/dev
 	@$(PLAIN) $(PYTEST) -n 2 tests/model/test_rules.py
 
-# The main paths in Firefox and WebKit as well.
+# The main paths in Firefox and WebKit.
 engines: .venv/dev
 	@$(PY) -m tests.engines.ensure
 	@$(PLAIN) $(PYTEST) tests/engines
 
-# Where they are missing and can't be installed, it is said that they were not run.
+# If they are missing and can't be installed, a message says that they were not run.
 engines-if-there: .venv/dev
 	@$(PY) -m tests.engines.ensure; case $$? in \
 		0) echo "Main paths in Firefox and WebKit"; $(PLAIN) $(PYTEST) tests/engines ;; \
 		69) ;; \
 		*) exit 1 ;; esac
 
-# For example: make chaos CHAOS="--seed 7 --minutes 2"; --help names the rest.
+# For example: make chaos CHAOS="--seed 7 --minutes 2"; --help lists all options.
 chaos: .venv/dev
 	@$(PLAIN) $(PY) -m harness.chaos $(CHAOS)
 
-# For example: make soak SOAK="--minutes 60"; --help names the rest.
+# For example: make soak SOAK="--minutes 60"; --help lists all options.
 soak: .venv/dev
 	@$(PLAIN) $(PY) -m harness.soak $(SOAK)
 
-# For example: make fuzz FUZZ="--seconds 60 frames"; --help names the rest.
+# For example: make fuzz FUZZ="--seconds 60 frames"; --help lists all options.
 fuzz: .venv/fuzz
 	@$(PLAIN) $(PY) -m harness.fuzz $(FUZZ)
 
-# All of it; some of it with `.venv/bin/python -m harness.benchmarks --help`.
+# Everything; for a part see `.venv/bin/python -m harness.benchmarks --help`.
 bench: .venv/bench
 	@$(PLAIN) $(PY) -m harness.benchmarks
 
-# Each supported Python with each Django that supports it; they have to be on the PATH.
+# Each supported Python with each Django that supports it. The Pythons have to be on the PATH.
 matrix: .venv/dev
 	@$(PLAIN) $(PY) -m nox --session matrix
 
-# The newest release of every dependency, and not those of the lock.
+# The newest release of every dependency, instead of the locked ones.
 latest: .venv/dev
 	@$(PLAIN) $(PY) -m nox --session latest
 
@@ -108,11 +108,11 @@ types: .venv/dev
 	@$(PY) -m mypy --no-error-summary
 	@$(PY) -m tests.javascript types
 
-# Brings the catalogs of translations up to date, and says what is to be translated.
+# Update the translation catalogs, and print how many strings need a translation.
 messages: .venv/dev
 	@$(PY) -m tests.messages
 
-# With the oldest supported Python, so that the pins suit every newer one.
+# Run this with the oldest supported Python, so that the pins work on newer ones too.
 lock: .venv/dev
 	@$(PIP) install pip-tools
 	@echo "Locking requirements.txt, requirements-dev.txt and requirements-bench.txt"
@@ -151,7 +151,7 @@ clean:
 	@touch $@
 
 $(PY):
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { echo "Notify Site needs Python 3.11 or newer: install it, or name it with PYTHON=."; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { echo "Notify Site needs Python 3.11 or newer: install it, or set PYTHON to its path."; exit 1; }
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { echo "Python's venv module is missing: install it (on Debian and Ubuntu: python3-venv)."; exit 1; }
 	@echo "Creating .venv"
 	@$(PYTHON) -m venv .venv

@@ -21,7 +21,7 @@ from typing import Any, Final
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from harness.browser import chromium, log_in_there
+from harness.browser import chromium, log_in
 from tests.browser.conftest import Site, running_site
 from tests.browser.elements import expect_online, items, open_bell, toasts
 from tests.browser.looks import LOOKS
@@ -104,7 +104,7 @@ def photograph_looks(browser: Browser, site: Site) -> None:
 
 def photograph_pages(browser: Browser, site: Site) -> None:
     context = browser.new_context(base_url=site.url, **{**CALM, **PAGE})
-    log_in_there(context, "alice")
+    log_in(context, "alice")
     page = context.new_page()
     page.goto("/")
     for _ in range(2):
@@ -114,7 +114,7 @@ def photograph_pages(browser: Browser, site: Site) -> None:
     expect(items(open_bell(page))).to_have_count(2)
     save(page.screenshot(), "inbox")
     admin = browser.new_context(base_url=site.url, **{**CALM, **PAGE})
-    log_in_there(admin, "operator")
+    log_in(admin, "operator")
     for state in operator_states(site, admin.new_page()):
         save(state.shown.screenshot(), f"admin-{state.name}")
 

@@ -1,5 +1,5 @@
 """
-What tries the site from outside, beside the tests: benchmarks, faults, soaks, fuzzing.
+Tools that exercise the site from outside: benchmarks, fault injection, soaks and fuzzing.
 
-It imports the app and the site, never the tests; they share the modules of this folder.
+They import the app and the site, never the tests. The tests share some of these modules.
 """

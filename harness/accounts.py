@@ -1,19 +1,19 @@
-"""Accounts and their sessions, made in bulk: `python -m harness.accounts <sessions>`."""
+"""Create accounts and their sessions in bulk: `python -m harness.accounts <count>`."""
 
 from __future__ import annotations
 
 import sys
 from typing import Final
 
-PASSWORD: Final = "!benchmark"  # unusable
+UNUSABLE_PASSWORD: Final = "!benchmark"
 
 
 def session_key(account: int) -> str:
     return f"benchmark{account:023d}"
 
 
-def make(sessions: int) -> None:
-    """Make accounts with the keys 1 to `sessions`, and a session for each."""
+def create(count: int) -> None:
+    """Create accounts with the primary keys 1 to `count`, each with a session."""
     from datetime import timedelta
 
     from django.contrib.auth import (
@@ -29,13 +29,13 @@ def make(sessions: int) -> None:
     user_model = get_user_model()
     user_model.objects.bulk_create(
         [
-            user_model(pk=pk, username=f"account{pk}", password=PASSWORD)
-            for pk in range(1, sessions + 1)
+            user_model(pk=pk, username=f"account{pk}", password=UNUSABLE_PASSWORD)
+            for pk in range(1, count + 1)
         ],
         batch_size=5000,
     )
-    # It depends on the password only, so it is the same for all.
-    session_hash = user_model(password=PASSWORD).get_session_auth_hash()
+    # The hash depends on the password only, so all accounts share it.
+    session_hash = user_model(password=UNUSABLE_PASSWORD).get_session_auth_hash()
     store = SessionStore()
     expire_date = timezone.now() + timedelta(days=1)
     Session.objects.bulk_create(
@@ -51,24 +51,24 @@ def make(sessions: int) -> None:
                 ),
                 expire_date=expire_date,
             )
-            for pk in range(1, sessions + 1)
+            for pk in range(1, count + 1)
         ],
         batch_size=5000,
     )
 
 
-# More of them, which need no session: by the database itself, from the highest key on.
-MORE: Final = f"""
+# Adds accounts without sessions, starting after the highest key.
+INSERT_ACCOUNTS: Final = f"""
 INSERT INTO auth_user
     (id, username, password, is_superuser, is_staff, is_active, first_name, last_name, email,
      date_joined)
-SELECT key, 'account' || key, '{PASSWORD}', false, false, true, '', '', '',
+SELECT key, 'account' || key, '{UNUSABLE_PASSWORD}', false, false, true, '', '', '',
        now() - interval '1 hour'
 FROM generate_series((SELECT max(id) + 1 FROM auth_user), %s) AS key
 """
 
-# Every tenth account is staff, every fourth in the group that gets broadcasts.
-AUDIENCES: Final = """
+# Every tenth account is staff; every fourth is in the group that some broadcasts are for.
+ASSIGN_AUDIENCES: Final = """
 UPDATE auth_user SET is_staff = true WHERE id % 10 = 0;
 INSERT INTO auth_group (id, name) VALUES (1, 'some');
 INSERT INTO auth_user_groups (user_id, group_id) SELECT id, 1 FROM auth_user WHERE id % 4 = 0;
@@ -78,4 +78,4 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    make(int(sys.argv[1]))
+    create(int(sys.argv[1]))

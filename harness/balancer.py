@@ -1,4 +1,4 @@
-"""A load balancer for tests: one port before several servers, whichever of them takes it."""
+"""A load balancer for tests: one port in front of several servers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from harness.listener import listener
 
 @contextmanager
 def balancer(port: int, servers: Sequence[int]) -> Iterator[str]:
-    """Pass connections on to the first of these loopback ports that accepts; give the URL."""
+    """Forward each connection to the first loopback port that accepts it; yield the URL."""
 
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for server in servers:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for server_port in servers:
             with suppress(OSError):
-                there, back = await asyncio.open_connection("127.0.0.1", server)
+                server_reader, server_writer = await asyncio.open_connection(
+                    "127.0.0.1", server_port
+                )
                 try:
-                    await asyncio.gather(_pump(reader, back), _pump(there, writer))
+                    await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
                 finally:
-                    back.close()
+                    server_writer.close()
                 return
 
-    with listener(port, pass_on):
+    with listener(port, forward):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -33,6 +35,6 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             sink.write(data)
             await sink.drain()
     except OSError:
-        pass  # one end is gone, and so the other goes
+        pass  # one side closed, so the other is closed too
     finally:
         sink.close()

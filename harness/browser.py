@@ -1,4 +1,4 @@
-"""Chromium as tests and benchmarks start it, and who is logged in there."""
+"""Start Chromium for tests and benchmarks, and log accounts in."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
-    # In place of Playwright's list, which has all but the last line: of two, Chromium takes the
-    # later one. Without that line each window has two hidden pages for its address bar, which
-    # take a third of the time until a page is there.
+    # Playwright's own list plus the last line. Chromium uses only the last --disable-features, so
+    # the whole list is repeated here. The last line saves a third of the time to open a page: each
+    # window would load two hidden pages for its address bar.
     "--disable-features="
     "AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,"
     "HttpsFirstBalancedModeAutoEnable,LensOverlay,MediaRouter,PaintHolding,"
@@ -37,16 +37,16 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def log_in_there(context: BrowserContext, name: str) -> None:
-    """Send the log-in form of whatever site that is, without a page of the browser's."""
+def log_in(context: BrowserContext, name: str) -> None:
+    """Post the site's log-in form in this context, without opening a page."""
     context.request.get("/login/")
     token = next(c["value"] for c in context.cookies() if c["name"] == "csrftoken")
-    answer = context.request.post(
+    response = context.request.post(
         "/login/",
         form={"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token},
         max_redirects=0,
     )
-    assert answer.status == 302, answer.text()
+    assert response.status == 302, response.text()
 
 
 def await_online(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""What the commands of harness/ have in common: their end, a seed, and what they leave behind."""
+"""What the commands of harness/ share: options, a seed, a clean exit and a report."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from harness.services import ROOT
 Report = dict[str, Any]
 
 
-def end_in_order() -> None:
-    """Let SIGTERM leave all contexts, so that this process ends what it started."""
+def exit_on_sigterm() -> None:
+    """Let SIGTERM unwind all context managers, which stop the processes that they started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def add_options(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument("--seed", type=int, help="of all that is drawn (default: a new one)")
+    parser.add_argument("--seed", type=int, help="of the random choices (default: a new one)")
     parser.add_argument(
         "--output",
         type=Path,
         metavar="DIRECTORY",
-        help=f"where report and logs go (default: build/{name}/<seed>)",
+        help=f"for the report and logs (default: build/{name}/<seed>)",
     )
 
 
 def begin(name: str, options: argparse.Namespace) -> tuple[int, Path]:
-    """Return the seed, and an empty directory for report and logs."""
-    end_in_order()
+    """Return the seed and an empty directory for the report and logs."""
+    exit_on_sigterm()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     directory = options.output or ROOT / "build" / name / str(seed)
     shutil.rmtree(directory, ignore_errors=True)
@@ -46,5 +46,5 @@ def finish(report: Report, text: str, directory: Path) -> int:
     (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (directory / "report.txt").write_text(text + "\n")
     print(text)
-    print(f"Report and logs: {directory}")
+    print(f"Report and logs are in {directory}")
     return 0 if report["passed"] else 1

@@ -1,4 +1,4 @@
-"""The demo's accounts and orders for a site that is to be served."""
+"""Fill a site's database with the demo's accounts and orders."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.services import manage, postgres_binaries
 
 SQLITE = "sqlite:///"
 
-# By the kind of database and the settings, on which the hashes of the passwords depend.
+# Keyed by the kind of database and by the settings module, which decides the password hasher.
 _dumps: dict[tuple[bool, str | None], bytes] = {}
 
 
 def make_demo_data(env: Mapping[str, str]) -> None:
     """
-    Fill the empty database of a site.
+    Fill a site's empty database.
 
-    The first by manage.py, as a developer does it; later ones in the same process with a copy
-    of that, which takes a tenth of the time.
+    The first one is filled by manage.py, as a developer would do it. Later ones in the same
+    process are copies of it, which take a tenth of the time.
     """
     url = env["DATABASE_URL"]
     is_sqlite = url.startswith(SQLITE)

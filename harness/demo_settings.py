@@ -1,4 +1,4 @@
-"""The demo site for a browser: checks often, but lets a busy machine be slow."""
+"""The demo site for browser tests: frequent checks, and time for a busy machine."""
 
 from notify_site.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""The demo site as a deployment serves it: debugging off, static files collected."""
+"""The demo site in production mode: debugging off, static files collected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.services import SiteServer, free_port, manage, site_server
 
 
 class Deployment:
-    """One server process; `upgrade` collects what was put into `changed` and restarts it."""
+    """One server process; `upgrade` collects the files in `changed` and restarts it."""
 
     def __init__(self, directory: Path, database_url: str, **env: str) -> None:
         self.changed = directory / "changed"
@@ -27,7 +27,7 @@ class Deployment:
             "STATIC_CHANGED": str(self.changed),
             **env,
         }
-        make_demo_data({**self.env, "DJANGO_DEBUG": "1"})  # of an empty database
+        make_demo_data({**self.env, "DJANGO_DEBUG": "1"})
         self._collect()
 
     def _collect(self) -> None:

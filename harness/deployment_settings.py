@@ -1,4 +1,4 @@
-"""The demo site as it is in production, but over plain http, and with its files elsewhere."""
+"""The demo site's production settings, but over plain HTTP and with its own static folders."""
 
 import os
 from pathlib import Path
@@ -11,5 +11,5 @@ SECURE_HSTS_SECONDS = 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
 
 STATIC_ROOT = Path(os.environ["STATIC_ROOT"])
-# What is in here takes the place of the file of that name: an upgrade.
+# A file in here replaces the one of the same name, as an upgrade does.
 STATICFILES_DIRS = [Path(os.environ["STATIC_CHANGED"]), *STATICFILES_DIRS]

@@ -1,4 +1,4 @@
-"""WebSocket clients in bytes, and TCP connections that end without a word."""
+"""WebSocket frames and handshakes as bytes, and TCP connections that are reset."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 HEARTBEAT: Final = b'{"type":"heartbeat"}'
-RESET: Final = struct.pack("ii", 1, 0)
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def frame(payload: bytes, opcode: int = TEXT, fin: bool = True, rsv: int = 0) -> bytes:
-    """Return a frame as clients send it, masked with zeros, however wrong."""
+    """Return a client's frame, masked with zeros. It may be invalid."""
     header = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
     if len(payload) < 126:
         header += bytes([0x80 | len(payload)])
@@ -27,7 +27,7 @@ def frame(payload: bytes, opcode: int = TEXT, fin: bool = True, rsv: int = 0) ->
 def upgrade_request(
     port: int, path: str, headers: Mapping[str, str], more_headers: bytes = b""
 ) -> bytes:
-    """Return the HTTP request of a handshake."""
+    """Return the HTTP request that opens a WebSocket."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -41,5 +41,5 @@ def upgrade_request(
 
 
 def reset_when_closed(connection: socket.socket) -> None:
-    """Let its close be a reset: nothing lingers, and the peer sees a connection that was cut."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    """Make `close()` reset the connection, so that the peer sees it cut."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

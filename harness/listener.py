@@ -1,4 +1,4 @@
-"""A port between clients and servers in tests, whose connections are handled in a thread."""
+"""A loopback port whose connections are handled in a thread."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, A
 @contextmanager
 def listener(port: int, handle: Handle) -> Iterator[None]:
     """
-    Let connections to a loopback port be handled, each in a task.
+    Handle each connection to a loopback port in a task.
 
-    A connection is closed when it has been handled; at the end, those that are left are cut off.
+    A connection is closed once its handler returns. On exit, the remaining ones are aborted.
     """
     loop = asyncio.new_event_loop()
     started, stopping = threading.Event(), asyncio.Event()
@@ -33,7 +33,7 @@ def listener(port: int, handle: Handle) -> Iterator[None]:
     finally:
         loop.call_soon_threadsafe(stopping.set)
         thread.join(10)
-        assert not thread.is_alive(), "the listener did not end"
+        assert not thread.is_alive(), "the listener did not stop"
 
 
 async def _listen(
@@ -49,8 +49,8 @@ async def _listen(
     server = await asyncio.start_server(accept, "127.0.0.1", port)
     started.set()
     await stopping.wait()
-    # A connection that is accepted, but not begun when the server closes, is leaked:
-    # asyncio asserts that the server is open (Server._attach), and swallows the failure.
+    # asyncio leaks a connection that it accepted but has not attached when the server closes:
+    # Server._attach asserts that the server is open, and the error is swallowed.
     for socket in server.sockets:
         asyncio.get_running_loop().remove_reader(socket)
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The inbox page with thousands of items, and what one does in it."""
+"""The inbox page with thousands of items, and the steps that are timed on it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LOAD_ALL: Final = """async () => {
   while (client.hasOlder()) await client.loadOlder()
   return client.items().length
 }"""
-# Counted by their batches: to look for each is a long task of its own.
+# Counted by batch: counting each row would be a long task of its own.
 ROWS: Final = """[...document.querySelector("[data-part=list]").children]
   .reduce((count, batch) => count + batch.childElementCount, 0)"""
-# To look for them among so many is a long task of its own.
+# Found in advance: finding them among so many would be a long task of its own.
 REMEMBER_ENDS: Final = """() => {
   const inbox = document.querySelector("notifications-inbox[data-part=page]")
   const items = inbox.querySelectorAll("[data-part=item]")
@@ -29,14 +29,14 @@ REMEMBER_ENDS: Final = """() => {
     markAll: inbox.querySelector("[data-action=mark-all] button")
   })
 }"""
-LAST_IS_IN_SIGHT: Final = """() => {
+IS_LAST_IN_VIEW: Final = """() => {
   const { top, bottom } = last.getBoundingClientRect()
   return bottom > top && bottom <= innerHeight
 }"""
 
 
-def filling(count: int) -> str:
-    """Return the code for a shell of the site that gives alice so many unread items."""
+def fill_inbox_code(count: int) -> str:
+    """Return code for the site's shell that gives alice `count` unread items."""
     return (
         "from django.contrib.auth import get_user_model\n"
         "from django.db import transaction\n"
@@ -57,7 +57,7 @@ def load_all(page: Page) -> None:
     page.wait_for_function(f"() => {ROWS} === {count}", timeout=60_000)
 
 
-def look_at_first(page: Page) -> None:
+def remember_ends(page: Page) -> None:
     page.locator("[data-part=item]").first.hover()
     page.evaluate(REMEMBER_ENDS)
 
@@ -75,7 +75,7 @@ def scroll(page: Page) -> None:
 
 def jump_to_end(page: Page) -> None:
     page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_function(LAST_IS_IN_SIGHT)
+    page.wait_for_function(IS_LAST_IN_VIEW)
 
 
 def mark_all(page: Page) -> None:
@@ -87,11 +87,11 @@ STEPS: Final[dict[str, Callable[[Page], None]]] = {
     "archive the first": archive_first,
     "scroll by 20,000 pixels": scroll,
     "jump to the end": jump_to_end,
-    "mark all read": mark_all,
+    "mark all as read": mark_all,
 }
 
 
 def _load_more_at_once(route: Route) -> None:
-    # As many to a page as the server gives.
+    # The most that the server allows.
     url = route.request.url
     route.continue_(url=f"{url}{'&' if '?' in url else '?'}limit=100")

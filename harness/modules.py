@@ -1,4 +1,4 @@
-"""Our JavaScript modules as a browser loads them: what each imports, at once or later."""
+"""Our JavaScript modules and their imports, static and dynamic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 SOURCE: Final = Path(__file__).resolve().parent.parent / "notifications/static/notifications"
 ENTRY: Final = "index.js"
 
-# A statement of its own, at the start of a line: the one style that we use, see
-# tests/unit/test_static_files.py. Minified, it may also follow another one.
+# A statement at the start of a line, the only style that we use (tests/unit/test_static_files.py
+# checks it). In minified files it may also follow another statement.
 STATIC: Final = re.compile(
     r"""(?:^|;)(?:import|export)(?:[\s{*][^"';]*?[\s}]from)?\s*["'](?P<url>[^"']+)["']""",
     re.MULTILINE,
@@ -20,14 +20,14 @@ DYNAMIC: Final = re.compile(r"""\bimport\(\s*["'](?P<url>[^"']+)["']\s*\)""")
 
 
 def imports(directory: Path, name: str, *, dynamic: bool = True) -> list[str]:
-    """Return the names, from the directory, of the modules that this one imports."""
+    """Return the modules that this one imports, as paths relative to the directory."""
     source = (directory / name).read_text()
     found = [*STATIC.finditer(source), *(DYNAMIC.finditer(source) if dynamic else ())]
     return [normpath(join(dirname(name), match["url"])) for match in found]
 
 
 def reached(directory: Path, name: str, *, dynamic: bool = True) -> list[str]:
-    """Return the names of this module and of all that it imports, each once."""
+    """Return this module and all modules that it imports, directly or not, each once."""
     found: list[str] = []
     waiting = [name]
     while waiting:

@@ -1,4 +1,4 @@
-"""A client's machine of its own: a network namespace, joined to this one by a cable to pull."""
+"""A network namespace that acts as a client's machine, with a cable that can be pulled."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Machine:
-    """The other end of the cable; this end has the address `host`."""
+    """The far end of the cable; the near end has the address `host`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # Of the range for trials of networks: a /30 of its own.
+        # A /30 of its own, from the range reserved for network tests (RFC 2544).
         net = IPv4Address("198.18.0.0") + 4 * random.SystemRandom().randrange(2**14)
         self.host, self.address = net + 1, net + 2
 
@@ -36,12 +36,12 @@ class Machine:
         _ip(f"-n {self.name} link set wire up")
 
     def cut(self) -> None:
-        """Take the cable down: nobody is told anything any more."""
+        """Pull the cable: neither end is notified, and packets are lost."""
         _ip(f"-n {self.name} link set wire down")
 
     def run(self, function: Callable[[], T]) -> T:
-        """Call a function there; connections that it opens stay there."""
-        with ThreadPoolExecutor(1) as thread:  # a namespace is a thread's
+        """Call a function on the machine; the connections that it opens belong to the machine."""
+        with ThreadPoolExecutor(1) as thread:  # namespaces are per thread
             return thread.submit(self._enter_and, function).result()
 
     def _enter_and(self, function: Callable[[], T]) -> T:
@@ -54,7 +54,7 @@ class Machine:
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """Only root may have one."""
+    """Yield a new machine; needs root."""
     machine = Machine(f"cut{os.getpid()}")
     try:
         machine.plug_in()

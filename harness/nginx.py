@@ -1,4 +1,4 @@
-"""A real nginx before the servers, with the configuration that docs/deployment.md gives."""
+"""A real nginx in front of the servers, with the configuration of docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness.services import ROOT, Service, free_port, running
 
-# Where each connection began is the time of its log line without what it took.
-AROUND = """
+# A request started at the time of its log line minus its duration.
+CONFIGURATION = """
 daemon off;
 pid {directory}/pid;
 error_log {directory}/log;
@@ -22,8 +22,8 @@ worker_processes 1;
 worker_rlimit_nofile 4096;
 events {{ worker_connections 2048; }}
 http {{
-    log_format passed '$msec $request_time $upstream_addr $status $uri';
-    access_log {directory}/passed passed;
+    log_format proxied '$msec $request_time $upstream_addr $status $uri';
+    access_log {directory}/proxied proxied;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -35,10 +35,10 @@ http {{
 
 
 @dataclass(frozen=True)
-class Passed:
-    """A request that nginx passed on, or a socket, once it has ended."""
+class ProxiedRequest:
+    """A request or a WebSocket connection that nginx forwarded, once it has ended."""
 
-    began: float  # seconds since the epoch
+    started_at: float  # seconds since the epoch
     seconds: float
     ports: tuple[int, ...]  # of the servers that were tried
     status: int
@@ -48,10 +48,12 @@ class Passed:
 class Nginx(Service):
     def __init__(self, directory: Path, servers: Sequence[int]) -> None:
         self.port = free_port()
-        self._passed = directory / "passed"
+        self._access_log = directory / "proxied"
         configuration = directory / "nginx.conf"
         configuration.write_text(
-            AROUND.format(directory=directory, documented=documented(self.port, servers))
+            CONFIGURATION.format(
+                directory=directory, documented=documented_blocks(self.port, servers)
+            )
         )
         options: list[str | Path] = ["-p", directory, "-e", directory / "log", "-c", configuration]
         super().__init__([nginx_executable(), *options], directory)
@@ -64,29 +66,29 @@ class Nginx(Service):
         finally:
             connection.close()
 
-    def passed(self) -> list[Passed]:
-        """Return what it passed on, in the order in which it ended."""
+    def proxied(self) -> list[ProxiedRequest]:
+        """Return the forwarded requests, in the order in which they ended."""
         found = []
-        for line in self._passed.read_text().splitlines():
+        for line in self._access_log.read_text().splitlines():
             at, seconds, *tried, status, path = line.split()
             ports = tuple(int(port) for port in re.findall(r":(\d+)", " ".join(tried)))
-            began = float(at) - float(seconds)
-            found.append(Passed(began, float(seconds), ports, int(status), path))
+            started_at = float(at) - float(seconds)
+            found.append(ProxiedRequest(started_at, float(seconds), ports, int(status), path))
         return found
 
 
 @contextmanager
 def nginx(servers: Sequence[int]) -> Iterator[Nginx]:
-    """Pass connections to these loopback ports, until the context ends."""
+    """Run nginx in front of these loopback ports."""
     with running(lambda directory: Nginx(directory, servers)) as server:
         try:
             yield server
         finally:
-            server.stop()  # its worker would outlive a kill
+            server.stop()  # after a kill, its worker would live on
 
 
-def documented(port: int, servers: Sequence[int]) -> str:
-    """Return the documentation's configuration for these ports."""
+def documented_blocks(port: int, servers: Sequence[int]) -> str:
+    """Return the configuration of docs/deployment.md, changed to use these ports."""
     text = (ROOT / "docs/deployment.md").read_text()
     (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
     line = re.compile(r"^ *server 127\.0\.0\.1:\d+(.*;)\n", re.MULTILINE)

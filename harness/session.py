@@ -1,4 +1,4 @@
-"""A client of the site whose session is known: requests and sockets without a log-in."""
+"""Requests and connections with a known session, without logging in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def cookie(session: str) -> str:
     return f"sessionid={session}; csrftoken={CSRF_TOKEN}"
 
 
-def ask(
+def send_request(
     port: int, session: str, method: str, path: str, content: Any = None, *, timeout: float
 ) -> tuple[int, bytes]:
-    """Return the answer's status and body; a POST sends its content as JSON."""
+    """Return the response's status and body. A POST sends `content` as JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     headers = {
         "Cookie": cookie(session),
@@ -29,14 +29,14 @@ def ask(
     body = json.dumps(content) if method == "POST" else None
     try:
         connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
 
-def handshake(site: str, cookie: str, position: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with which `websockets.connect` opens a tab of the site."""
+def connect_arguments(site: str, cookie: str, position: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments for `websockets.connect` that open a tab of the site."""
     return {
         "uri": f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(position)}",
         "origin": site,

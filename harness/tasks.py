@@ -1,4 +1,4 @@
-"""How long a page's main thread is busy with one thing after the other."""
+"""How long a page's main thread is busy without a break."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page
 
 
 class Tasks:
-    """How long the page's main thread was busy with one task, and with all, in milliseconds."""
+    """The main thread's longest task and the sum of all tasks, in milliseconds."""
 
-    # Its own processor time: in that by the clock, the machine's other processes have their share.
+    # CPU time, because wall time would include the machine's other processes.
     longest = 0.0
     total = 0.0
 
@@ -37,10 +37,10 @@ def traced(browser: Browser, page: Page) -> Iterator[Tasks]:
     tasks = Tasks()
     browser.start_tracing(page=page, categories=["toplevel", "__metadata"])
     yield tasks
-    wait_for_frames(page)  # only what has ended is in the trace
+    wait_for_frames(page)  # the trace has only finished tasks
     tasks.read(browser.stop_tracing())
 
 
 def wait_for_frames(page: Page) -> None:
-    """Until what was asked for is painted."""
+    """Wait until pending changes are painted."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")

@@ -1,4 +1,4 @@
-"""A visitor of a real, running site, without a browser: cookies, forms and plain sockets."""
+"""A visitor of a running site without a browser: cookies, forms and WebSocket connections."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from websockets.sync.client import ClientConnection, connect
 
 from harness import session
 
-PATIENCE = 30  # seconds for what should come at once; the machine may be busy
+TIMEOUT_SECONDS = 30  # for what should take no time; the machine may be busy
 
 _CSRF_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
 class OpenTab:
-    """A plain WebSocket client that says only what it is told to say."""
+    """A WebSocket client that sends nothing on its own, not even heartbeats."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
-    def receive(self, type: str, timeout: float = PATIENCE) -> dict[str, Any]:
-        """Return the next frame of this type, passing over others; TimeoutError after `timeout`."""
+    def receive(self, type: str, timeout: float = TIMEOUT_SECONDS) -> dict[str, Any]:
+        """Return the next frame of this type, skipping others. Raises TimeoutError."""
         end = time.monotonic() + timeout
         while True:
             frame: dict[str, Any] = json.loads(
@@ -37,11 +37,11 @@ class OpenTab:
             if frame["type"] == type:
                 return frame
 
-    def say(self, text: str | bytes) -> None:
+    def send(self, text: str | bytes) -> None:
         self.connection.send(text)
 
-    def closed_with(self, timeout: float = PATIENCE) -> int | None:
-        """Wait until the server closes the socket; return the code."""
+    def closed_with(self, timeout: float = TIMEOUT_SECONDS) -> int | None:
+        """Wait until the server closes the connection; return the close code, if there is one."""
         end = time.monotonic() + timeout
         try:
             while True:
@@ -51,7 +51,7 @@ class OpenTab:
 
 
 class Visitor:
-    """One browser: its cookies go to all ports of the host, as cookies do."""
+    """One browser. As usual, its cookies go to all ports of the host."""
 
     def __init__(self) -> None:
         self.cookies = CookieJar()
@@ -69,33 +69,35 @@ class Visitor:
         return self
 
     def get(self, url: str) -> str:
-        with self._opener.open(url, timeout=PATIENCE) as answer:
-            return str(answer.read().decode())
+        with self._opener.open(url, timeout=TIMEOUT_SECONDS) as response:
+            return str(response.read().decode())
 
     def get_json(self, url: str) -> Any:
         return json.loads(self.get(url))
 
     def submit(self, page: str, action: str, **fields: str) -> int:
-        """Post a form that stands on `page`; return the status after redirects."""
+        """Post the form on `page`; return the status after redirects."""
         if not (token := _CSRF_FIELD.search(self.get(page))):
-            raise AssertionError(f"there is no form on {page}")
+            raise AssertionError(f"{page} has no form")
         data = urlencode({**fields, "csrfmiddlewaretoken": token[1]}).encode()
-        with self._opener.open(Request(action, data), timeout=PATIENCE) as answer:
-            return int(answer.status)
+        with self._opener.open(Request(action, data), timeout=TIMEOUT_SECONDS) as response:
+            return int(response.status)
 
     def post_json(self, site: str, path: str, content: Any) -> Any:
         token = next(cookie.value for cookie in self.cookies if cookie.name == "csrftoken")
         headers = {"Content-Type": "application/json", "X-CSRFToken": token or ""}
         request = Request(f"{site}{path}", json.dumps(content).encode(), headers)
-        with self._opener.open(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            return json.load(response)
 
-    def open_tab(self, site: str, **cursor: Any) -> OpenTab:
-        return OpenTab(self._tabs.enter_context(connect(**self.handshake(site, **cursor))))
+    def open_tab(self, site: str, **position: Any) -> OpenTab:
+        return OpenTab(
+            self._tabs.enter_context(connect(**self.connect_arguments(site, **position)))
+        )
 
-    def handshake(self, site: str, **cursor: Any) -> dict[str, Any]:
-        """Return the arguments with which `websockets.connect` opens a tab of this visitor."""
-        return session.handshake(site, self.cookie_header, cursor)
+    def connect_arguments(self, site: str, **position: Any) -> dict[str, Any]:
+        """Return the arguments for `websockets.connect` that open a tab of this visitor."""
+        return session.connect_arguments(site, self.cookie_header, position)
 
     def leave(self) -> None:
         """Close all tabs."""

@@ -1,4 +1,4 @@
-"""The demo site's ASGI application: Django's pages, static files and the notification socket."""
+"""The demo site's ASGI application: pages, static files and the notification WebSocket."""
 
 import os
 

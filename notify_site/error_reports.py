@@ -1,8 +1,8 @@
 """
-What a report of an error says, to administrators in production and on pages while debugging.
+Hides secrets in error reports: in mails to administrators and on debug pages.
 
-Django hides settings and headers by their names. Beside these, secrets stand in the URLs of
-services, in what forms post, and in the variables of its own database code.
+Django hides settings and headers by their names. But secrets are also in the URLs of services, in
+posted forms, and in variables of its own database code.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Settings of the demo site.
 
-Without any environment variable it runs in one process: SQLite and the
-in-memory channel layer. DATABASE_URL and REDIS_URL make it a cluster.
+By default it runs in one process, with SQLite and the in-memory channel
+layer. With DATABASE_URL and REDIS_URL it can run in several.
 """
 
 import os
@@ -36,7 +36,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # Outermost, so that answers of the others, to a wrong host too, have their headers.
+    # Outermost, so that all responses have these headers, even those to a wrong host.
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -84,8 +84,8 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
                 "hosts": [
                     {
                         "address": url.strip(),
-                        # redis-py 8 would end an idle subscription after 5 s, and
-                        # refuse a burst of more than 100 connections.
+                        # By default, redis-py 8 closes idle subscriptions after 5 s
+                        # and refuses more than 100 connections at once.
                         "socket_timeout": None,
                         "socket_connect_timeout": 3,
                         "socket_keepalive": True,
@@ -147,7 +147,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 if not DEBUG:
-    # TLS ends at the proxy in front, which sets this header.
+    # The proxy in front terminates TLS and sets this header.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
@@ -165,11 +165,11 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
-        # The hub says once that Redis is away; the layer would say it each second, at length.
+        # The hub logs an outage of Redis once; the layer would log a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
     },
 }
 if not DEBUG:
-    # Django's own handler is for debugging only; not every server has one of its own.
+    # Django's own handler only works while debugging, and not every server has one.
     LOGGING["root"] = {"handlers": ["console"], "level": "INFO"}

@@ -1,8 +1,8 @@
 """
-Static files in production, served by the server that has the pages, with ServeStatic.
+Static files in production, served by ServeStatic in the same process as the pages.
 
-`manage.py collectstatic` minifies the files of notifications, adds a hash of its contents to each
-file's name (in the imports of modules too) and compresses it, so browsers can keep it for ever.
+`manage.py collectstatic` minifies the app's files, compresses all files, and adds a hash of the
+contents to their names, also in imports, so that browsers can cache them forever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from servestatic.storage import CompressedManifestStaticFilesStorage
 
 try:
     import minify
-except ImportError:  # not available for this platform: the files stay as they are
+except ImportError:  # not available on this platform, so files are not minified
     minify = None
 
 

@@ -16,16 +16,16 @@ from tests.realtime import REASONS, without_parameters
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Refuse what measures time without a reason, and leave the traps to make verify."""
+    """Refuse realtime tests without a reason, mark the traps for make verify, and sort."""
     for item in items:
         if item.get_closest_marker("realtime"):
             name = without_parameters(item.nodeid)
             if name not in REASONS:
-                raise pytest.UsageError(f"{name} is marked realtime: name it in tests/realtime.py")
+                raise pytest.UsageError(f"{name} is marked realtime: add it to tests/realtime.py")
         if "tests/traps/" in item.nodeid:
-            item.add_marker("verify")  # they try others' code more than ours
+            item.add_marker("verify")  # they test other projects more than ours
     yield
-    items.sort(key=lambda item: -seconds_of(item))  # beside the longest run all others
+    items.sort(key=lambda item: -seconds_of(item))  # the longest first, parallel to the others
 
 
 def seconds_of(item: pytest.Item) -> float:
@@ -53,7 +53,7 @@ def bob(make_account: Callable[..., User]) -> User:
 
 @pytest.fixture
 def carol(make_account: Callable[..., User]) -> User:
-    """Somebody who has nothing to do with what alice and bob do."""
+    """An account that has nothing to do with alice and bob."""
     return make_account("carol")
 
 
@@ -64,18 +64,18 @@ def operator(make_account: Callable[..., User]) -> User:
 
 @pytest.fixture(autouse=True)
 def closed_breaker() -> None:
-    """No test starts with the channel layer given up by the one before."""
+    """Close the breaker that an earlier test may have opened."""
     sender.breaker.succeeded()
 
 
 @pytest.fixture(params=["db", "cached_db", "cache", "file", "signed_cookies"])
 def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[str]:
-    """Django's own session engines, one after the other; files are in `tmp_path`."""
+    """Each of Django's session engines; files are in `tmp_path`."""
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
     settings.SESSION_FILE_PATH = str(tmp_path)
     store = import_module(settings.SESSION_ENGINE).SessionStore
     if hasattr(store, "_storage_path"):
-        del store._storage_path  # remembered from another test
+        del store._storage_path  # cached by another test
     yield request.param
     if hasattr(store, "_storage_path"):
         del store._storage_path
@@ -84,7 +84,7 @@ def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Ite
 
 @pytest.fixture
 def traces(tmp_path: Path) -> Callable[[], Any]:
-    """All that a session can leave: rows, cache entries, files with their contents."""
+    """Read everything that stores sessions: rows, cache entries, and files."""
 
     def read() -> Any:
         files = {

@@ -1,4 +1,4 @@
-"""Make sure of a Chromium for the browser tests: `python -m tests.ensure_browser`."""
+"""Find or install Chromium for the browser tests: `python -m tests.ensure_browser`."""
 
 from __future__ import annotations
 

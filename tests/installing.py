@@ -1,4 +1,4 @@
-"""What tests need beside Python packages, installed where the machine lets us."""
+"""Install what tests need besides Python packages, if the machine allows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 
 def apt_install(*arguments: str) -> list[str]:
-    """The command that installs packages of Debian's, where we may give it."""
+    """Return the command that installs Debian packages, or none without root or apt-get."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return []
     install = f"DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(arguments)}"
@@ -17,11 +17,11 @@ def apt_install(*arguments: str) -> list[str]:
 
 
 def is_installed_by(commands: Iterable[str], is_there: Callable[[], bool]) -> bool:
-    """Run one command after the other, until it is there; return whether it is."""
+    """Run the commands in turn until `is_there()`; return whether it is."""
     if is_there():
         return True
     for command in commands:
-        print(f"Something is missing; trying: {command}", flush=True)
+        print(f"A requirement is missing, trying: {command}", flush=True)
         subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True)
         if is_there():
             return True

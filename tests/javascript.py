@@ -1,8 +1,8 @@
 """
-Checks of our JavaScript: `python -m tests.javascript lint` and `types`; `format` has it formatted,
-`declare` has client.d.ts generated.
+Checks our JavaScript: `python -m tests.javascript lint` and `types`. `format` formats it, and
+`declare` generates client.d.ts.
 
-Its tools are npm packages that deno runs: a wheel, so that Python is all that is needed.
+The tools are npm packages, run by deno, which comes as a wheel, so that only Python is needed.
 deno.json has their versions and deno.lock their hashes; deno downloads them once.
 """
 
@@ -24,12 +24,12 @@ DENO: Final = Path(sys.executable).parent / "deno"
 BIOME: Final = "@biomejs/biome"
 TSC: Final = "typescript/tsc"
 CLIENT: Final = "notifications/static/notifications/client.d.ts"
-# Biome would have no semicolons at all, but Django's storages only rewrite imports that end in one.
+# Biome removes all semicolons, but Django's storages only rewrite imports that end in one.
 OWN_IMPORT: Final = re.compile(r'^((?:import|export)\b.*"\.{1,2}/[^"]+")$', re.MULTILINE)
 
 
 def deno(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run deno; return how it ended, with what it printed."""
+    """Run deno; return the finished process with its output."""
     environment = {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
     command = [DENO, *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -38,7 +38,7 @@ def deno(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProces
 def run_tool(
     name: str, *arguments: str | Path, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run an npm package of deno.json, exactly as deno.lock has it."""
+    """Run an npm package of deno.json in the version of deno.lock."""
     options = ["--config", ROOT / "deno.json", "--frozen", "--quiet", "--allow-all"]
     return deno("run", *options, name, *arguments, cwd=cwd)
 
@@ -52,7 +52,7 @@ def scripts() -> list[str]:
 
 
 def formatted(paths: Sequence[str]) -> dict[str, str]:
-    """Return what the files should look like."""
+    """Return the formatted content of the files."""
     with TemporaryDirectory() as directory:
         copy = Path(directory)
         for path in ["biome.json", *paths]:
@@ -64,13 +64,13 @@ def formatted(paths: Sequence[str]) -> dict[str, str]:
         return {path: OWN_IMPORT.sub(r"\1;", (copy / path).read_text()) for path in paths}
 
 
-def difference(path: str, there: str, wanted: str) -> str:
-    lines = (text.splitlines(keepends=True) for text in (there, wanted))
-    return "".join(unified_diff(*lines, path, f"{path} as it should be"))
+def difference(path: str, actual: str, expected: str) -> str:
+    lines = (text.splitlines(keepends=True) for text in (actual, expected))
+    return "".join(unified_diff(*lines, path, f"{path} (expected)"))
 
 
 def lint() -> str:
-    """Return what is wrong."""
+    """Return the problems, "" if there are none."""
     paths = scripts()
     done = run_tool(BIOME, "lint", "--error-on-warnings", *paths)
     return (done.stdout + done.stderr if done.returncode else "") + "".join(
@@ -84,7 +84,7 @@ def write_formatted() -> None:
 
 
 def declarations() -> str:
-    """Return what client.d.ts should be, once nothing is wrong."""
+    """Return the generated client.d.ts. Exits if there are type errors."""
     with TemporaryDirectory() as directory:
         options = "--project jsconfig.json --noEmit false --declaration --emitDeclarationOnly"
         done = run_tool(TSC, *options.split(), "--outDir", directory)
@@ -94,7 +94,7 @@ def declarations() -> str:
 
 
 def check_types() -> str:
-    """Return what is wrong."""
+    """Return the problems, "" if there are none."""
     return difference(CLIENT, (ROOT / CLIENT).read_text(), declarations())
 
 

@@ -1,10 +1,10 @@
 """
-The tests that measure fractions of a second, or set a browser against a clock.
+The tests that measure fractions of a second, or race a browser against a clock.
 
     python -m tests.realtime
 
-runs them one by one, with nothing beside them. One that fails is run once more, alone, after all
-others; both results are printed and counted. Nothing else has a second try.
+runs them one by one, with nothing in parallel. A test that fails is run once more, alone, after all
+others; both results are printed and counted. No other test has a second try.
 """
 
 from __future__ import annotations
@@ -21,62 +21,62 @@ from pytest import ExitCode
 
 MAX_SHARE: Final = 0.03  # of all tests
 
-# Each with its reason; tests/conftest.py refuses a marked one that is not here.
+# Each with its reason; tests/conftest.py refuses marked tests that are not listed.
 REASONS: Final = {
     "tests/cluster/test_blocked_database.py::"
-    "test_everybodys_heartbeats_are_answered_at_once_while_the_database_does_not": (
-        "an answer within 0.2 s, while the database stands still"
+    "test_heartbeats_are_answered_while_the_database_is_blocked": (
+        "an answer within 0.2 s, while the database is blocked"
     ),
     "tests/cluster/test_slow_peers.py::"
-    "test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour": (
-        "a neighbour is answered within 0.2 s, while others never read"
+    "test_clients_that_never_read_are_cut_off_and_harm_no_others": (
+        "another client is answered within 0.2 s"
     ),
     "tests/cluster/test_sessions.py::"
-    "test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second": (
-        "one second, as C3 has it"
+    "test_a_logout_closes_the_sessions_connections_on_all_servers_within_a_second": (
+        "one second, as promised by C3"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
     "test_a_silent_client_is_closed_within_29_seconds": (
-        "29 seconds, as C1 has it: a timeout of 20, and a check after 9"
+        "29 seconds, as promised by C1: a timeout of 20, and a check after 9"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
-    "test_a_shell_beside_one_server_rings_within_three_seconds": (
-        "a check each second and two seconds more, as D1 has it"
+    "test_a_shell_notification_arrives_within_three_seconds": (
+        "a check every second and two more seconds, as promised by D1"
     ),
     "tests/cluster/test_cluster.py::TestDefaultNumbers::"
-    "test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds": (
-        "an interval of 9 seconds and two more, as D1 has it"
+    "test_without_redis_the_check_delivers_within_an_interval_and_two_seconds": (
+        "an interval of 9 seconds and two more, as promised by D1"
     ),
     "tests/cluster/test_rolling.py::"
-    "test_a_rolling_restart_behind_nginx_loses_nothing_and_overwhelms_nobody": (
-        "how many come back in the busiest half second"
+    "test_a_rolling_restart_behind_nginx_loses_nothing_and_overloads_no_worker": (
+        "how many clients reconnect in the busiest half second"
     ),
     "tests/cluster/test_deploys.py::"
-    "test_sigterm_sends_the_sockets_away_over_the_window_in_random_order": (
-        "a quarter of the sockets in each quarter of three seconds"
+    "test_sigterm_closes_connections_over_the_drain_window_in_random_order": (
+        "a quarter of the connections in each quarter of three seconds"
     ),
-    "tests/cluster/test_deploys.py::test_while_it_drains_nobody_new_is_let_in": (
-        "who comes, comes within the three seconds in which the server drains"
+    "tests/cluster/test_deploys.py::test_a_draining_server_accepts_no_new_connections": (
+        "the test must connect within the three seconds of the drain"
     ),
     "tests/sockets/test_layers.py::"
     "test_new_tabs_do_not_wait_for_a_redis_that_is_known_to_be_frozen": (
-        "one second: a tab that waited for Redis takes two or more"
+        "one second; a tab that waits for Redis takes two or more"
     ),
     "tests/sockets/test_layers.py::test_the_check_does_not_wait_for_a_frozen_redis": (
-        "a check interval of one second and two more, as D1 has it"
+        "a check interval of one second and two more, as promised by D1"
     ),
     "tests/sockets/test_hub.py::"
     "test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database": (
-        "a layer that is slow by 0.2 s, beside a hub that waits for a moment only"
+        "a layer that is 0.2 s late, and a hub that waits only briefly"
     ),
     "tests/sockets/test_hub.py::test_a_silent_client_is_pinged_then_closed": (
-        "a ping must come before the heartbeat's timeout of 1.5 s"
+        "a ping must arrive within the heartbeat timeout of 1.5 s"
     ),
     "tests/sockets/test_hub.py::test_a_client_that_answers_pings_stays": (
-        "a heartbeat's timeout of 1.5 s, in which the answer must come"
+        "an answer must arrive within the heartbeat timeout of 1.5 s"
     ),
     "tests/unit/test_sender.py::test_a_process_that_ends_sends_what_it_can": (
-        "three messages of 0.1 s must go within the two seconds that a process gives them"
+        "three messages of 0.1 s must be sent within the two seconds that an exiting process waits"
     ),
     "tests/sockets/test_limits.py::"
     "test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down": (
@@ -84,22 +84,22 @@ REASONS: Final = {
     ),
     "tests/browser/test_hidden_tabs.py::"
     "test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket": (
-        "a hidden tab stays for 15 s of Chromium's throttled timers"
+        "15 s of Chromium's throttled timers"
     ),
     "tests/browser/test_many.py::test_a_thousand_in_a_second_are_a_number_and_no_long_task": (
-        "a thousand frames within 3 s, and no task of the page longer than people notice"
+        "a thousand frames within 3 s, and no task of the page that people would notice"
     ),
     "tests/browser/test_many.py::"
     "test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait": (
-        "no task of the page longer than people notice"
+        "no task of the page that people would notice"
     ),
 }
 
-# Browser tests keep a loop of Playwright's, which no other test may have in its process.
+# Browser tests run Playwright's event loop, so other tests need another process.
 GROUPS: Final = [["tests/unit", "tests/sockets", "tests/cluster"], ["tests/browser"]]
 
 
-# Always in the same order, as all tests.
+# In a fixed order, like all tests.
 PYTEST: Final = [sys.executable, "-m", "pytest", "--quiet", "--randomly-seed", "1"]
 
 
@@ -109,14 +109,14 @@ def run(*arguments: str, cache: Path) -> set[str]:
     code = subprocess.run(command).returncode
     last_failed = cache / "v/cache/lastfailed"
     failed = set(json.loads(last_failed.read_text())) if last_failed.exists() else set()
-    # Interrupted, it would leave some out.
+    # An interrupted run would miss some.
     if code not in {ExitCode.OK, ExitCode.TESTS_FAILED} or (code and not failed):
         raise RuntimeError(f"{' '.join(command)} ended with {code}")
     return failed
 
 
 def collected(*arguments: str) -> set[str]:
-    """Return the ids of the tests, none if there are none."""
+    """Return the ids of the collected tests."""
     command = [*PYTEST, "--collect-only", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode not in {ExitCode.OK, ExitCode.NO_TESTS_COLLECTED}:
@@ -125,13 +125,13 @@ def collected(*arguments: str) -> set[str]:
 
 
 def complaints(marked: set[str], total: int) -> Iterator[str]:
-    """What is wrong with the list or with the number of these tests."""
+    """Yield problems with the list or the number of these tests."""
     for name in REASONS.keys() - {without_parameters(test) for test in marked}:
-        yield f"tests/realtime.py names {name}, which is no test with that marker"
+        yield f"tests/realtime.py lists {name}, which is not a realtime test"
     share = len(marked) / total
     print(f"Real time: {len(marked)} of {total} tests ({share:.1%}; at most {MAX_SHARE:.0%})")
     if share > MAX_SHARE:
-        yield "these are too many tests that measure time"
+        yield "too many tests measure time"
 
 
 def without_parameters(test: str) -> str:

@@ -6,8 +6,8 @@ from notify_site.settings import *  # noqa: F403
 from notify_site.settings import DATABASES
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, as on a real site: connections to one in-memory database do not
-    # wait for each other, they fail with "database table is locked".
+    # A file, as on a real site: connections to an in-memory database do not wait for each
+    # other but fail with "database table is locked".
     directory = tempfile.mkdtemp(prefix="notify-site-")
     atexit.register(shutil.rmtree, directory)
     DATABASES["default"]["TEST"] = {"NAME": f"{directory}/test.sqlite3"}

@@ -1,10 +1,10 @@
 """
-How fast Notify Site is beside other servers: `make bench`, or `python -m harness.benchmarks`.
+Compares Notify Site with other servers: `make bench`, or `python -m harness.benchmarks`.
 
-Everything runs on the loopback interface, on this machine, in this run: what
-counts are the ratios.
+All servers run on the loopback interface of the same machine, so compare the
+ratios rather than the figures.
 """
 
-# Where the servers of this site say how long their event loop was held; see site.py, which
-# loads the site's settings and so is imported by these servers only.
-HELD_PATH = "/benchmark/held/"
+# Where our servers report how long their event loop was blocked. Not in site.py, which loads
+# the site's settings and must be imported by these servers only.
+BLOCKED_PATH = "/benchmark/blocked/"

@@ -10,7 +10,7 @@ from harness.benchmarks import report
 from harness.benchmarks.peers import PEERS
 from harness.benchmarks.runner import run
 from harness.benchmarks.scenarios import SCENARIOS
-from harness.command import end_in_order
+from harness.command import exit_on_sigterm
 from harness.services import ROOT
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -32,32 +32,36 @@ def main() -> int:
     )
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument(
-        "--sockets", type=int, nargs="+", metavar="N", help="instead of each scenario's own numbers"
+        "--connections",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="instead of each scenario's own numbers",
     )
     parser.add_argument(
-        "--minutes", type=float, default=60, help="begin nothing new after so many (default 60)"
+        "--minutes", type=float, default=60, help="start nothing new after this time (default 60)"
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="DIRECTORY",
-        help="where latest.json, latest.md and the plots go (default: where the repository has "
-        "them, if everything is run)",
+        help="for latest.json, latest.md and the plots (default: their place in the repository, "
+        "if all scenarios, peers and sizes are run)",
     )
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(names):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    end_in_order()
+    exit_on_sigterm()
     results = run(
         options.scenario or names,
         options.peers,
         repeat=options.repeat,
-        sockets=options.sockets,
+        connections=options.connections,
         minutes=options.minutes,
     )
     if options.output:
         report.write(results, options.output, options.output)
-    elif not options.scenario and options.peers == peers and not options.sockets:
+    elif not options.scenario and options.peers == peers and not options.connections:
         report.write(results, RESULTS, PICTURES)
     print(report.as_text(results))
     return 1 if results["problems"] else 0

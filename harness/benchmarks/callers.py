@@ -1,9 +1,9 @@
 """
-Who has something to say: the code that calls for pushes, in a process of its own.
+The callers: code that sends messages, in a process of its own.
 
-For Notify Site that is its public API, for plain Channels the channel layer,
-for the others an HTTP request. A message's body starts with the time of the
-call, as `@<nanoseconds>@`; padding brings all frames to about the same size.
+Notify Site is called by its public API, plain Channels by the channel layer,
+the others by HTTP. A message's body starts with the time of the call, as
+`@<nanoseconds>@`, and is padded so that all frames have about the same size.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-FRAME_SIZE: Final = 200  # bytes of payload, about
+FRAME_SIZE: Final = 200  # of the payload, approximately
 TYPE: Final = "bench"
-SEED: Final = 1  # of what is left to chance
+SEED: Final = 1  # of the random accounts and moments
 
 
 def body(size: int) -> str:
@@ -28,62 +28,62 @@ def body(size: int) -> str:
 
 
 class Caller:
-    """What all have in common: when to call, and what it cost."""
+    """The base of all callers: when to call, and what it cost."""
 
     def __init__(self, env: dict[str, str]) -> None:
         os.environ.update(env)
 
     def broadcast(self, times: int = 1) -> dict[str, Any]:
-        """Tell everyone, so many times without waiting; return when it began and what it took."""
-        began, cpu = time.monotonic(), time.process_time()
+        """Broadcast this many times without waiting; return the start and the time that it took."""
+        started_at, cpu = time.monotonic(), time.process_time()
         for _ in range(times):
-            # One that waits for ever for a slow reader is seen by what is not delivered.
+            # If a slow client blocks the server, the missing deliveries show it.
             with suppress(OSError):
-                self.tell_everyone()
+                self.send_broadcast()
         return {
-            "began_at": began,
-            "seconds": time.monotonic() - began,
+            "started_at": started_at,
+            "seconds": time.monotonic() - started_at,
             "cpu": time.process_time() - cpu,
         }
 
-    def push(self, accounts: list[int], rate: float, seconds: float) -> float:
-        """Tell one account after the other, drawn by chance; return how many per second it was."""
+    def send_to_accounts(self, accounts: list[int], rate: float, seconds: float) -> float:
+        """Send to one random account after another; return how many messages it was per second."""
 
-        async def tell() -> None:
-            for wait, account in _moments(accounts, rate, seconds):
+        async def send_all() -> None:
+            for wait, account in _schedule(accounts, rate, seconds):
                 if wait > 0:
                     await asyncio.sleep(wait)
-                await self._tell_one(account, 0)
+                await self._send_to(account, 0)
 
-        began = time.monotonic()
-        asyncio.run(tell())
-        return how_many(rate, seconds) / (time.monotonic() - began)
+        started_at = time.monotonic()
+        asyncio.run(send_all())
+        return count_calls(rate, seconds) / (time.monotonic() - started_at)
 
     def flood(self, account: int, times: int, size: int) -> int:
-        """Tell one account again and again, as fast as it goes; return how often it went."""
+        """Send to one account as fast as possible; return how many messages it accepted."""
 
-        async def tell() -> int:
+        async def send_all() -> int:
             for done in range(times):
                 try:
                     async with asyncio.timeout(2):
-                        await self._tell_one(account, size)
+                        await self._send_to(account, size)
                 except (TimeoutError, OSError):
                     return done
             return times
 
-        return asyncio.run(tell())
+        return asyncio.run(send_all())
 
-    def tell_everyone(self) -> None:
+    def send_broadcast(self) -> None:
         raise NotImplementedError
 
-    async def _tell_one(self, account: int, size: int) -> None:
+    async def _send_to(self, account: int, size: int) -> None:
         raise NotImplementedError
 
 
 class SiteCaller(Caller):
-    """Notify Site's public API; pushes that are not stored go through the layer, as anybody's."""
+    """Notify Site's public API; messages that are not stored are sent through the channel layer."""
 
-    overhead: Final = 175  # bytes of a broadcast's frame beside its body
+    overhead: Final = 175  # bytes of a broadcast's frame without its body
 
     def __init__(self, env: dict[str, str]) -> None:
         super().__init__(env)
@@ -91,12 +91,12 @@ class SiteCaller(Caller):
 
         django.setup()
 
-    def tell_everyone(self) -> None:
+    def send_broadcast(self) -> None:
         from notifications import broadcast
 
         broadcast(TYPE, body(max(0, FRAME_SIZE - self.overhead)))
 
-    async def _tell_one(self, account: int, size: int) -> None:
+    async def _send_to(self, account: int, size: int) -> None:
         from channels.layers import get_channel_layer
 
         frame = {"type": TYPE, "content": {"body": body(size or 140), "meta_data": ""}}
@@ -106,25 +106,25 @@ class SiteCaller(Caller):
         )
 
     def warm_up(self, accounts: list[int]) -> None:
-        """Notify these: the first calls open connections and fill caches."""
+        """Notify these accounts: the first calls open connections and fill caches."""
         from notifications import notify_accounts
 
         for account in accounts:
             notify_accounts(account, TYPE, body(24))
 
     def notify(self, accounts: list[int], rate: float, seconds: float) -> float:
-        """As `push`, with a row each: committed, numbered, pushed."""
+        """Like `send_to_accounts`, but each message is stored, numbered and published."""
         from notifications import notify_accounts
 
-        began = time.monotonic()
-        for wait, account in _moments(accounts, rate, seconds):
+        started_at = time.monotonic()
+        for wait, account in _schedule(accounts, rate, seconds):
             if wait > 0:
                 time.sleep(wait)
             notify_accounts(account, TYPE, body(24))
-        return how_many(rate, seconds) / (time.monotonic() - began)
+        return count_calls(rate, seconds) / (time.monotonic() - started_at)
 
     def notify_many(self, first: int, count: int) -> dict[str, float]:
-        """One call for so many accounts; return what each part took."""
+        """Notify this many accounts in one call; return the time and memory of each part."""
         from django.db import transaction
 
         from notifications import notify_accounts
@@ -136,14 +136,14 @@ class SiteCaller(Caller):
             committed_at = time.monotonic()
 
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began, cpu = time.monotonic(), time.process_time()
+        started_at, cpu = time.monotonic(), time.process_time()
         with transaction.atomic():
-            transaction.on_commit(note_commit)  # before those of the call
+            transaction.on_commit(note_commit)  # registered before those of the call
             notify_accounts(range(first, first + count), TYPE, body(24))
         return {
-            "began_at": began,
-            "commit": committed_at - began,
-            "pushed": time.monotonic() - began,
+            "started_at": started_at,
+            "commit": committed_at - started_at,
+            "published": time.monotonic() - started_at,
             "cpu": time.process_time() - cpu,
             "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024,
         }
@@ -156,14 +156,14 @@ class PlainCaller(Caller):
 
         django.setup()
 
-    def tell_everyone(self) -> None:
+    def send_broadcast(self) -> None:
         from asgiref.sync import async_to_sync
         from channels.layers import get_channel_layer
 
         layer: Any = get_channel_layer()
         async_to_sync(layer.group_send)("everyone", self._event(140))
 
-    async def _tell_one(self, account: int, size: int) -> None:
+    async def _send_to(self, account: int, size: int) -> None:
         from channels.layers import get_channel_layer
 
         layer: Any = get_channel_layer()
@@ -182,10 +182,10 @@ class HttpCaller(Caller):
         self._port = port
         self._connection: socket.socket | None = None
 
-    def tell_everyone(self) -> None:
+    def send_broadcast(self) -> None:
         self._post("/broadcast", body(140))
 
-    async def _tell_one(self, account: int, size: int) -> None:
+    async def _send_to(self, account: int, size: int) -> None:
         self._post(f"/push?account={account}", body(size or 140))
 
     def _post(self, path: str, content: str) -> None:
@@ -195,34 +195,34 @@ class HttpCaller(Caller):
         lines = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
         try:
             self._connection.sendall((lines + content).encode())
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                answer += self._connection.recv(4096)
-            # Without a body, the answer ends with its headers; node ends it with a chunk.
-            while b"chunked" in answer and not answer.endswith(b"0\r\n\r\n"):
-                answer += self._connection.recv(4096)
+            response = b""
+            while b"\r\n\r\n" not in response:
+                response += self._connection.recv(4096)
+            # Without a body, the response ends with its headers; node's ends with a chunk.
+            while b"chunked" in response and not response.endswith(b"0\r\n\r\n"):
+                response += self._connection.recv(4096)
         except OSError:
             self._connection.close()
             self._connection = None
             raise
 
 
-def how_many(rate: float, seconds: float) -> int:
-    """How many random moments there are, the same at every call."""
+def count_calls(rate: float, seconds: float) -> int:
+    """Return the number of calls in this time. It is random, but the same each time."""
     return len(_offsets(rate, seconds))
 
 
-def _moments(accounts: list[int], rate: float, seconds: float) -> Iterator[tuple[float, int]]:
-    """The time until each random moment, and whose turn it is; a late one delays no other."""
-    chance = random.Random(SEED)
-    began = time.monotonic()
+def _schedule(accounts: list[int], rate: float, seconds: float) -> Iterator[tuple[float, int]]:
+    """Yield the time until each call and its account. A late call does not delay later ones."""
+    rng = random.Random(SEED)
+    started_at = time.monotonic()
     for offset in _offsets(rate, seconds):
-        yield began + offset - time.monotonic(), chance.choice(accounts)
+        yield started_at + offset - time.monotonic(), rng.choice(accounts)
 
 
 def _offsets(rate: float, seconds: float) -> list[float]:
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     offsets = [0.0]
-    while (offset := offsets[-1] + chance.expovariate(rate)) < seconds:
+    while (offset := offsets[-1] + rng.expovariate(rate)) < seconds:
         offsets.append(offset)
     return offsets

@@ -1,22 +1,22 @@
-"""Full tables, made by PostgreSQL itself: as many notifications as one likes."""
+"""Fill the tables with any number of notifications, by SQL."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from harness.accounts import PASSWORD
+from harness.accounts import UNUSABLE_PASSWORD
 
 ROWS_PER_ACCOUNT: Final = 10
-BUSY: Final = 1  # the account that has many more
+BUSY_ACCOUNT: Final = 1  # has many more
 BUSY_ROWS: Final = 10_000
-BROADCASTS: Final = 1000  # in the inboxes; as many are gone
+BROADCASTS: Final = 1000  # in inboxes; another 1000 are removed
 RECEIPTS: Final = 3  # of each account
-READERS: Final = 1000  # the first accounts, which read more broadcasts than others
-READERS_RECEIPTS: Final = 200
+ACTIVE_ACCOUNTS: Final = 1000  # the first accounts, which have more receipts
+ACTIVE_RECEIPTS: Final = 200
 
 
 def fill(rows: int) -> None:
-    """Empty all tables, and fill them with so many notifications and a tenth as many accounts."""
+    """Empty all tables; create this many notifications and a tenth as many accounts."""
     from django.db import connection
 
     from notifications.models import BroadcastReceipt, Notification
@@ -24,10 +24,10 @@ def fill(rows: int) -> None:
     accounts = rows // ROWS_PER_ACCOUNT
     with connection.cursor() as cursor:
         tables = connection.introspection.table_names(cursor)
-        emptied = [name for name in tables if name.startswith(("notifications_", "auth_"))]
+        emptied = [name for name in tables if name.startswith(("site_notifications_", "auth_"))]
         cursor.execute(f"TRUNCATE {', '.join(emptied)} RESTART IDENTITY CASCADE")
         with connection.schema_editor(atomic=False) as editor:
-            # Indexes are made faster than kept up to date.
+            # Building indexes afterwards is faster than keeping them up to date.
             for model in (Notification, BroadcastReceipt):
                 for index in model._meta.indexes:
                     editor.remove_index(model, index)
@@ -50,8 +50,8 @@ def _accounts(accounts: int) -> str:
         INSERT INTO auth_user
             (id, username, password, is_superuser, is_staff, is_active, first_name, last_name,
              email, date_joined)
-        SELECT key, 'account' || key, '{PASSWORD}', false, key % 1000 = 0, true, '', '', '',
-               now() - interval '1 day' * (CASE WHEN key % 10 = 0 THEN 45 ELSE 100 END)
+        SELECT key, 'account' || key, '{UNUSABLE_PASSWORD}', false, key % 1000 = 0, true, '', '',
+               '', now() - interval '1 day' * (CASE WHEN key % 10 = 0 THEN 45 ELSE 100 END)
         FROM generate_series(1, {accounts}) AS key;
 
         INSERT INTO auth_group (id, name) VALUES (1, 'customers');
@@ -61,7 +61,7 @@ def _accounts(accounts: int) -> str:
 
 
 def _notifications(rows: int, accounts: int) -> str:
-    """By time, as a table grows: the rows of one account lie far apart."""
+    """Rows are in order of time, as in a grown table, so one account's rows are far apart."""
     return f"""
         SELECT setseed(0.5);
         INSERT INTO site_notifications_notification
@@ -79,14 +79,14 @@ def _notifications(rows: int, accounts: int) -> str:
                    random() AS luck, now() - interval '90 days' * (1 - i::float / {rows}) AS at
             FROM generate_series(0, {rows - 1}) AS i
             UNION ALL
-            SELECT i, {BUSY}, {ROWS_PER_ACCOUNT} + i, 0.2, now()
+            SELECT i, {BUSY_ACCOUNT}, {ROWS_PER_ACCOUNT} + i, 0.2, now()
             FROM generate_series(1, {BUSY_ROWS}) AS i
         ) AS made
     """
 
 
 def _broadcasts(accounts: int) -> str:
-    """With receipts for those that are younger than all accounts, and for everyone."""
+    """With receipts for broadcasts that every account gets."""
     return f"""
         INSERT INTO site_notifications_broadcast
             (id, type, body, meta_data, url, level, audience, created_at, number, seq, removed_at)
@@ -97,14 +97,14 @@ def _broadcasts(accounts: int) -> str:
             SELECT i, now() - interval '90 days' * (1 - i::float / {2 * BROADCASTS}) AS at
             FROM generate_series(1, {2 * BROADCASTS}) AS i
         ) AS made;
-        INSERT INTO site_notifications_broadcasthead (id, seq, floor, epoch)
+        INSERT INTO site_notifications_broadcastsequence (id, seq, floor, epoch)
         VALUES (1, {2 * BROADCASTS}, 0, 1);
 
         INSERT INTO site_notifications_broadcastreceipt (broadcast_id, account_id, read_at, seq)
         SELECT {BROADCASTS} + 10 * (k / 4) + 2 + 2 * (k % 4), account, now(),
-               {ROWS_PER_ACCOUNT} + n + CASE account WHEN {BUSY} THEN {BUSY_ROWS} ELSE 0 END
+               {ROWS_PER_ACCOUNT} + n + CASE account WHEN {BUSY_ACCOUNT} THEN {BUSY_ROWS} ELSE 0 END
         FROM generate_series(1, {accounts}) AS account,
-             generate_series(1, CASE WHEN account <= {READERS} THEN {READERS_RECEIPTS}
+             generate_series(1, CASE WHEN account <= {ACTIVE_ACCOUNTS} THEN {ACTIVE_RECEIPTS}
                                 ELSE {RECEIPTS} END) AS n,
              LATERAL (SELECT (account + n) % {4 * BROADCASTS // 10} AS k) AS chosen
     """

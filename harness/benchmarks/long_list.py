@@ -1,10 +1,9 @@
 """
-What a long inbox asks of the browser: `python -m harness.benchmarks.long_list [count …]`.
+Times a long inbox in the browser: `python -m harness.benchmarks.long_list [count …]`.
 
-The demo site runs in one process; a real Chromium loads all items on alice's inbox page. For each
-thing done there, the longest time that the page's main thread was busy with one task, and for the
-loading that with all tasks together, in milliseconds of its own processor time: what else the
-machine does counts for little.
+The demo site runs in one process, and Chromium loads all items on alice's inbox page. For each step
+it prints the main thread's longest task, and for loading also the sum of all tasks, in milliseconds
+of CPU time, which other processes hardly affect.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Final
 
 from playwright.sync_api import Browser
 
-from harness.browser import chromium, log_in_there
+from harness.browser import chromium, log_in
 from harness.demo_data import make_demo_data
-from harness.long_list import STEPS, filling, load_all, look_at_first
+from harness.long_list import STEPS, fill_inbox_code, load_all, remember_ends
 from harness.services import free_port, manage, site_server
 from harness.tasks import traced
 
@@ -27,7 +26,7 @@ ALL_TASKS: Final = "load all, all tasks"
 
 
 def measure(browser: Browser, count: int) -> dict[str, float]:
-    """Return the longest task in ms, by what was done with so many items, and what loading took."""
+    """Return the longest task of each step in ms, and the total for loading this many items."""
     with TemporaryDirectory() as directory, ExitStack() as stack:
         env = {
             "DJANGO_SETTINGS_MODULE": "harness.demo_settings",
@@ -35,14 +34,14 @@ def measure(browser: Browser, count: int) -> dict[str, float]:
         }
         make_demo_data(env)
         site = stack.enter_context(site_server(free_port(), env))
-        manage("shell", "--no-imports", "-c", filling(count), env=env)
+        manage("shell", "--no-imports", "-c", fill_inbox_code(count), env=env)
         context = browser.new_context(base_url=site.url)
-        log_in_there(context, "alice")
+        log_in(context, "alice")
         page = context.new_page()
         page.goto("/notifications/")
         with traced(browser, page) as loading:
             load_all(page)
-        look_at_first(page)
+        remember_ends(page)
         times = {"load all": loading.longest}
         for name, step in STEPS.items():
             with traced(browser, page) as tasks:

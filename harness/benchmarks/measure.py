@@ -1,4 +1,4 @@
-"""What processes cost: their CPU time and memory, from the kernel's own counts."""
+"""The CPU time and memory of processes, from the kernel's own counters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: a process's user and system time
 
 
 def process_tree(pids: Iterable[int]) -> set[int]:
-    """These processes and all their descendants."""
+    """Return these processes and all their descendants."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -34,18 +34,18 @@ def process_tree(pids: Iterable[int]) -> set[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes, their descendants and those that have ended."""
+    """Return the CPU seconds of these processes, their descendants, and ended children."""
     total = 0.0
     for pid in process_tree(pids):
         with suppress(OSError):
-            # To the nanosecond, where /proc/<pid>/stat counts in ticks.
+            # In nanoseconds, whereas /proc/<pid>/stat counts in ticks.
             total += time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
-            total += sum(map(int, _stat(Path(f"/proc/{pid}/stat"))[13:15])) / TICKS
+            total += sum(map(int, _stat(Path(f"/proc/{pid}/stat"))[13:15])) / TICKS_PER_SECOND
     return total
 
 
 def memory(pids: Iterable[int]) -> dict[str, int]:
-    """Resident and proportional memory of these processes and their descendants, in bytes."""
+    """Return resident and proportional memory of these processes and descendants, in bytes."""
     total = {"Rss": 0, "Pss": 0}
     for pid in process_tree(pids):
         with suppress(OSError):
@@ -57,7 +57,7 @@ def memory(pids: Iterable[int]) -> dict[str, int]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all are not above; infinite without values."""
+    """Return the value that `share` of all values do not exceed; infinity if there are none."""
     if not values:
         return float("inf")
     ordered = sorted(values)
@@ -69,20 +69,20 @@ def median(values: Sequence[float]) -> float:
 
 
 class Meter:
-    """CPU seconds and wall time of processes since it was made."""
+    """Measures CPU time and wall time of processes, from its creation on."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._cpu = cpu_seconds(pids)
 
     def read(self) -> tuple[float, float]:
-        """CPU seconds and seconds that passed."""
-        return cpu_seconds(self._pids) - self._cpu, time.monotonic() - self._began
+        """Return the CPU seconds and the wall time in seconds."""
+        return cpu_seconds(self._pids) - self._cpu, time.monotonic() - self._started_at
 
 
 def machine() -> dict[str, str]:
-    """What a reader must know to judge the figures; nothing that names this machine."""
+    """Describe the machine, without anything that identifies it."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -102,7 +102,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what takes part."""
+    """Return the versions of Python and of the packages involved."""
     found = {"python": platform.python_version()}
     for package in (
         "django",
@@ -121,16 +121,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def said_version(command: Sequence[str | Path]) -> str:
-    """The first version number in what a command prints."""
+def printed_version(command: Sequence[str | Path]) -> str:
+    """Return the first version number that a command prints, "" if there is none."""
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
-    found = re.search(r"\d+(\.\d+)+", said)
+    found = re.search(r"\d+(\.\d+)+", output)
     return found[0] if found else ""
 
 
 def _stat(path: Path) -> list[str]:
-    """The fields of a stat file from the third on: the second may contain spaces."""
+    """Return the fields of a stat file from the third on, because the second may contain spaces."""
     return path.read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""Visitors who read pages of their inboxes, while something else goes on."""
+"""Visitors who load pages of their inboxes during another measurement."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from harness.accounts import session_key
-from harness.benchmarks.peers import Running
+from harness.benchmarks.peers import RunningPeer
 
-READERS: Final = 16  # at a time
-READ_EVERY: Final = 0.05  # seconds
+CONCURRENT_REQUESTS: Final = 16
+REQUEST_INTERVAL_SECONDS: Final = 0.05
 
 
 def read_pages(
-    running: Running, accounts: int, until: Callable[[], bool]
+    running: RunningPeer, accounts: int, until: Callable[[], bool]
 ) -> tuple[list[float], set[str]]:
-    """Read at a steady pace; return how long each page took (seconds), and what went wrong."""
-    asked: list[Future[float]] = []
-    with ThreadPoolExecutor(READERS) as threads:
-        began = time.monotonic()
-        while not asked or not until():
-            asked.append(threads.submit(_read_page, running, 1 + len(asked) % accounts))
-            time.sleep(max(0.0, began + len(asked) * READ_EVERY - time.monotonic()))
-    failures = {repr(failure) for page in asked if (failure := page.exception())}
-    return [page.result() for page in asked if not page.exception()], failures
+    """Load pages at a steady rate; return the seconds that each took, and the errors."""
+    requests: list[Future[float]] = []
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as threads:
+        started_at = time.monotonic()
+        while not requests or not until():
+            requests.append(threads.submit(_read_page, running, 1 + len(requests) % accounts))
+            time.sleep(
+                max(0.0, started_at + len(requests) * REQUEST_INTERVAL_SECONDS - time.monotonic())
+            )
+    failures = {repr(failure) for page in requests if (failure := page.exception())}
+    return [page.result() for page in requests if not page.exception()], failures
 
 
-def _read_page(running: Running, account: int) -> float:
-    began = time.monotonic()
+def _read_page(running: RunningPeer, account: int) -> float:
+    started_at = time.monotonic()
     headers = {
         "Cookie": f"sessionid={session_key(account)}",
-        "X-Forwarded-Proto": "https",  # as from a proxy; without, it would be a redirect
+        "X-Forwarded-Proto": "https",  # as from a proxy; otherwise it would redirect
     }
     running.get_json("/notifications/items/?limit=10", headers)
-    return time.monotonic() - began
+    return time.monotonic() - started_at

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, what a client sends it and who calls it."""
+"""The servers that are compared: how to start each, connect to it, and call it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.accounts import session_key
+from harness.backing_services import BackingServices
 from harness.benchmarks import measure
 from harness.benchmarks.callers import HttpCaller, PlainCaller, SiteCaller
 from harness.benchmarks.database import empty_inboxes
 from harness.frames import upgrade_request
 from harness.remote import Remote
 from harness.services import Service, free_port, site_environment
-from harness.surroundings import Surroundings
 
 HERE = Path(__file__).resolve().parent
-BUILD_TIMEOUT = 300  # seconds
+BUILD_TIMEOUT_SECONDS = 300
 
 
-class Missing(Exception):
-    """Why a peer can't take part on this machine."""
+class Unavailable(Exception):
+    """A peer can't run on this machine, for the given reason."""
 
 
 class ServerProcess(Service):
-    """One process of a peer, up when it takes connections."""
+    """One process of a peer, ready once it accepts connections."""
 
     def __init__(
         self, command: Sequence[str | Path], directory: Path, port: int, env: Mapping[str, str]
@@ -50,13 +50,13 @@ class ServerProcess(Service):
 
 
 @dataclass
-class Running:
-    """A peer that is up, with the process that calls it."""
+class RunningPeer:
+    """A running peer and the process that calls it."""
 
     peer: Peer
     servers: list[ServerProcess]
     caller: Remote
-    surroundings: Surroundings
+    backing_services: BackingServices
 
     @property
     def server_pids(self) -> list[int]:
@@ -64,11 +64,13 @@ class Running:
 
     @property
     def pids(self) -> list[int]:
-        """All that are involved in a push, but for the caller and the load generator."""
-        return self.server_pids + (self.surroundings.pids if self.peer.uses_surroundings else [])
+        """All processes involved in a message, except the caller and the load generator."""
+        return self.server_pids + (
+            self.backing_services.pids if self.peer.uses_backing_services else []
+        )
 
     def requests(self, first: int, count: int) -> list[tuple[int, bytes]]:
-        """Handshakes of the accounts from `first` on, over the server processes in turn."""
+        """Return the ports and handshakes of accounts from `first` on, spread over the servers."""
         ports = [server.port for server in self.servers]
         return [
             (port, self.peer.request(account, port))
@@ -83,55 +85,55 @@ class Running:
         connection = http.client.HTTPConnection("127.0.0.1", self.servers[0].port, timeout=60)
         try:
             connection.request("GET", path, headers=headers or {})
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise OSError(f"{path} answered {answer.status}")
-            return json.load(answer)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise OSError(f"{path} returned {response.status}")
+            return json.load(response)
         finally:
             connection.close()
 
 
 class Peer:
-    name: str  # as the command line has it
-    title: str  # as tables and plots have it
+    name: str  # on the command line
+    title: str  # in tables and plots
     processes = 1
-    uses_surroundings = True
+    uses_backing_services = True
     is_ours = False
-    # Whether it ends sockets that say nothing for long.
-    beats = True
-    # Whether a broadcast takes so long that only few of them can be waited for.
+    # Whether it closes silent connections.
+    needs_heartbeats = True
+    # Whether broadcasts take so long that only a few can be measured.
     is_slow = False
 
     def command(self, port: int) -> Sequence[str | Path]:
-        """Return the command of one server process; raise Missing if it can't run here."""
+        """Return the command of one server process. Raises Unavailable if it can't run here."""
         raise NotImplementedError
 
     def request(self, account: int, port: int) -> bytes:
-        """Return an account's handshake."""
+        """Return the account's handshake request."""
         raise NotImplementedError
 
     def caller(self, env: dict[str, str], ports: list[int]) -> Remote:
         raise NotImplementedError
 
     @contextmanager
-    def running(self, around: Surroundings) -> Iterator[Running]:
-        empty_inboxes(around)
+    def running(self, backing: BackingServices) -> Iterator[RunningPeer]:
+        empty_inboxes(backing)
         with ExitStack() as stack:
             servers = []
             for _ in range(self.processes):
                 directory = stack.enter_context(TemporaryDirectory(prefix="notify-site-"))
                 port = free_port()
-                server = ServerProcess(self.command(port), Path(directory), port, around.env)
+                server = ServerProcess(self.command(port), Path(directory), port, backing.env)
                 server.start()
                 stack.callback(server.kill)
                 servers.append(server)
-            caller = self.caller(around.env, [server.port for server in servers])
+            caller = self.caller(backing.env, [server.port for server in servers])
             stack.callback(caller.close)
-            yield Running(self, servers, caller, around)
+            yield RunningPeer(self, servers, caller, backing)
 
 
 class SitePeer(Peer):
-    """Notify Site: every client is logged in by a session cookie."""
+    """Notify Site; clients log in with session cookies."""
 
     is_ours = True
     application = "harness.benchmarks.site:application"
@@ -181,18 +183,18 @@ class SiteOnTwoUvicorns(SiteOnUvicorn):
 
 
 class PlainChannels(SitePeer):
-    """The tutorial's consumer, logged in by the tutorial's middleware with the same sessions."""
+    """The consumer and middleware of Channels' tutorial, with the same sessions."""
 
     name = "plain"
     title = "plain Channels, Daphne"
     is_ours = False
-    beats = False
+    needs_heartbeats = False
     is_slow = True
     application = "harness.benchmarks.plain_channels.asgi:application"
     path = "/ws/plain/"
 
     def command(self, port: int) -> Sequence[str]:
-        # Daphne would end each socket after a day, and has the same backlog everywhere.
+        # Plain Daphne closes connections after a day, and its backlog is always the same.
         options = f"daphne -v 0 -b 127.0.0.1 -p {port} {self.application}"
         return [sys.executable, "-m", *options.split()]
 
@@ -201,9 +203,9 @@ class PlainChannels(SitePeer):
 
 
 class AnonymousPeer(Peer):
-    """A server without log-in, database and Redis; the caller is an HTTP client."""
+    """A server without log-in, database or Redis, called by HTTP."""
 
-    uses_surroundings = False
+    uses_backing_services = False
 
     def request(self, account: int, port: int) -> bytes:
         return upgrade_request(port, f"/ws?user_id={account}", {})
@@ -212,12 +214,14 @@ class AnonymousPeer(Peer):
         return Remote(HttpCaller, env, ports[0])
 
 
-class Seed(AnonymousPeer):
+class GoServer(AnonymousPeer):
+    """The design that this project started from, in Go; see go_server/main.go."""
+
     name = "go"
-    title = "the seed, Go"
+    title = "Go server"
 
     def command(self, port: int) -> Sequence[str | Path]:
-        return [_seed_executable(), str(port)]
+        return [_go_executable(), str(port)]
 
 
 class NodeWs(AnonymousPeer):
@@ -228,10 +232,10 @@ class NodeWs(AnonymousPeer):
         return ["node", _node_directory() / "server.js", str(port)]
 
 
-# In the order in which they take turns.
+# In the order of their turns.
 PEERS: list[Peer] = [
     SiteOnDaphne(),
-    Seed(),
+    GoServer(),
     SiteOnUvicorn(),
     SiteOnTwoUvicorns(),
     PlainChannels(),
@@ -240,24 +244,24 @@ PEERS: list[Peer] = [
 
 
 def available(names: Sequence[str]) -> list[Peer]:
-    """Return these peers, without those that can't run here: one printed line for each."""
+    """Return the named peers that can run here; print why others can't."""
     found = []
     for peer in PEERS:
         if peer.name in names:
             try:
                 peer.command(0)
-            except Missing as reason:
-                print(f"Without {peer.title}: {reason}")
+            except Unavailable as reason:
+                print(f"Skipping {peer.title}: {reason}")
             else:
                 found.append(peer)
     return found
 
 
 def tool_versions() -> dict[str, str]:
-    """The versions of what is no Python package."""
+    """Return the versions of tools that are not Python packages."""
     found = {
-        "go": measure.said_version(["go", "version"]),
-        "node": measure.said_version(["node", "--version"]),
+        "go": measure.printed_version(["go", "version"]),
+        "node": measure.printed_version(["node", "--version"]),
     }
     package = _build_directory() / "node_ws/node_modules/ws/package.json"
     if package.exists():
@@ -266,20 +270,20 @@ def tool_versions() -> dict[str, str]:
 
 
 @cache
-def _seed_executable() -> Path:
+def _go_executable() -> Path:
     if not shutil.which("go"):
-        raise Missing("there is no go (Debian: golang-go golang-github-gorilla-websocket-dev)")
-    executable = _build_directory() / "seed"
-    # Debian's Go packages are source code below this path.
+        raise Unavailable("go is missing (Debian: golang-go golang-github-gorilla-websocket-dev)")
+    executable = _build_directory() / "go_server"
+    # Debian installs the source of Go packages here.
     env = {"GOPATH": "/usr/share/gocode", "GO111MODULE": "off", "GOFLAGS": ""}
-    _build(["go", "build", "-o", executable, HERE / "seed/main.go"], env)
+    _build(["go", "build", "-o", executable, HERE / "go_server/main.go"], env)
     return executable
 
 
 @cache
 def _node_directory() -> Path:
     if not (shutil.which("node") and shutil.which("npm")):
-        raise Missing("there is no node with npm")
+        raise Unavailable("node or npm is missing")
     directory = _build_directory() / "node_ws"
     shutil.copytree(HERE / "node_ws", directory)
     options = "--no-audit --no-fund --no-package-lock --ignore-scripts --silent"
@@ -293,16 +297,16 @@ def _build(command: Sequence[str | Path], env: Mapping[str, str]) -> None:
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=BUILD_TIMEOUT,
+        timeout=BUILD_TIMEOUT_SECONDS,
     )
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or ["?"]
-        raise Missing(f"{command[0]} failed: {lines[-1]}")
+        raise Unavailable(f"{command[0]} failed: {lines[-1]}")
 
 
 @cache
 def _build_directory() -> Path:
-    """Where builds are kept until this process ends."""
+    """Return the directory of builds, which is deleted when this process ends."""
     directory = TemporaryDirectory(prefix="notify-site-benchmark-")
     _kept.append(directory)
     return Path(directory.name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import matplotlib
 
 matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402  after the choice of what draws
+import matplotlib.pyplot as plt  # noqa: E402  after choosing the backend
 
 from harness.benchmarks.figures import Row  # noqa: E402
 from harness.benchmarks.measure import median  # noqa: E402
@@ -22,7 +22,7 @@ COLOURS: Final = {
     "node": "#b6bac2",
     "plain": "#d1495b",
 }
-# The same picture from the same figures, also to git.
+# The same figures give the same file, so that git shows no changes.
 matplotlib.rcParams.update(
     {
         "svg.hashsalt": "benchmark",
@@ -34,7 +34,7 @@ matplotlib.rcParams.update(
 
 
 def draw(rows: Sequence[Row], titles: dict[str, str], directory: Path) -> None:
-    """Write bench-*.svg of what there are figures for."""
+    """Write a bench-*.svg for each plot that there are figures for."""
     for name, figure, label in (
         ("broadcast", "broadcast CPU", "CPU seconds per 100,000 deliveries"),
         ("memory", "RSS per connection", "KB per idle connection"),
@@ -50,9 +50,9 @@ def draw(rows: Sequence[Row], titles: dict[str, str], directory: Path) -> None:
         [row for row in rows if row.figure.name == "broadcast CPU"],
         lambda row: row.size,
         titles,
-        "sockets",
+        "connections",
         "CPU µs per delivery",
-        directory / "bench-sockets.svg",
+        directory / "bench-connections.svg",
     )
     _lines(
         [row for row in rows if row.figure.name == "accounts: broadcast CPU"],
@@ -65,7 +65,7 @@ def draw(rows: Sequence[Row], titles: dict[str, str], directory: Path) -> None:
 
 
 def _bars(rows: Sequence[Row], titles: dict[str, str], label: str, path: Path) -> None:
-    """One bar for each server at the size that most have; the line is the spread."""
+    """Draw a bar per server, at the size that most servers have; the line is the spread."""
     sizes = [row.size for row in rows]
     if not sizes:
         return
@@ -86,14 +86,14 @@ def _bars(rows: Sequence[Row], titles: dict[str, str], label: str, path: Path) -
     )
     if max(middle) > 10 * min(middle) > 0:
         axes.set_xscale("log")
-    axes.set_xlabel(f"{label}, {size:,} sockets")
+    axes.set_xlabel(f"{label}, {size:,} connections")
     _save(figure, path)
 
 
 def _lines(
     rows: Sequence[Row], place: Any, titles: dict[str, str], xlabel: str, ylabel: str, path: Path
 ) -> None:
-    """One line for each server that was measured at three places at least."""
+    """Draw a line per server that was measured at three places or more."""
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     drawn = False
     for peer in dict.fromkeys(row.peer for row in rows):

@@ -1,8 +1,8 @@
 """
-How long the hot queries take as the tables grow: `python -m harness.benchmarks.queries`.
+Times hot queries as the tables grow: `python -m harness.benchmarks.queries`.
 
-PostgreSQL is filled to each size; then the app's own functions are timed, and
-the plan of each of their statements is read: none may scan a big table.
+For each size, it fills PostgreSQL, times the app's own functions, and checks
+the query plan of each of their statements: none may scan a big table.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ from harness.plans import plans
 from harness.services import DURABLE, postgres_server
 
 SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
-BIG: Final = 100_000  # rows of a table, from which on no plan must scan it
-# As on a machine that has a few GB for its database; the last two are for filling it.
-SERVER: Final = ("--shared_buffers=1GB", "--maintenance_work_mem=1GB", "--max_wal_size=8GB")
+BIG_TABLE_ROWS: Final = 100_000  # no plan may scan a table of this size
+# For a machine with a few GB for its database; the last two speed up filling it.
+POSTGRES_OPTIONS: Final = (
+    "--shared_buffers=1GB",
+    "--maintenance_work_mem=1GB",
+    "--max_wal_size=8GB",
+)
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is timed: `run`, with what `prepare` gave it."""
+    """Times `run`, called with the result of `prepare`."""
 
     name: str
     run: Callable[[Any], Any]
@@ -40,7 +44,7 @@ class Query:
 
 
 def queries(accounts: int) -> Iterator[Query]:
-    """Yield what is timed, what changes most last."""
+    """Yield the timed queries; those that change most rows come last."""
     from django.contrib.auth import get_user_model
     from django.db import connection
     from django.utils import timezone
@@ -54,25 +58,25 @@ def queries(accounts: int) -> Iterator[Query]:
     from notifications.maintenance import Maintenance
     from notifications.models import Inbox, Notification
 
-    chance = random.Random(1)
+    rng = random.Random(1)
     maintenance = Maintenance()
 
     def recipients(keys: Any) -> list[Recipient]:
         return Recipient.of_many(list(get_user_model().objects.filter(pk__in=keys)))
 
     def someone() -> Recipient:
-        return recipients([chance.randint(inboxes.BUSY + 1, accounts)])[0]
+        return recipients([rng.randint(inboxes.BUSY_ACCOUNT + 1, accounts)])[0]
 
     def busy() -> Recipient:
-        return recipients([inboxes.BUSY])[0]
+        return recipients([inboxes.BUSY_ACCOUNT])[0]
 
-    def keys(count: int, most: int = accounts) -> list[int]:
-        return chance.sample(range(1, most + 1), min(count, most))
+    def keys(count: int, max_key: int = accounts) -> list[int]:
+        return rng.sample(range(1, max_key + 1), min(count, max_key))
 
     def behind(recipients: list[Recipient], changes: int) -> list[tuple[Recipient, Position, int]]:
         return [
-            (recipient, replace(head.position, seq=head.position.seq - changes), 100)
-            for recipient, head in zip(
+            (recipient, replace(latest.position, seq=latest.position.seq - changes), 100)
+            for recipient, latest in zip(
                 recipients, pages.read_latest_of_many(recipients), strict=True
             )
         ]
@@ -90,9 +94,9 @@ def queries(accounts: int) -> Iterator[Query]:
         return keys(1000)
 
     def all_unread() -> tuple[Recipient, Position]:
-        mine = Notification.objects.filter(account_id=inboxes.BUSY)
+        mine = Notification.objects.filter(account_id=inboxes.BUSY_ACCOUNT)
         mine.update(read_at=None, archived_at=None)
-        Inbox.objects.filter(pk=inboxes.BUSY).update(unread=mine.count())
+        Inbox.objects.filter(pk=inboxes.BUSY_ACCOUNT).update(unread=mine.count())
         recipient = busy()
         return recipient, pages.read_latest(recipient).position
 
@@ -129,16 +133,18 @@ def queries(accounts: int) -> Iterator[Query]:
         lambda recipient: pages.read_page(recipient, folder="unread"),
         busy,
     )
-    yield Query("head and counts", pages.read_latest, someone)
+    yield Query("position and counts", pages.read_latest, someone)
     yield Query(
-        "heads and counts of 500 accounts", pages.read_latest_of_many, lambda: recipients(keys(500))
-    )
-    yield Query(
-        f"heads and counts of 500 accounts with {inboxes.READERS_RECEIPTS} receipts each",
+        "positions and counts of 500 accounts",
         pages.read_latest_of_many,
-        lambda: recipients(keys(500, inboxes.READERS)),
+        lambda: recipients(keys(500)),
     )
-    yield Query("newest numbers of 500 accounts", pages.latest_seqs, lambda: keys(500))
+    yield Query(
+        f"positions and counts of 500 accounts with {inboxes.ACTIVE_RECEIPTS} receipts each",
+        pages.read_latest_of_many,
+        lambda: recipients(keys(500, inboxes.ACTIVE_ACCOUNTS)),
+    )
+    yield Query("latest numbers of 500 accounts", pages.latest_seqs, lambda: keys(500))
     yield Query(
         "10 changes",
         read_changes_of_many,
@@ -187,27 +193,27 @@ def queries(accounts: int) -> Iterator[Query]:
 
 
 def measure_queries(rows: int) -> tuple[dict[str, str], list[str]]:
-    """Return each query's milliseconds, median and least, and the plans that are wrong."""
+    """Return each query's milliseconds, median and minimum, and a line for each bad plan."""
     times: dict[str, str] = {}
     problems: list[str] = []
-    big_tables = _tables_with(BIG)
+    big_tables = _tables_with(BIG_TABLE_ROWS)
     for query in queries(rows // inboxes.ROWS_PER_ACCOUNT):
         given = query.prepare()
         with plans() as found:
             query.run(given)
-        # With fewer accounts, 500 are so many of them that to scan is right.
+        # In smaller tables, 500 accounts are so many that a scan is the best plan.
         problems += [
             f"{query.name}, {rows:,} rows: scans {table}\n{plan.statement:.2000}\n{plan.text}"
             for plan in found
             for table in sorted(plan.scanned & big_tables)
-            if rows >= BIG
+            if rows >= BIG_TABLE_ROWS
         ]
         taken = []
         for _ in range(query.repeat):
             given = query.prepare()
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             query.run(given)
-            taken.append(1000 * (time.perf_counter() - began))
+            taken.append(1000 * (time.perf_counter() - started_at))
         times[query.name] = f"{median(taken):,.1f} ({min(taken):,.1f})"
         print(f"  {query.name}: {times[query.name]} ms", flush=True)
     return times, problems
@@ -228,13 +234,13 @@ def main() -> int:
         prog="python -m harness.benchmarks.queries", description=__doc__
     )
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES, metavar="N")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the table goes, too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table here, too")
     options = parser.parse_args()
     if min(options.rows) < SIZES[0]:
         parser.error(f"--rows must be {SIZES[0]} or more, not {min(options.rows)}")
     columns: dict[int, dict[str, str]] = {}
     problems: list[str] = []
-    with postgres_server(DURABLE, *SERVER) as postgres:
+    with postgres_server(DURABLE, *POSTGRES_OPTIONS) as postgres:
         os.environ["DATABASE_URL"] = postgres.create_database("benchmark")
         os.environ["DJANGO_SETTINGS_MODULE"] = "notify_site.settings"
         os.environ.pop("REDIS_URL", None)
@@ -244,11 +250,11 @@ def main() -> int:
         django.setup()
         call_command("migrate", verbosity=0)
         for rows in options.rows:
-            began = time.monotonic()
+            started_at = time.monotonic()
             inboxes.fill(rows)
-            print(f"{rows:,} rows ({time.monotonic() - began:.0f} s to fill)", flush=True)
-            columns[rows], wrong = measure_queries(rows)
-            problems += wrong
+            print(f"{rows:,} rows ({time.monotonic() - started_at:.0f} s to fill)", flush=True)
+            columns[rows], bad_plans = measure_queries(rows)
+            problems += bad_plans
         report = _report(columns)
     for problem in problems:
         print(f"PROBLEM: {problem}")
@@ -270,15 +276,15 @@ def _report(columns: dict[int, dict[str, str]]) -> str:
         "",
         f"`python -m harness.benchmarks.queries --rows {sizes}`, {datetime.date.today()}.",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}, load {machine['load']}; "
-        f"PostgreSQL {version} with `{' '.join(SERVER)}`, Python {versions['python']}, "
+        f"PostgreSQL {version} with `{' '.join(POSTGRES_OPTIONS)}`, Python {versions['python']}, "
         f"Django {versions['django']}, psycopg {versions['psycopg']}.",
         "",
-        "Milliseconds that a call of the app's own function takes, with all its statements: the "
-        "median, and the least.",
+        "Milliseconds per call of the app's own function, with all its statements: median and "
+        "minimum.",
         f"{inboxes.ROWS_PER_ACCOUNT} notifications per account and {inboxes.BUSY_ROWS:,} more for "
         f"one; {inboxes.BROADCASTS:,} live broadcasts; {inboxes.RECEIPTS} receipts per account, "
-        f"{inboxes.READERS_RECEIPTS} for {inboxes.READERS:,} of them. The command fails if the "
-        f"plan of any statement scans a table of {BIG:,} rows or more.",
+        f"{inboxes.ACTIVE_RECEIPTS} for {inboxes.ACTIVE_ACCOUNTS:,} of them. The command fails if "
+        f"any statement's plan scans a table of {BIG_TABLE_ROWS:,} rows or more.",
         "",
         f"| | {' | '.join(f'{rows:,} rows' for rows in columns)} |",
         f"|---|{'---:|' * len(columns)}",

@@ -1,4 +1,4 @@
-"""Who is measured when: the servers take turns, alone, repetition after repetition."""
+"""The order of measurements: servers take turns, one at a time, repetition by repetition."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from harness.backing_services import BackingServices, backing_services
 from harness.benchmarks import measure
 from harness.benchmarks.ceiling import ceiling
 from harness.benchmarks.database import grow_to, postgres_version
 from harness.benchmarks.figures import Results
 from harness.benchmarks.load import LoadGenerator
 from harness.benchmarks.peers import Peer, available, tool_versions
-from harness.benchmarks.scenarios import SCENARIOS, SPARE, Scenario, Turn, connect
+from harness.benchmarks.scenarios import SCENARIOS, SPARE_ACCOUNTS, Scenario, Turn, connect
 from harness.remote import Remote, RemoteError
 from harness.services import DURABLE
-from harness.surroundings import Surroundings, surroundings
 
-SLOW_REPEAT: Final = 3  # of servers whose every turn takes half a minute
+MAX_SLOW_REPEAT: Final = 3  # for servers whose turns take half a minute
 SETTINGS: Final = {
     "DJANGO_SETTINGS_MODULE": "notify_site.settings",
     "DJANGO_DEBUG": "0",
     "DJANGO_SECRET_KEY": "only-for-the-benchmark",
     "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
 }
-CROWDS_SHARE: Final = 0.75  # of the time; the rest is for large databases, which come last
+SMALL_DATABASES_SHARE: Final = 0.75  # of the time; large databases come last
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A turn to be taken."""
+class PlannedTurn:
+    """A turn of one server."""
 
-    accounts: int  # in the database; 0: those of the largest crowd
+    accounts: int  # in the database; 0 for as many as the largest turn needs
     repetition: int
     size: int
     peer: Peer
@@ -45,11 +45,11 @@ def run(
     peer_names: Sequence[str],
     *,
     repeat: int = 5,
-    sockets: Sequence[int] | None = None,
+    connections: Sequence[int] | None = None,
     minutes: float = 60,
 ) -> Results:
-    """Take all turns; return the figures with what a reader must know to judge them."""
-    began = time.monotonic()
+    """Run all turns; return the figures with the machine and the versions."""
+    started_at = time.monotonic()
     peers = available(peer_names)
     chosen = [scenario for scenario in SCENARIOS if scenario.name in names]
     results: Results = {
@@ -60,32 +60,32 @@ def run(
         "load generator": ceiling(),
         "samples": [],
         "problems": [],
-        "left out": 0,
+        "skipped": 0,
     }
-    print("The load generator takes", _readable(results["load generator"]))
+    print("The load generator can take", _readable(results["load generator"]))
     growing = [scenario for scenario in chosen if scenario.name == "accounts"]
     others = [scenario for scenario in chosen if scenario.name != "accounts"]
-    # Whether many accounts cost more is asked of a database that had few before.
+    # The second group starts with a small database and lets it grow.
     for group in (others, growing):
         plan = sorted(
-            _plan(group, peers, repeat, sockets),
+            _plan(group, peers, repeat, connections),
             key=lambda turn: (turn.accounts, turn.repetition, turn.size, peers.index(turn.peer)),
         )
         if not plan:
             continue
-        sessions = max(turn.size for turn in plan) + SPARE
-        with surroundings(sessions, SETTINGS, DURABLE) as around:
-            results["versions"]["postgresql"] = postgres_version(around)
+        sessions = max(turn.size for turn in plan) + SPARE_ACCOUNTS
+        with backing_services(sessions, SETTINGS, DURABLE) as backing:
+            results["versions"]["postgresql"] = postgres_version(backing)
             present = sessions
             for turn in plan:
-                share = 1.0 if turn.accounts else CROWDS_SHARE
-                if time.monotonic() > began + share * minutes * 60:
-                    results["left out"] += 1
+                share = 1.0 if turn.accounts else SMALL_DATABASES_SHARE
+                if time.monotonic() > started_at + share * minutes * 60:
+                    results["skipped"] += 1
                     continue
                 if turn.accounts > present:
-                    grow_to(around, turn.accounts)
+                    grow_to(backing, turn.accounts)
                     present = turn.accounts
-                taken = _take(turn, around, present)
+                taken = _run_turn(turn, backing, present)
                 results["samples"] += taken.samples
                 results["problems"] += taken.problems
     return results
@@ -95,30 +95,30 @@ def _plan(
     scenarios: Sequence[Scenario],
     peers: Sequence[Peer],
     repeat: int,
-    sockets: Sequence[int] | None,
-) -> Iterator[Planned]:
-    """One turn for each crowd: it goes through all scenarios that need the same."""
-    crowds: dict[tuple[int, int, int, Peer], list[Scenario]] = {}
+    connections: Sequence[int] | None,
+) -> Iterator[PlannedTurn]:
+    """Yield turns; scenarios that need the same server, size and accounts share one."""
+    turns: dict[tuple[int, int, int, Peer], list[Scenario]] = {}
     for scenario in scenarios:
         for peer in peers:
             if scenario.peers is not None and peer.name not in scenario.peers:
                 continue
-            times = min(repeat, scenario.repeat, SLOW_REPEAT if peer.is_slow else repeat)
+            times = min(repeat, scenario.repeat, MAX_SLOW_REPEAT if peer.is_slow else repeat)
             for accounts in scenario.accounts or (0,):
-                for size in sockets or scenario.sizes:
+                for size in connections or scenario.sizes:
                     for repetition in range(times):
                         key = (accounts, repetition, size, peer)
-                        together = crowds.setdefault(key, [])
-                        # With --sockets, one that has other peers at other sizes comes twice.
+                        together = turns.setdefault(key, [])
+                        # --connections replaces all sizes, so a scenario may come twice.
                         if scenario.name not in {known.name for known in together}:
                             together.append(scenario)
-    for (accounts, repetition, size, peer), planned in crowds.items():
-        yield Planned(accounts, repetition, size, peer, tuple(planned))
+    for (accounts, repetition, size, peer), planned in turns.items():
+        yield PlannedTurn(accounts, repetition, size, peer, tuple(planned))
 
 
-def _take(planned: Planned, around: Surroundings, accounts: int) -> Turn:
-    began = time.monotonic()
-    with planned.peer.running(around) as running, Remote(LoadGenerator) as load:
+def _run_turn(planned: PlannedTurn, backing: BackingServices, accounts: int) -> Turn:
+    started_at = time.monotonic()
+    with planned.peer.running(backing) as running, Remote(LoadGenerator) as load:
         turn = Turn(running, planned.size, planned.repetition, accounts, load)
         try:
             connect(turn, {scenario.name for scenario in planned.scenarios})
@@ -129,9 +129,9 @@ def _take(planned: Planned, around: Surroundings, accounts: int) -> Turn:
             turn.complain(f"{type(error).__name__}: {error}")
     figures = {sample["figure"]: sample["value"] for sample in turn.samples}
     print(
-        f"#{planned.repetition + 1} {planned.peer.title}, {planned.size} sockets"
+        f"#{planned.repetition + 1} {planned.peer.title}, {planned.size} connections"
         f"{f', {planned.accounts} accounts' if planned.accounts else ''}"
-        f" ({time.monotonic() - began:.0f} s): {_readable(figures)}",
+        f" ({time.monotonic() - started_at:.0f} s): {_readable(figures)}",
         flush=True,
     )
     for problem in turn.problems:

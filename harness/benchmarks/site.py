@@ -1,4 +1,4 @@
-"""The demo site as ASGI application, with one path more: how long its event loop is held."""
+"""The demo site's ASGI application, with a path that reports how long its loop is blocked."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import time
 from typing import Final
 from urllib.parse import parse_qs
 
-from harness.benchmarks import HELD_PATH
-from harness.site import site_with
+from harness.benchmarks import BLOCKED_PATH
+from harness.site import site_with_report
 
-STEP: Final = 0.0005  # seconds between two looks at the clock
-MOST: Final = 30.0  # seconds
+STEP_SECONDS: Final = 0.0005  # between two readings of the clock
+MAX_SECONDS: Final = 30.0
 
 
-async def _held(query: bytes) -> dict[str, float]:
+async def _report(query: bytes) -> dict[str, float]:
     seconds = float(parse_qs(query.decode())["seconds"][0])
-    return {"held": await _longest_hold(min(seconds, MOST))}
+    return {"longest": await _longest_block(min(seconds, MAX_SECONDS))}
 
 
-async def _longest_hold(seconds: float) -> float:
-    """The longest time that nothing else could run on this loop, in the next `seconds`."""
+async def _longest_block(seconds: float) -> float:
+    """Return the longest time that the loop is blocked, in the next `seconds`."""
     longest = 0.0
     end = time.monotonic() + seconds
     while (before := time.monotonic()) < end:
-        await asyncio.sleep(STEP)
-        longest = max(longest, time.monotonic() - before - STEP)
+        await asyncio.sleep(STEP_SECONDS)
+        longest = max(longest, time.monotonic() - before - STEP_SECONDS)
     return longest
 
 
-application = site_with(HELD_PATH, _held)
+application = site_with_report(BLOCKED_PATH, _report)

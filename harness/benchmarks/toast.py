@@ -1,10 +1,10 @@
 """
-From `notify_accounts()` to a toast on the screen: `python -m harness.benchmarks.toast`.
+Times `notify_accounts()` until the toast is painted: `python -m harness.benchmarks.toast`.
 
-The demo site runs as in production, with PostgreSQL and Redis, and a process of its own calls.
-A real Chromium has alice's page open and tells when it has painted the frame with each toast, which
-is then closed, at once as for people who prefer reduced motion. (Its Element Timing is no measure:
-some frames it tells only with the next one.) Both processes read the same clock.
+The demo site runs as in production, with PostgreSQL and Redis, and is called from another process.
+Chromium has alice's page open and records when it has painted each toast, which is then closed,
+without animation. (Element Timing is unsuitable: it reports some frames only with the next one.)
+Both processes read the same clock.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 
 from playwright.sync_api import Page
 
-from harness.browser import await_online, chromium, log_in_there
+from harness.browser import await_online, chromium, log_in
 from harness.deployment import Deployment
 from harness.services import manage, postgres_server, redis_server
 
 WARM_UP: Final = 10
 COUNT: Final = 200
-PAUSE: Final = 0.1  # seconds
+PAUSE_SECONDS: Final = 0.1
 
 CALLS: Final = f"""
 import time
@@ -31,7 +31,7 @@ from django.contrib.auth import get_user_model
 from notifications import notify_accounts
 alice = get_user_model().objects.get(username="alice")
 for number in range({WARM_UP + COUNT}):
-    time.sleep({PAUSE})
+    time.sleep({PAUSE_SECONDS})
     notify_accounts([alice], "news", f"Number {{number}}", meta_data=time.time() * 1000)
 """
 
@@ -39,16 +39,16 @@ WATCH: Final = """() => {
   const client = globalThis[Symbol.for("notifications.client")]
   const now = () => performance.timeOrigin + performance.now()
   const called = new Map()
-  window.heard = []
+  window.received = []
   window.painted = []
   client.addEventListener("notification", ({ detail: { content } }) => {
     called.set(content.body, content.meta_data)
-    heard.push(now() - content.meta_data)
+    received.push(now() - content.meta_data)
   })
   new MutationObserver((records) => {
     for (const toast of records.flatMap(({ addedNodes }) => [...addedNodes])) {
       const { port1, port2 } = new MessageChannel()
-      port1.onmessage = () => { // the frame has been painted before it comes
+      port1.onmessage = () => { // runs after the frame has been painted
         painted.push(now() - called.get(toast.querySelector("[data-slot=body]").textContent))
         toast.querySelector("[data-action=close]").click()
       }
@@ -59,13 +59,13 @@ WATCH: Final = """() => {
 
 
 def measure(page: Page, env: dict[str, str]) -> dict[str, list[float]]:
-    """Return the milliseconds from each call to its frame in the page, and to its toast."""
+    """Return the milliseconds until each frame is received, and until its toast is painted."""
     page.goto("/")
     await_online(page)
     page.evaluate(WATCH)
     manage("shell", "--no-imports", "-c", CALLS, env=env)
     page.wait_for_function(f"() => painted.length === {WARM_UP + COUNT}")
-    return {name: page.evaluate(f"() => {name}")[WARM_UP:] for name in ("heard", "painted")}
+    return {name: page.evaluate(f"() => {name}")[WARM_UP:] for name in ("received", "painted")}
 
 
 def main() -> None:
@@ -77,12 +77,12 @@ def main() -> None:
         stack.enter_context(deployment.running())
         browser = stack.enter_context(chromium())
         context = browser.new_context(base_url=deployment.server.url, reduced_motion="reduce")
-        log_in_there(context, "alice")
+        log_in(context, "alice")
         times = measure(context.new_page(), deployment.env)
-    print(f"{COUNT} calls of notify_accounts(), milliseconds until the page has …")
+    print(f"{COUNT} calls of notify_accounts(), milliseconds until the frame is …")
     for name, values in times.items():
         cuts = quantiles(values, n=100)
-        print(f"{name:>8}: p50 {cuts[49]:.1f}, p95 {cuts[94]:.1f}, most {max(values):.1f}")
+        print(f"{name:>8}: p50 {cuts[49]:.1f}, p95 {cuts[94]:.1f}, max {max(values):.1f}")
 
 
 if __name__ == "__main__":

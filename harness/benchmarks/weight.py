@@ -1,10 +1,10 @@
 """
-What our scripts and styles weigh as a browser gets them: `python -m harness.benchmarks.weight`.
+The download size of our scripts and styles: `python -m harness.benchmarks.weight`.
 
-The demo site runs as in production; a real Chromium loads a page, which shows
-what every page loads. The rest is what these modules import later. Sizes are
-those of the compressed bodies that the server sent, and beside them what the
-files would weigh as they are, for sites that do not minify.
+The demo site runs as in production, and Chromium loads a page to find the files
+that every page loads. The others are imported later. Sizes are those of the
+compressed response bodies, next to those of unminified files for sites that do
+not minify.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 from playwright.sync_api import Browser, Response
 
-from harness.browser import await_online, chromium, log_in_there
+from harness.browser import await_online, chromium, log_in
 from harness.deployment import Deployment
 from harness.modules import ENTRY, SOURCE, reached
 
@@ -31,31 +31,31 @@ OURS: Final = "/static/notifications/"
 @dataclass(frozen=True)
 class File:
     name: str
-    size: int  # bytes, as it was sent
+    size: int  # bytes sent
     is_first: bool  # loaded by every page
 
     @property
     def plain_size(self) -> int:
-        """Bytes of the source, compressed: of a site that does not minify."""
+        """Bytes of the compressed source, for sites that do not minify."""
         return len(gzip.compress((SOURCE / self.name).read_bytes()))
 
 
 def weigh(browser: Browser, deployment: Deployment) -> list[File]:
-    """Return our files as the deployment, which is running, sends them to an account's page."""
+    """Return our files as the running deployment sends them to a logged-in account."""
     context = browser.new_context(base_url=deployment.server.url)
-    log_in_there(context, "carol")
+    log_in(context, "carol")
     page = context.new_page()
-    answers: list[Response] = []
+    responses: list[Response] = []
 
-    def keep(answer: Response) -> None:
-        if OURS in answer.url:
-            answers.append(answer)
+    def keep(response: Response) -> None:
+        if OURS in response.url:
+            responses.append(response)
 
     page.on("response", keep)
     page.goto("/")
     await_online(page)
     page.wait_for_load_state("networkidle")
-    first = {answer.url.partition(OURS)[2]: _size(answer) for answer in answers}
+    first = {response.url.partition(OURS)[2]: _size(response) for response in responses}
     directory = Path(deployment.env["STATIC_ROOT"]) / "notifications"
     entry = next(name for name in first if _plain(name) == ENTRY)
     files = [File(_plain(name), size, is_first=True) for name, size in first.items()]
@@ -72,9 +72,9 @@ def weigh(browser: Browser, deployment: Deployment) -> list[File]:
     return files
 
 
-def _size(answer: Response) -> int:
-    headers = answer.all_headers()
-    assert headers["content-encoding"] == "gzip", answer.url
+def _size(response: Response) -> int:
+    headers = response.all_headers()
+    assert headers["content-encoding"] == "gzip", response.url
     return int(headers["content-length"])
 
 
@@ -93,8 +93,8 @@ def main() -> None:
             files = weigh(browser, deployment)
     print("   sent    plain")
     for file in sorted(files, key=lambda file: (not file.is_first, -file.size)):
-        late = "" if file.is_first else "  (later)"
-        print(f"{file.size:7,}  {file.plain_size:7,}  {file.name}{late}")
+        note = "" if file.is_first else "  (later)"
+        print(f"{file.size:7,}  {file.plain_size:7,}  {file.name}{note}")
     for name, some in (("every page", [f for f in files if f.is_first]), ("in all", files)):
         print(f"{total(some):7,}  {sum(file.plain_size for file in some):7,}  {name}")
 

@@ -1,6 +1,6 @@
 """
-Whether anything is lost, told twice or out of order while things fail: `make chaos`.
+Fault injection, `make chaos`: is anything lost, duplicated or out of order?
 
-Real servers, Redis, PostgreSQL, clients and processes that notify, all on the
-loopback interface; they are killed, frozen, restarted and cut off meanwhile.
+It runs real servers, Redis, PostgreSQL, clients and producers on the loopback
+interface, and kills, freezes, restarts and disconnects them.
 """

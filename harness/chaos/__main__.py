@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from harness.chaos.processes import Size
+from harness.chaos.cluster import Size
 from harness.chaos.report import as_text
 from harness.chaos.run import run
 from harness.command import add_options, begin, finish
@@ -16,7 +16,9 @@ def main() -> int:
     add_options(parser, "chaos")
     parser.add_argument("--notifications", type=int, default=50_000, help="default 50,000")
     parser.add_argument("--faults", type=int, default=120, help="default 120")
-    parser.add_argument("--minutes", type=float, default=10, help="with faults (default 10)")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="how long faults are injected (default 10)"
+    )
     parser.add_argument("--accounts", type=int, default=80, help="default 80")
     parser.add_argument(
         "--clients", type=int, default=3, help="connections of each account (default 3)"

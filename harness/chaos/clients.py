@@ -1,8 +1,8 @@
 """
-Plain WebSocket clients, many in one process: they stay connected, resume and keep count.
+WebSocket clients that reconnect, resume and record what they receive, many in one process.
 
-Each goes to any server that takes it, with the cursor of its last frame, after
-a random pause that grows with failures, as docs/protocol.md says.
+As docs/protocol.md asks, each reconnects to any server with the position of its
+last frame, after a random delay that grows with failures.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from harness.accounts import session_key
-from harness.chaos.inbox import Unanswered, mark, read_list
-from harness.chaos.tab import Frame, Shown, Tab
+from harness.chaos.inbox import RequestFailed, mark, read_list
+from harness.chaos.tab import Appearance, Frame, Tab
 from harness.frames import reset_when_closed
-from harness.session import cookie, handshake
+from harness.session import connect_arguments, cookie
 
-OPEN_TIMEOUT: Final = 10.0  # seconds
-FIRST_PAUSE: Final = 0.2  # seconds; doubles with each failure
-LONGEST_PAUSE: Final = 3.0  # seconds
-COMES_BACK: Final = {1000, 1005, 1006, 1012, 4012, 4408, 4429, 4503}  # close codes
-MOST_MARKED: Final = 5  # ids at once
-MARKERS: Final = 4  # marks at a time
+OPEN_TIMEOUT_SECONDS: Final = 10.0
+FIRST_RECONNECT_DELAY_SECONDS: Final = 0.2  # doubles with each failure
+MAX_RECONNECT_DELAY_SECONDS: Final = 3.0
+RECONNECT_CODES: Final = {1000, 1005, 1006, 1012, 4012, 4408, 4429, 4503}
+MAX_MARKED_IDS: Final = 5
+CONCURRENT_MARKS: Final = 4
 
 
 @dataclass(frozen=True)
-class Known:
-    """What one client has at the end."""
+class ClientState:
+    """What one client has and was shown."""
 
     account: int
     states: dict[str, str]
     bodies: dict[str, str]
-    shown: dict[str, Shown]
+    shown: dict[str, Appearance]
     unread: int
     unread_broadcasts: int
-    twice: list[str]
+    duplicated: list[str]
     out_of_order: list[str]
 
 
@@ -54,115 +54,117 @@ class Client:
     def __init__(self, name: int, account: int, clients: Clients) -> None:
         self.account = account
         self.tab = Tab()
-        self.refused: int | None = None  # the close code that told it to stay away
+        self.refusal: int | None = None  # a close code after which it must not reconnect
         self._name = name
         self._clients = clients
-        self._chance = random.Random(f"{clients.seed} client {name}")
-        self._socket: ClientConnection | None = None
-        self._ready_at = 0.0  # to be told something: connected, and with its list loaded
+        self._rng = random.Random(f"{clients.seed} client {name}")
+        self._connection: ClientConnection | None = None
+        self._ready_at = 0.0  # since when it has been connected with its list loaded
         self._away_until = 0.0
         self._failures = 0
 
     @property
     def position(self) -> Frame | None:
-        """The cursor where it stands, None while it isn't connected."""
-        return None if self._socket is None or self.tab.is_outdated else self.tab.cursor
+        """The client's position; None while it isn't connected or its list is outdated."""
+        return None if self._connection is None or self.tab.is_outdated else self.tab.position
 
     async def run(self) -> None:
-        while self.refused is None:
-            await asyncio.sleep(self._pause())
-            port = self._chance.choice(self._clients.ports)
+        while self.refusal is None:
+            await asyncio.sleep(self._reconnect_delay())
+            port = self._rng.choice(self._clients.ports)
             try:
                 if self.tab.is_outdated:
                     await self.load_list(port, is_restart=True)
-                await self._visit(port)
+                await self._stay_connected(port)
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
-                if code not in COMES_BACK:
-                    self.refused = code
+                if code not in RECONNECT_CODES:
+                    self.refusal = code
                 self._failures += code == 4503
-            except (OSError, WebSocketException, Unanswered, TimeoutError):
+            except (OSError, WebSocketException, RequestFailed, TimeoutError):
                 self._failures += 1
             finally:
-                self._socket = None
+                self._connection = None
 
-    def cut(self, away: float) -> bool:
-        """Reset the connection, and come back after so many seconds at least."""
-        self._away_until = time.monotonic() + away
-        if self._socket is None or self._socket.transport.is_closing():
+    def cut(self, min_seconds_away: float) -> bool:
+        """Reset the connection; stay away for at least `min_seconds_away`."""
+        self._away_until = time.monotonic() + min_seconds_away
+        if self._connection is None or self._connection.transport.is_closing():
             return False
-        reset_when_closed(self._socket.transport.get_extra_info("socket"))
-        self._socket.transport.abort()
+        reset_when_closed(self._connection.transport.get_extra_info("socket"))
+        self._connection.transport.abort()
         return True
 
     async def load_list(self, port: int, is_restart: bool) -> bool:
         """
-        Load it, and return whether the next socket has to start where it stands.
+        Load the list; return whether a new connection has to start at its position.
 
-        is_restart: for a socket that is to start where the list stands, not for an open one.
+        is_restart: there is no open connection, so the next one starts at the list's position.
         """
         self._clients.counts["lists loaded"] += 1
-        items, head = await asyncio.to_thread(read_list, port, self.account)
-        # An open socket can't go on from a list of other numbers or of other broadcasts.
-        is_restart |= (head["epoch"], head["scope"]) != (self.tab.epoch, self.tab.scope)
+        items, latest = await asyncio.to_thread(read_list, port, self.account)
+        # An open connection can't continue with another epoch or other audiences.
+        is_restart |= (latest["epoch"], latest["scope"]) != (self.tab.epoch, self.tab.scope)
         self._ready_at = time.monotonic()
-        self.tab.load(items, head, self._ready_at, is_restart)
+        self.tab.load(items, latest, self._ready_at, is_restart)
         return is_restart
 
     async def mark_something(self) -> None:
-        """Mark some items as their reader would, or all, or take back the mark before."""
-        told = self._draw_mark()
-        if told is None:
+        """Mark some or all items, or undo the last mark."""
+        content = self._draw_mark()
+        if content is None:
             return
-        port = self._chance.choice(self._clients.ports)
+        port = self._rng.choice(self._clients.ports)
         try:
-            answer = await asyncio.to_thread(mark, port, self.account, told)
-        except Unanswered:
-            self._clients.counts["marks unanswered"] += 1
+            response = await asyncio.to_thread(mark, port, self.account, content)
+        except RequestFailed:
+            self._clients.counts["failed marks"] += 1
         else:
             self._clients.counts["marks"] += 1
-            if answer["range"] and "undo" not in told:
-                self._clients.undoable[self.account] = answer["range"]
+            if response["range"] and "undo" not in content:
+                self._clients.undoable[self.account] = response["range"]
 
     def _draw_mark(self) -> Frame | None:
         ids = list(self.tab.items)
         if not ids:
             return None
-        chance = self._chance.random()
-        if chance < 0.1 and self.account in self._clients.undoable:
+        draw = self._rng.random()
+        if draw < 0.1 and self.account in self._clients.undoable:
             return {"undo": self._clients.undoable.pop(self.account)}
-        if chance < 0.2:
+        if draw < 0.2:
             upto = {"seq": self.tab.seq, "broadcast_seq": self.tab.broadcast_seq}
-            return {"upto": upto, "as": self._chance.choices(["read", "archived"], [9, 1])[0]}
+            return {"upto": upto, "as": self._rng.choices(["read", "archived"], [9, 1])[0]}
         newest = ids[-50:]
-        some = self._chance.sample(newest, min(len(newest), self._chance.randint(1, MOST_MARKED)))
+        some = self._rng.sample(newest, min(len(newest), self._rng.randint(1, MAX_MARKED_IDS)))
         return {
             "ids": some,
-            "as": self._chance.choice(["read", "read", "unread", "archived", "inbox"]),
+            "as": self._rng.choice(["read", "read", "unread", "archived", "inbox"]),
         }
 
-    def _pause(self) -> float:
-        longest = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
-        return max(self._away_until - time.monotonic(), 0) + self._chance.uniform(0, longest)
+    def _reconnect_delay(self) -> float:
+        max_seconds = min(
+            FIRST_RECONNECT_DELAY_SECONDS * 2**self._failures, MAX_RECONNECT_DELAY_SECONDS
+        )
+        return max(self._away_until - time.monotonic(), 0) + self._rng.uniform(0, max_seconds)
 
-    async def _visit(self, port: int) -> None:
-        """Connect, and take frames until the connection ends."""
+    async def _stay_connected(self, port: int) -> None:
+        """Connect, and handle frames until the connection ends."""
         own_cookie = cookie(session_key(self.account))
         async with connect(
-            **handshake(f"http://127.0.0.1:{port}", own_cookie, self.tab.cursor),
+            **connect_arguments(f"http://127.0.0.1:{port}", own_cookie, self.tab.position),
             ping_interval=None,
-            open_timeout=OPEN_TIMEOUT,
+            open_timeout=OPEN_TIMEOUT_SECONDS,
             close_timeout=1,
         ) as connection:
             self._clients.counts["connections"] += 1
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
                 text = str(await connection.recv())
-            self._take(text, port)
+            self._handle(text, port)
             register = json.loads(text)
             if register["type"] != "register":
-                return  # a refusal: its close code follows
+                return  # a refusal; the close code follows
             self._ready_at = time.monotonic()
-            self._socket = connection
+            self._connection = connection
             self._failures = 0
             beating = asyncio.create_task(self._beat(connection, register["heartbeat"]["interval"]))
             try:
@@ -174,7 +176,7 @@ class Client:
         while True:
             async with asyncio.timeout(timeout):
                 text = str(await connection.recv())
-            frame = self._take(text, port)
+            frame = self._handle(text, port)
             if frame["type"] == "ping":
                 await connection.send('{"type":"heartbeat"}')
             elif frame["type"] == "resync":
@@ -183,9 +185,9 @@ class Client:
             if self.tab.is_outdated or (is_heartbeat and self.tab.lacks_items):
                 has_restarted = await self.load_list(port, is_restart=False)
                 if has_restarted:
-                    return  # and connect with its cursor
+                    return  # to reconnect at its position
 
-    def _take(self, text: str, port: int) -> Frame:
+    def _handle(self, text: str, port: int) -> Frame:
         now = time.monotonic()
         self._clients.record(self._name, now, text)
         frame: Frame = json.loads(text)
@@ -198,28 +200,28 @@ class Client:
                 await asyncio.sleep(interval)
                 await connection.send('{"type":"heartbeat"}')
         except ConnectionClosed:
-            pass  # the listener sees it as well
+            pass  # _listen() raises it too
 
 
 class Clients:
-    """All clients, on an event loop in a thread of this process; made for `Remote`."""
+    """All clients, on an event loop in a thread; runs in a process of its own by `Remote`."""
 
     def __init__(
         self, ports: list[int], accounts: int, per_account: int, seed: int, frames: Path
     ) -> None:
-        """frames: a gzipped file, where every frame goes, with its client and time."""
+        """frames: a gzip file for every received frame, with its client and time."""
         self.ports = ports
         self.seed = seed
         self.counts: Counter[str] = Counter()
         self.undoable: dict[int, Frame] = {}  # by account
-        self._frames = gzip.open(frames, "wt", compresslevel=1)  # noqa: SIM115  until `end`
-        self._chance = random.Random(f"{seed} clients")
+        self._frames = gzip.open(frames, "wt", compresslevel=1)  # noqa: SIM115  closed by `end`
+        self._rng = random.Random(f"{seed} clients")
         self._clients = [
             Client(name, 1 + name % accounts, self) for name in range(accounts * per_account)
         ]
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._visits = [self._start(client.run()) for client in self._clients]
+        self._runs = [self._start(client.run()) for client in self._clients]
         self._marking: Any = None
 
     def record(self, client: int, at: float, text: str) -> None:
@@ -229,35 +231,35 @@ class Clients:
     # --- Called by the run
 
     def mark(self, per_second: float) -> None:
-        """Let the clients mark items from now on, at random moments; 0: no more."""
+        """Start marking items at random moments, at this rate; 0 stops it."""
         if self._marking and not self._marking.cancel():
-            self._marking.result()  # raises what ended it
+            self._marking.result()  # raises the error that ended it
         if per_second:
-            self._marking = self._start(self._keep_marking(per_second / MARKERS))
+            self._marking = self._start(self._keep_marking(per_second / CONCURRENT_MARKS))
 
-    def cut(self, share: float, away: float) -> int:
-        """Cut this share of the clients off; return how many were connected."""
-        return int(self._wait(self._cut(share, away)))
+    def cut(self, share: float, min_seconds_away: float) -> int:
+        """Disconnect this share of the clients; return how many were connected."""
+        return int(self._wait(self._cut(share, min_seconds_away)))
 
     def positions(self) -> list[tuple[int, Frame | None]]:
-        """Return each client's account and cursor."""
+        """Return each client's account and position."""
         return [(client.account, client.position) for client in self._clients]
 
     def refusals(self) -> list[int]:
-        """Return the codes that told clients to stay away; raises what else made one give up."""
-        for visit in self._visits:
-            if visit.done():
-                visit.result()
-        return [client.refused for client in self._clients if client.refused]
+        """Return the close codes after which clients gave up. Raises a client's other errors."""
+        for run in self._runs:
+            if run.done():
+                run.result()
+        return [client.refusal for client in self._clients if client.refusal]
 
-    def known(self) -> list[Known]:
-        """Return what each client knows now."""
-        return list(self._wait(self._known()))
+    def states(self) -> list[ClientState]:
+        """Return each client's state."""
+        return list(self._wait(self._states()))
 
     def end(self) -> dict[str, int]:
-        """Leave, and return what all did, by name."""
-        for visit in self._visits:
-            visit.cancel()
+        """Disconnect all; return the counts of what happened, by name."""
+        for run in self._runs:
+            run.cancel()
         self._loop.call_soon_threadsafe(self._frames.close)
         return dict(self.counts)
 
@@ -266,25 +268,25 @@ class Clients:
     async def _keep_marking(self, per_second: float) -> None:
         async def mark_one_by_one() -> None:
             while True:
-                await asyncio.sleep(self._chance.expovariate(per_second))
-                await self._chance.choice(self._clients).mark_something()
+                await asyncio.sleep(self._rng.expovariate(per_second))
+                await self._rng.choice(self._clients).mark_something()
 
-        await asyncio.gather(*(mark_one_by_one() for _ in range(MARKERS)))
+        await asyncio.gather(*(mark_one_by_one() for _ in range(CONCURRENT_MARKS)))
 
-    async def _cut(self, share: float, away: float) -> int:
-        some = self._chance.sample(self._clients, round(share * len(self._clients)))
-        return sum(client.cut(away) for client in some)
+    async def _cut(self, share: float, min_seconds_away: float) -> int:
+        some = self._rng.sample(self._clients, round(share * len(self._clients)))
+        return sum(client.cut(min_seconds_away) for client in some)
 
-    async def _known(self) -> list[Known]:
+    async def _states(self) -> list[ClientState]:
         return [
-            Known(
+            ClientState(
                 client.account,
                 client.tab.states(),
                 {wire_id: item.body for wire_id, item in client.tab.items.items()},
                 client.tab.shown,
                 client.tab.unread,
                 client.tab.unread_broadcasts,
-                client.tab.twice,
+                client.tab.duplicated,
                 client.tab.out_of_order,
             )
             for client in self._clients

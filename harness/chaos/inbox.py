@@ -1,4 +1,4 @@
-"""One account's way to the site over HTTP: its list, page by page, and its marks."""
+"""An account's HTTP requests: its list, page by page, and its marks."""
 
 from __future__ import annotations
 
@@ -9,46 +9,48 @@ from urllib.parse import urlencode
 
 from harness.accounts import session_key
 from harness.chaos.tab import Frame
-from harness.session import ask
+from harness.session import send_request
 
-TIMEOUT: Final = 5.0  # seconds
-PAGE: Final = 100  # items
+TIMEOUT_SECONDS: Final = 5.0
+PAGE_SIZE: Final = 100
 
 
-class Unanswered(Exception):
-    """The server was away, or answered with an error."""
+class RequestFailed(Exception):
+    """The server was down, or responded with an error."""
 
 
 def read_list(port: int, account: int) -> tuple[list[Frame], Frame]:
-    """Return all items of the list, and the head that its first page gave. Raises Unanswered."""
+    """Return all items of the list, and its first page. Raises RequestFailed."""
     items: list[Frame] = []
-    head: Frame = {}
-    query = {"limit": str(PAGE)}
+    first: Frame = {}
+    query = {"limit": str(PAGE_SIZE)}
     while True:
-        page = _ask(port, account, "GET", f"/notifications/items/?{urlencode(query)}")
-        head = head or page
+        page = _request(port, account, "GET", f"/notifications/items/?{urlencode(query)}")
+        first = first or page
         items += page["items"]
         if page["next"] is None:
-            return items, head
+            return items, first
         query["before"] = page["next"]
 
 
 def read_latest(port: int, account: int) -> Frame:
-    """Return where the account's list stands, with the counts. Raises Unanswered."""
-    head: Frame = _ask(port, account, "GET", "/notifications/items/?limit=1")
-    return head
+    """Return the list's position and counts. Raises RequestFailed."""
+    latest: Frame = _request(port, account, "GET", "/notifications/items/?limit=1")
+    return latest
 
 
-def mark(port: int, account: int, told: Frame) -> Any:
-    """Return the answer to a mark. Raises Unanswered: then it may have been taken or not."""
-    return _ask(port, account, "POST", "/notifications/mark/", told)
+def mark(port: int, account: int, content: Frame) -> Any:
+    """Return the response to a mark. After RequestFailed, the mark may have been saved or not."""
+    return _request(port, account, "POST", "/notifications/mark/", content)
 
 
-def _ask(port: int, account: int, method: str, path: str, content: Any = None) -> Any:
+def _request(port: int, account: int, method: str, path: str, content: Any = None) -> Any:
     try:
-        status, body = ask(port, session_key(account), method, path, content, timeout=TIMEOUT)
+        status, body = send_request(
+            port, session_key(account), method, path, content, timeout=TIMEOUT_SECONDS
+        )
     except (OSError, http.client.HTTPException) as error:
-        raise Unanswered(str(error)) from error
+        raise RequestFailed(str(error)) from error
     if status != 200:
-        raise Unanswered(f"{status}: {body[:200]!r}")
+        raise RequestFailed(f"{status}: {body[:200]!r}")
     return json.loads(body)

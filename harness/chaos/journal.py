@@ -1,4 +1,4 @@
-"""What the producers know, written so that a kill loses nothing that was said."""
+"""The producers' record of their transactions, which survives a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Journal:
-    """One producer's file: a line for each transaction that ended."""
+    """One producer's file: a line for each finished transaction."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -24,14 +24,14 @@ class Journal:
     def rolled_back(self, tokens: list[str]) -> None:
         self._write("rolled back", tokens)
 
-    def _write(self, what: str, names: list[str]) -> None:
-        # One write each: the kernel has it, whatever becomes of this process.
-        os.write(self._file, json.dumps([time.monotonic(), what, names]).encode() + b"\n")
+    def _write(self, outcome: str, names: list[str]) -> None:
+        # A single write: once the kernel has it, a kill can't lose it.
+        os.write(self._file, json.dumps([time.monotonic(), outcome, names]).encode() + b"\n")
 
 
 @dataclass
-class Account:
-    """What all producers have written together."""
+class Summary:
+    """All producers' journals together."""
 
     committed_at: dict[str, float] = field(default_factory=dict)  # monotonic seconds, by wire id
     rolled_back: set[str] = field(default_factory=set)  # tokens
@@ -39,15 +39,15 @@ class Account:
     rollbacks: int = 0
 
 
-def read(paths: Iterable[Path]) -> Account:
-    account = Account()
+def read(paths: Iterable[Path]) -> Summary:
+    summary = Summary()
     for path in paths:
         for line in path.read_text().splitlines():
-            at, what, names = json.loads(line)
-            if what == "committed":
-                account.transactions += 1
-                account.committed_at.update(dict.fromkeys(names, at))
+            at, outcome, names = json.loads(line)
+            if outcome == "committed":
+                summary.transactions += 1
+                summary.committed_at.update(dict.fromkeys(names, at))
             else:
-                account.rollbacks += 1
-                account.rolled_back.update(names)
-    return account
+                summary.rollbacks += 1
+                summary.rolled_back.update(names)
+    return summary

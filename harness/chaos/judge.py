@@ -1,98 +1,99 @@
-"""What clients, HTTP and producers know, held against what the database has."""
+"""Compare clients, HTTP lists and producers' journals with the database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.chaos.clients import Known
+from harness.chaos.clients import ClientState
 from harness.chaos.faults import Outages
-from harness.chaos.journal import Account
+from harness.chaos.journal import Summary
 from harness.chaos.tab import Frame
 from harness.chaos.truth import Truth
 
 
 @dataclass
 class Verdict:
-    """Each list has a line for every case."""
+    """Each list has a line for each case."""
 
     lost: list[str] = field(default_factory=list)
-    twice: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
     out_of_order: list[str] = field(default_factory=list)
     never_committed: list[str] = field(default_factory=list)
-    differing: list[str] = field(default_factory=list)  # states and counts
+    mismatched: list[str] = field(default_factory=list)  # states or counts
 
     @property
     def is_clean(self) -> bool:
         return not any(vars(self).values())
 
 
-def judge_database(truth: Truth, account: Account, verdict: Verdict) -> None:
-    """Everything that was committed is there with a number, nothing that was rolled back."""
+def judge_database(truth: Truth, journals: Summary, verdict: Verdict) -> None:
+    """Check that it has all committed rows, with numbers, and no rolled back ones."""
     present = set(truth.broadcasts)
     for rows in truth.rows.values():
         present |= rows.keys()
         for wire_id, row in rows.items():
             if row.number is None:
                 verdict.lost.append(f"{wire_id} never got a number")
-            if row.body in account.rolled_back:
-                verdict.never_committed.append(f"{wire_id} was rolled back, and is in the database")
-    for wire_id in account.committed_at.keys() - present:
-        verdict.lost.append(f"{wire_id} was committed, and is not in the database")
+            if row.body in journals.rolled_back:
+                verdict.never_committed.append(f"{wire_id} was rolled back, but is in the database")
+    for wire_id in journals.committed_at.keys() - present:
+        verdict.lost.append(f"{wire_id} was committed, but is not in the database")
     for key, unread in truth.unread.items():
         if unread != truth.count_unread(key, "n"):
-            verdict.differing.append(f"inbox {key} says {unread} unread, and has another number")
+            verdict.mismatched.append(f"inbox {key} counts {unread} unread, but has another number")
 
 
-def judge_client(truth: Truth, name: str, known: Known, verdict: Verdict) -> None:
-    rows = truth.rows[known.account]
-    wanted = truth.in_inbox(known.account)
-    for wire_id in wanted.keys() - known.states.keys():
+def judge_client(truth: Truth, name: str, client: ClientState, verdict: Verdict) -> None:
+    rows = truth.rows[client.account]
+    expected = truth.in_inbox(client.account)
+    for wire_id in expected.keys() - client.states.keys():
         verdict.lost.append(f"{name} lacks {wire_id}")
-    for wire_id, state in known.states.items():
+    for wire_id, state in client.states.items():
         row = rows.get(wire_id)
-        if row is None or row.body != known.bodies[wire_id]:
-            verdict.never_committed.append(f"{name} has {wire_id}, which its account has not")
+        if row is None or row.body != client.bodies[wire_id]:
+            verdict.never_committed.append(f"{name} has {wire_id}, but its account does not")
         elif row.state != state:
-            verdict.differing.append(f"{name} has {wire_id} {state}, and it is {row.state}")
-    for wire_id, shown in known.shown.items():
-        # A broadcast may have been to an audience that the account has left since.
+            verdict.mismatched.append(f"{name} has {wire_id} as {state}, but it is {row.state}")
+    for wire_id, shown in client.shown.items():
+        # The account may have left the audience of a broadcast since.
         body = rows[wire_id].body if wire_id in rows else truth.broadcasts.get(wire_id)
         if body != shown.body:
             verdict.never_committed.append(f"{name} was shown {wire_id}: {shown.body}")
-    verdict.twice += [f"{name} was told {wire_id} twice" for wire_id in known.twice]
-    verdict.out_of_order += [f"{name} was told {wire_id} late" for wire_id in known.out_of_order]
-    told = (known.unread, known.unread_broadcasts)
-    counted = tuple(truth.count_unread(known.account, kind) for kind in "nb")
-    if told != counted:
-        verdict.differing.append(f"{name} counts {told} unread, and there are {counted}")
+    verdict.duplicated += [f"{name} received {wire_id} twice" for wire_id in client.duplicated]
+    verdict.out_of_order += [f"{name} received {wire_id} late" for wire_id in client.out_of_order]
+    counts = (client.unread, client.unread_broadcasts)
+    expected_counts = tuple(truth.count_unread(client.account, kind) for kind in "nb")
+    if counts != expected_counts:
+        verdict.mismatched.append(f"{name} counts {counts} unread, but there are {expected_counts}")
 
 
 def judge_list(
-    truth: Truth, key: int, items: Iterable[Frame], head: Frame, verdict: Verdict
+    truth: Truth, account: int, items: Iterable[Frame], latest: Frame, verdict: Verdict
 ) -> None:
-    """An inbox as HTTP tells it."""
-    told = [item["id"] for item in items]
+    """Check an inbox's list, as read over HTTP; `latest` has its counts."""
+    name = f"the list of account {account}"
+    ids = [item["id"] for item in items]
     states = {item["id"]: item["state"] for item in items}
-    wanted = truth.in_inbox(key)
-    if len(told) != len(states):
-        verdict.twice.append(f"the list of {key} has {len(told) - len(states)} items twice")
-    for wire_id in wanted.keys() - states.keys():
-        verdict.lost.append(f"the list of {key} lacks {wire_id}")
-    for wire_id in states.keys() - wanted.keys():
-        verdict.differing.append(f"the list of {key} has {wire_id}, which is not in the inbox")
-    for wire_id in states.keys() & wanted.keys():
-        if states[wire_id] != wanted[wire_id]:
-            verdict.differing.append(f"the list of {key} has {wire_id} {states[wire_id]}")
-    told_counts = (head["unread"], head["unread_broadcasts"])
-    counted = tuple(truth.count_unread(key, kind) for kind in "nb")
-    if told_counts != counted:
-        verdict.differing.append(f"the list of {key} counts {told_counts}, there are {counted}")
+    expected = truth.in_inbox(account)
+    if len(ids) != len(states):
+        verdict.duplicated.append(f"{name} repeats {len(ids) - len(states)} items")
+    for wire_id in expected.keys() - states.keys():
+        verdict.lost.append(f"{name} lacks {wire_id}")
+    for wire_id in states.keys() - expected.keys():
+        verdict.mismatched.append(f"{name} has {wire_id}, which is not in the inbox")
+    for wire_id in states.keys() & expected.keys():
+        if states[wire_id] != expected[wire_id]:
+            verdict.mismatched.append(f"{name} has {wire_id} as {states[wire_id]}")
+    counts = (latest["unread"], latest["unread_broadcasts"])
+    expected_counts = tuple(truth.count_unread(account, kind) for kind in "nb")
+    if counts != expected_counts:
+        verdict.mismatched.append(f"{name} counts {counts} unread, but there are {expected_counts}")
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class CatchUp:
-    """How an item came to a client that was connected; times are monotonic seconds."""
+class Delay:
+    """How long an item took to reach a connected client; times are monotonic seconds."""
 
     seconds: float
     wire_id: str
@@ -101,22 +102,22 @@ class CatchUp:
     shown_at: float
 
 
-def healings(
-    known: Iterable[Known], committed_at: Mapping[str, float], outages: Outages
-) -> list[CatchUp]:
+def delays(
+    clients: Iterable[ClientState], committed_at: Mapping[str, float], outages: Outages
+) -> list[Delay]:
     """
-    Return how each item came to each client, the quickest first.
+    Return the delay of each item at each client, the shortest first.
 
-    Counted from the moment when the client could have been told: from its
-    connecting, or from its having read the list after a `resync`, from the
-    database's return, from its server's thaw, if that is later.
+    Delays count from the commit, or from when the client could first receive
+    the item if that was later: it connected, or loaded its list after a
+    `resync`; the database came back; its server was thawed.
     """
     found = []
-    for client in known:
+    for client in clients:
         for wire_id, shown in client.shown.items():
             if shown.port and wire_id in committed_at:
                 committed = committed_at[wire_id]
                 end = outages.latest_end(shown.port, shown.at)
                 seconds = shown.at - max(committed, shown.ready_at, end)
-                found.append(CatchUp(seconds, wire_id, client.account, committed, shown.at))
+                found.append(Delay(seconds, wire_id, client.account, committed, shown.at))
     return sorted(found)

@@ -2,8 +2,8 @@
 A process that notifies: `python -m harness.chaos.producer NAME SEED ACCOUNTS RATE JOURNAL`.
 
 It commits and rolls back at random until SIGTERM, about RATE rows per second.
-Every call has a token, which is the body of what it creates: ids of rolled-back
-rows are given again after a crash of PostgreSQL.
+Each call uses a unique token as the body, because ids of rolled-back rows are
+reused after a crash of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any, Final
 
 import django
 
-ROLLED_BACK: Final = 0.15  # of the transactions
-HELD_OPEN: Final = 0.3  # of the transactions, so that they commit in another order
-HELD_FOR: Final = 0.1  # seconds at most
-BROADCASTS: Final = 0.03  # of the calls
-RETRACTIONS: Final = 0.03  # of the calls; what is retracted is one of the REMEMBERED newest
-REMEMBERED: Final = 300
-AUDIENCES: Final = 0.004  # of the transactions: an account joins or leaves a group
-FEW: Final = 12  # accounts at most
+ROLLBACK_SHARE: Final = 0.15  # of the transactions
+HELD_OPEN_SHARE: Final = 0.3  # of the transactions, so that they commit in another order
+MAX_HELD_OPEN_SECONDS: Final = 0.1
+BROADCAST_SHARE: Final = 0.03  # of the calls
+RETRACTION_SHARE: Final = 0.03  # of the calls; each retracts one of the MAX_REMEMBERED newest
+MAX_REMEMBERED: Final = 300
+AUDIENCE_CHANGE_SHARE: Final = 0.004  # of the transactions: an account joins or leaves a group
+MAX_FEW: Final = 12  # accounts at most
 MANY: Final = (25, 60)  # accounts
-AWAY: Final = 0.1  # seconds until a database that is away is asked again
+DATABASE_RETRY_SECONDS: Final = 0.1
 
 
 class Rollback(Exception):
-    """Ends a transaction, or a savepoint, that was to fail."""
+    """Rolls back a transaction or a savepoint on purpose."""
 
 
 class Producer:
@@ -40,15 +40,15 @@ class Producer:
         from harness.chaos.journal import Journal
 
         self._name = name
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._accounts = range(1, accounts + 1)
-        # Some accounts get far more than others.
+        # Some accounts are notified far more often than others.
         self._weights = [1 / (3 + place) for place in range(accounts)]
         self._rate = rate
         self._journal = Journal(journal)
         self._calls = self._rows = 0
         self._last_key = ""
-        self._newest: deque[int] = deque(maxlen=REMEMBERED)
+        self._newest: deque[int] = deque(maxlen=MAX_REMEMBERED)
         self._stopped = False
 
     def stop(self, *_: Any) -> None:
@@ -57,20 +57,20 @@ class Producer:
     def run(self) -> None:
         from django.db import DatabaseError, InterfaceError, connection
 
-        began = time.monotonic()
+        started_at = time.monotonic()
         while not self._stopped:
-            ahead = self._rows / self._rate - (time.monotonic() - began)
+            ahead = self._rows / self._rate - (time.monotonic() - started_at)
             if ahead > 0:
                 time.sleep(min(ahead, 0.2))
                 continue
             try:
-                if self._chance.random() < AUDIENCES:
+                if self._rng.random() < AUDIENCE_CHANGE_SHARE:
                     self._change_audience()
                 self._transact()
             except (DatabaseError, InterfaceError):
-                # Whether it was committed, the database knows.
+                # It may have been committed; the judge reads the database.
                 connection.close()
-                time.sleep(AWAY)
+                time.sleep(DATABASE_RETRY_SECONDS)
 
     def _transact(self) -> None:
         from django.db import transaction
@@ -80,13 +80,13 @@ class Producer:
         tokens: list[str] = []
         try:
             with transaction.atomic():
-                # The first hook: it writes before anything is delivered.
+                # Registered first, so that it runs before numbering and publishing.
                 transaction.on_commit(lambda: self._journal.committed(notifications, broadcasts))
-                for _ in range(self._chance.choice((1, 1, 1, 2, 4))):
+                for _ in range(self._rng.choice((1, 1, 1, 2, 4))):
                     self._call_in_savepoint(notifications, broadcasts, tokens)
-                if self._chance.random() < HELD_OPEN:
-                    time.sleep(self._chance.uniform(0, HELD_FOR))
-                if self._chance.random() < ROLLED_BACK:
+                if self._rng.random() < HELD_OPEN_SHARE:
+                    time.sleep(self._rng.uniform(0, MAX_HELD_OPEN_SECONDS))
+                if self._rng.random() < ROLLBACK_SHARE:
                     raise Rollback
         except Rollback:
             self._journal.rolled_back(tokens)
@@ -100,7 +100,7 @@ class Producer:
         from django.db import transaction
 
         token = self._new_token()
-        if self._chance.random() >= ROLLED_BACK:
+        if self._rng.random() >= ROLLBACK_SHARE:
             tokens.append(token)
             self._call(token, notifications, broadcasts)
             return
@@ -115,27 +115,27 @@ class Producer:
         from notifications import broadcast, notify_accounts, retract
         from notifications.models import Notification
 
-        if self._chance.random() < BROADCASTS:
+        if self._rng.random() < BROADCAST_SHARE:
             row = broadcast("news", token, audience=self._draw_audience(), **self._draw_expiry())
             broadcasts.append(row.pk)
             return
-        if self._newest and self._chance.random() < RETRACTIONS:
-            retract(Notification.objects.filter(pk=self._chance.choice(self._newest)))
+        if self._newest and self._rng.random() < RETRACTION_SHARE:
+            retract(Notification.objects.filter(pk=self._rng.choice(self._newest)))
         options: dict[str, Any] = self._draw_expiry()
-        if self._chance.random() < 0.1:
-            options["replace_key"] = f"progress{self._chance.randrange(3)}"
-        if self._chance.random() < 0.1:
-            # Now and then the key of a call before: then most of it exists already.
-            if not self._last_key or self._chance.random() < 0.5:
+        if self._rng.random() < 0.1:
+            options["replace_key"] = f"progress{self._rng.randrange(3)}"
+        if self._rng.random() < 0.1:
+            # Half of these reuse the key of an earlier call, whose rows mostly exist already.
+            if not self._last_key or self._rng.random() < 0.5:
                 self._last_key = token
             options["idempotency_key"] = self._last_key
-        notifications += notify_accounts(self._draw_accounts(), "told", token, **options).ids
+        notifications += notify_accounts(self._draw_accounts(), "note", token, **options).ids
 
     def _change_audience(self) -> None:
         from django.contrib.auth import get_user_model
 
-        groups = get_user_model()(pk=self._chance.choice(self._accounts)).groups
-        if self._chance.random() < 0.5:
+        groups = get_user_model()(pk=self._rng.choice(self._accounts)).groups
+        if self._rng.random() < 0.5:
             groups.add(1)
         else:
             groups.remove(1)
@@ -145,22 +145,22 @@ class Producer:
         return f"{self._name} {self._calls}"
 
     def _draw_accounts(self) -> set[int]:
-        how_many = self._chance.choices(
-            (1, self._chance.randint(2, FEW), self._chance.randint(*MANY)), (10, 6, 1)
+        how_many = self._rng.choices(
+            (1, self._rng.randint(2, MAX_FEW), self._rng.randint(*MANY)), (10, 6, 1)
         )[0]
-        return set(self._chance.choices(self._accounts, self._weights, k=how_many))
+        return set(self._rng.choices(self._accounts, self._weights, k=how_many))
 
     def _draw_audience(self) -> Any:
         from django.contrib.auth.models import Group
 
-        return self._chance.choice(["everyone", "staff", Group(pk=1)])
+        return self._rng.choice(["everyone", "staff", Group(pk=1)])
 
     def _draw_expiry(self) -> dict[str, Any]:
         from django.utils import timezone
 
-        if self._chance.random() >= 0.03:
+        if self._rng.random() >= 0.03:
             return {}
-        return {"expires_at": timezone.now() + timedelta(seconds=self._chance.uniform(0.1, 8))}
+        return {"expires_at": timezone.now() + timedelta(seconds=self._rng.uniform(0.1, 8))}
 
 
 def main() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from harness.command import Report
 
-COUNTS = ("lost", "twice", "out of order", "never committed", "differing")
+COUNTS = ("lost", "duplicated", "out of order", "never committed", "mismatched")
 
 
 def as_text(report: Report) -> str:
-    clients, healing = report["clients"], report["healing seconds"]
+    clients, delay = report["clients"], report["delay seconds"]
     transactions = report["transactions"]
     lines = [
         f"Seed {report['seed']}: {'passed' if report['passed'] else 'FAILED'}"
@@ -18,11 +18,12 @@ def as_text(report: Report) -> str:
         f"in {transactions['committed']:,} transactions; "
         f"{transactions['rolled back']:,} rolled back",
         f"  faults          {sum(report['faults'].values())}: {_listed(report['faults'])}",
-        f"  pushes          {_listed(report['pushes'])}",
+        f"  layer messages  {_listed(report['layer messages'])}",
         f"  {clients['number']} clients     {_listed(clients)}",
         *(f"  {name:<15} {report[name]}" for name in COUNTS),
-        f"  healing         median {healing['median']} s, 99 % {healing['99 %']} s, "
-        f"slowest {healing['slowest']} s; level {report['seconds until level']} s after the end",
+        f"  delay           median {delay['median']} s, 99 % {delay['99 %']} s, "
+        f"longest {delay['longest']} s; "
+        f"all caught up {report['seconds until caught up']} s after the end",
     ]
     lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
     lines += [f"  {name}: {case}" for name, cases in report["cases"].items() for case in cases]

@@ -1,4 +1,4 @@
-"""The course of a run: everything up, faults, quiet, judgement."""
+"""A run: start everything, inject faults, wait until all have caught up, judge."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, Final
 import psycopg
 
 from harness.chaos import journal, plan, truth
-from harness.chaos.clients import Known
+from harness.chaos.clients import ClientState
+from harness.chaos.cluster import Cluster, Front, Size, running_cluster
 from harness.chaos.faults import Faults
-from harness.chaos.inbox import Unanswered, read_latest, read_list
-from harness.chaos.judge import CatchUp, Verdict, healings, judge_client, judge_database, judge_list
-from harness.chaos.processes import Front, Processes, Size, processes
+from harness.chaos.inbox import RequestFailed, read_latest, read_list
+from harness.chaos.judge import Delay, Verdict, delays, judge_client, judge_database, judge_list
 from harness.chaos.tab import Frame
 from harness.command import Report
 
-OVERTIME: Final = 300.0  # seconds more for producers that faults, or a busy machine, held up
-QUIET: Final = 120.0  # seconds for everything to be level, after the last fault
-LOOK: Final = 0.25  # seconds between two looks
-SLOWEST: Final = 20  # healings that the report shows
-CASES: Final = 20  # of each list that the report shows
+MAX_OVERTIME_SECONDS: Final = 300.0  # for producers that faults or a busy machine held up
+MAX_CATCH_UP_SECONDS: Final = 120.0  # after the last fault
+POLL_SECONDS: Final = 0.25
+MAX_REPORTED_DELAYS: Final = 20
+MAX_REPORTED_CASES: Final = 20  # of each list
 
 
 def run(
@@ -35,39 +35,43 @@ def run(
     front: Front | None = None,
 ) -> Report:
     """
-    Let everything fail by the plan that the seed gives; return what came of it.
+    Inject the faults that the seed gives; return a report.
 
-    own_plan: a plan of one's own. front: what stands before the servers.
+    own_plan: these faults instead of the seed's. front: a proxy in front of the servers.
     """
     drawn = plan.draw(seed, size.faults, 60 * size.minutes) if own_plan is None else own_plan
-    began = time.monotonic()
-    with processes(seed, size, directory, front) as around:
+    started_at = time.monotonic()
+    with running_cluster(seed, size, directory, front) as cluster:
         problems = []
-        faults = Faults(around, drawn)
+        faults = Faults(cluster, drawn)
         faults.start()
-        around.clients.call("mark", size.marks_per_second)
+        cluster.clients.call("mark", size.marks_per_second)
         time.sleep(60 * size.minutes)
-        if not _await(lambda: _committed(around) >= size.notifications, OVERTIME):
-            problems.append(f"Only {_committed(around)} notifications were committed in time")
-        # A fault that is under way ends before anything is judged.
-        if not _await(faults.are_over, QUIET):
-            problems.append(f"Not all faults were over {QUIET:g} s after their time")
+        if not _await(lambda: _committed(cluster) >= size.notifications, MAX_OVERTIME_SECONDS):
+            problems.append(f"Only {_committed(cluster)} notifications were committed in time")
+        # Faults in progress end before anything is judged.
+        if not _await(faults.are_over, MAX_CATCH_UP_SECONDS):
+            problems.append(
+                f"Not all faults were over {MAX_CATCH_UP_SECONDS:g} s after the planned end"
+            )
         problems += faults.failures
-        around.clients.call("mark", 0)
-        for producer in around.producers:
+        cluster.clients.call("mark", 0)
+        for producer in cluster.producers:
             producer.stop()
-        findings = _look(around)
-        if not findings.level:
-            problems.append(f"Not everything was level {QUIET:g} s after the last fault")
+        findings = _await_findings(cluster)
+        if not findings.is_caught_up:
+            problems.append(
+                f"Not everything caught up within {MAX_CATCH_UP_SECONDS:g} s of the last fault"
+            )
         problems += [
-            f"A client was refused with {code}" for code in around.clients.call("refusals")
+            f"A client was refused with {code}" for code in cluster.clients.call("refusals")
         ]
-        report = _judged(around, findings, faults, seed)
+        report = _judge(cluster, findings, faults, seed)
     report["size"] = asdict(size)
     report["plan"] = [asdict(fault) for fault in drawn]
-    report["happened"] = faults.happened
-    report["seconds"] = round(time.monotonic() - began, 1)
-    report["seconds until level"] = round(findings.seconds, 1)
+    report["injected"] = faults.injected
+    report["seconds"] = round(time.monotonic() - started_at, 1)
+    report["seconds until caught up"] = round(findings.seconds, 1)
     report["problems"] = problems
     report["passed"] = not problems and not any(report["cases"].values())
     return report
@@ -75,50 +79,50 @@ def run(
 
 @dataclass
 class Findings:
-    """What clients, lists and database had at one moment."""
+    """The state of clients, lists and database at one moment."""
 
-    known: list[Known]
+    clients: list[ClientState]
     lists: dict[int, tuple[list[Frame], Frame]]  # by account
     truth: truth.Truth
-    level: bool  # nobody lacked anything, and nothing changed while it was looked at
-    seconds: float  # until then
+    is_caught_up: bool  # all clients were, and nothing changed while this was read
+    seconds: float  # from the end of the faults
 
 
-def _look(around: Processes) -> Findings:
-    """Return what there is once everything is level, and after QUIET in any case."""
-    began = time.monotonic()
+def _await_findings(cluster: Cluster) -> Findings:
+    """Return the findings once all have caught up, or after MAX_CATCH_UP_SECONDS."""
+    started_at = time.monotonic()
     while True:
-        seconds = time.monotonic() - began
-        is_over = seconds > QUIET
+        seconds = time.monotonic() - started_at
+        is_over = seconds > MAX_CATCH_UP_SECONDS
         try:
-            before = _level_cursors(around)
+            before = _positions_if_caught_up(cluster)
             if before or is_over:
-                known = around.clients.call("known")
-                port = around.servers[0].port
-                lists = {key: read_list(port, key) for key in {each.account for each in known}}
-                with around.connect() as connection:
+                clients = cluster.clients.call("states")
+                port = cluster.servers[0].port
+                lists = {key: read_list(port, key) for key in {each.account for each in clients}}
+                with cluster.connect() as connection:
                     found = truth.read(connection)
-                # A mark that nobody waits for any more may have come in between.
-                is_level = before is not None and _level_cursors(around) == before
-                if is_level or is_over:
-                    return Findings(known, lists, found, is_level, seconds)
-        except (Unanswered, psycopg.OperationalError):
+                # A mark whose client gave up waiting may have been saved in between.
+                is_caught_up = before is not None and _positions_if_caught_up(cluster) == before
+                if is_caught_up or is_over:
+                    return Findings(clients, lists, found, is_caught_up, seconds)
+        except (RequestFailed, psycopg.OperationalError):
             if is_over:
                 raise
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
 
 
-def _judged(around: Processes, findings: Findings, faults: Faults, seed: int) -> Report:
-    known, found = findings.known, findings.truth
-    account = journal.read(around.journals)
+def _judge(cluster: Cluster, findings: Findings, faults: Faults, seed: int) -> Report:
+    clients, found = findings.clients, findings.truth
+    journals = journal.read(cluster.journals)
     verdict = Verdict()
-    judge_database(found, account, verdict)
-    for name, client in enumerate(known):
+    judge_database(found, journals, verdict)
+    for name, client in enumerate(clients):
         judge_client(found, f"client {name} of account {client.account}", client, verdict)
-    for key, (items, head) in sorted(findings.lists.items()):
-        judge_list(found, key, items, head, verdict)
-    done = around.clients.call("end")
-    healed = healings(known, account.committed_at, faults.outages)
+    for key, (items, latest) in sorted(findings.lists.items()):
+        judge_list(found, key, items, latest, verdict)
+    counts = cluster.clients.call("end")
+    measured = delays(clients, journals.committed_at, faults.outages)
     return {
         "seed": seed,
         "committed notifications": sum(
@@ -126,55 +130,62 @@ def _judged(around: Processes, findings: Findings, faults: Faults, seed: int) ->
         ),
         "committed broadcasts": len(found.broadcasts),
         "transactions": {
-            "committed": account.transactions,
-            "rolled back": account.rollbacks,
+            "committed": journals.transactions,
+            "rolled back": journals.rollbacks,
         },
-        "faults": plan.by_kind([fault["kind"] for fault in faults.happened]),
-        "pushes": dict(sorted(Counter(around.pushes.read_text().split()).items())),
-        "clients": {"number": len(known), "items shown": sum(len(c.shown) for c in known), **done},
-        "healing seconds": {
-            "median": _quantile(healed, 0.5),
-            "99 %": _quantile(healed, 0.99),
-            "slowest": _quantile(healed, 1),
+        "faults": plan.count_by_kind([fault["kind"] for fault in faults.injected]),
+        "layer messages": dict(sorted(Counter(cluster.layer_log.read_text().split()).items())),
+        "clients": {
+            "number": len(clients),
+            "items shown": sum(len(client.shown) for client in clients),
+            **counts,
         },
-        "slowest": [
+        "delay seconds": {
+            "median": _quantile(measured, 0.5),
+            "99 %": _quantile(measured, 0.99),
+            "longest": _quantile(measured, 1),
+        },
+        "longest delays": [
             {
                 "id": case.wire_id,
                 "account": case.account,
                 "seconds": round(case.seconds, 3),
-                "committed": round(case.committed_at - faults.began, 3),
-                "shown": round(case.shown_at - faults.began, 3),
+                "committed": round(case.committed_at - faults.started_at, 3),
+                "shown": round(case.shown_at - faults.started_at, 3),
             }
-            for case in healed[: -1 - SLOWEST : -1]
+            for case in measured[: -1 - MAX_REPORTED_DELAYS : -1]
         ],
         **{name.replace("_", " "): len(cases) for name, cases in vars(verdict).items()},
-        "cases": {name.replace("_", " "): cases[:CASES] for name, cases in vars(verdict).items()},
+        "cases": {
+            name.replace("_", " "): cases[:MAX_REPORTED_CASES]
+            for name, cases in vars(verdict).items()
+        },
     }
 
 
-def _level_cursors(around: Processes) -> dict[int, Frame] | None:
+def _positions_if_caught_up(cluster: Cluster) -> dict[int, Frame] | None:
     """
-    Return each account's cursor; None unless every client stands there.
+    Return each account's position; None unless all its clients are there.
 
-    None also while something committed has no number, or something expired is not gone.
+    Also None while a committed row has no number, or an expired one is not removed.
     """
-    with around.connect() as connection:
-        if truth.unfinished(connection):
+    with cluster.connect() as connection:
+        if truth.count_unfinished(connection):
             return None
-    cursors: dict[int, Frame] = {}
-    for account, cursor in around.clients.call("positions"):
-        if cursor is None:
+    positions: dict[int, Frame] = {}
+    for account, position in cluster.clients.call("positions"):
+        if position is None:
             return None
-        if account not in cursors:
-            head = read_latest(around.servers[0].port, account)
-            cursors[account] = {name: head[name] for name in cursor}
-        if cursors[account] != cursor:
+        if account not in positions:
+            latest = read_latest(cluster.servers[0].port, account)
+            positions[account] = {name: latest[name] for name in position}
+        if positions[account] != position:
             return None
-    return cursors
+    return positions
 
 
-def _committed(around: Processes) -> int:
-    return sum(key[0] == "n" for key in journal.read(around.journals).committed_at)
+def _committed(cluster: Cluster) -> int:
+    return sum(key[0] == "n" for key in journal.read(cluster.journals).committed_at)
 
 
 def _await(condition: Any, seconds: float) -> bool:
@@ -182,9 +193,9 @@ def _await(condition: Any, seconds: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
     return True
 
 
-def _quantile(healed: list[CatchUp], share: float) -> float | None:
-    return round(healed[round(share * (len(healed) - 1))].seconds, 3) if healed else None
+def _quantile(measured: list[Delay], share: float) -> float | None:
+    return round(measured[round(share * (len(measured) - 1))].seconds, 3) if measured else None

@@ -1,4 +1,4 @@
-"""The demo site's settings for the servers and the producers, with a layer that harms pushes."""
+"""The demo site's settings for servers and producers, with a faulty channel layer."""
 
 from notify_site.settings import *  # noqa: F403
 from notify_site.settings import CHANNEL_LAYERS
@@ -7,7 +7,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1"]
 CHANNEL_LAYERS["default"]["BACKEND"] = "harness.chaos.layer.FaultyLayer"
 
-# Short, so that a run sees many checks, leases and lost heartbeats; clients are told by `register`.
+# Short, so that a run has many checks, leases and lost heartbeats. Clients read them in `register`.
 NOTIFICATIONS_HEARTBEAT_INTERVAL = 2
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = 6
 NOTIFICATIONS_DRAIN_SECONDS = 2

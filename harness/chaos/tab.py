@@ -1,8 +1,8 @@
 """
-What one client knows, by the rules of docs/protocol.md. No I/O.
+The state of one client, following the rules of docs/protocol.md. No I/O.
 
-It also keeps what a client needs not: how often and in which order each item
-was told, before any rule hides that.
+Unlike a real client, it also records duplicates and the order of arrival,
+before any rule hides them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Item:
     body: str
     state: str
     number: int
-    changed_at: int  # the `seq` of the change that its state is of
-    broadcast_seq: int | None  # None: it is a notification
+    changed_seq: int  # the change number of its state
+    broadcast_seq: int | None  # None for a notification
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """When an item appeared, and since when its client was ready (monotonic seconds)."""
+class Appearance:
+    """When an item first appeared, and since when the client was ready, in monotonic seconds."""
 
     body: str
     at: float
@@ -41,17 +41,17 @@ class Tab:
         self.scope = ""
         self.unread = self.unread_broadcasts = 0
         self.items: dict[str, Item] = {}
-        self.is_outdated = True  # the list has to be loaded before the cursor means anything
-        self.shown: dict[str, Shown] = {}
-        self.twice: list[str] = []
+        self.is_outdated = True  # the list has to be loaded before the position is valid
+        self.shown: dict[str, Appearance] = {}
+        self.duplicated: list[str] = []
         self.out_of_order: list[str] = []
-        self._told: set[str] = set()
+        self._received: set[str] = set()
         self._last_number = {"n": 0, "b": 0}
-        self._early: dict[str, tuple[str, int]] = {}  # states of items still unknown
+        self._early: dict[str, tuple[str, int]] = {}  # states of items not yet received
         self._ranges: list[Frame] = []
 
     @property
-    def cursor(self) -> Frame:
+    def position(self) -> Frame:
         return {
             "seq": self.seq,
             "broadcast_seq": self.broadcast_seq,
@@ -61,7 +61,7 @@ class Tab:
 
     @property
     def lacks_items(self) -> bool:
-        """Whether something came back to the inbox that had left it before the list was loaded."""
+        """Whether an item that was not in the list when it was loaded is back in the inbox."""
         return any(state in IN_INBOX for state, _ in self._early.values())
 
     def states(self) -> dict[str, str]:
@@ -69,23 +69,25 @@ class Tab:
 
     # --- The list, over HTTP
 
-    def load(self, items: list[Frame], head: Frame, at: float, is_restart: bool) -> None:
+    def load(self, items: list[Frame], latest: Frame, at: float, is_restart: bool) -> None:
         """
-        Take all pages of the list for what is known.
+        Replace all items by those of the list.
 
-        head: of the first page; later ones may be ahead of it. is_restart: the
-        next socket starts from it; otherwise the open one goes on from its own cursor.
+        latest: the first page's position and counts; later pages may be ahead of it.
+        is_restart: the next connection starts at that position. Otherwise the open
+        connection continues from its own.
         """
         if is_restart:
-            self._follow(head)
+            self._reset_position(latest)
         self.items = {
-            item["id"]: _item(item, item["seq"] if "seq" in item else head["seq"]) for item in items
+            item["id"]: _item(item, item["seq"] if "seq" in item else latest["seq"])
+            for item in items
         }
         for item in items:
             self._show(item, at, at, 0)
         self._early.clear()
         self._ranges.clear()
-        self._count(head)
+        self._count(latest)
         self.is_outdated = False
 
     # --- Frames
@@ -93,76 +95,76 @@ class Tab:
     def apply(self, frame: Frame, at: float, ready_at: float, port: int) -> None:
         match frame["type"]:
             case "resync":
-                self._follow(frame)
+                self._reset_position(frame)
                 self.is_outdated = True
             case "state":
                 if self._is_news(frame):
                     self._change_states(frame)
-                    self._move(frame)
+                    self._advance(frame)
             case "heartbeat":
-                self._move(frame)
+                self._advance(frame)
             case "register" | "ping" | "error" | "bye":
                 pass
             case _:
-                self._count_telling(frame)
+                self._check_delivery(frame)
                 if self._is_news(frame):
                     self._show(frame, at, ready_at, port)
                     self._add(frame)
-                    self._move(frame)
+                    self._advance(frame)
 
     def _is_news(self, frame: Frame) -> bool:
         if "seq" in frame:
             return bool(frame["seq"] > self.seq)
         return bool(frame["broadcast_seq"] > self.broadcast_seq)
 
-    def _move(self, frame: Frame) -> None:
+    def _advance(self, frame: Frame) -> None:
         self.seq = max(self.seq, frame.get("seq", 0))
         self.broadcast_seq = max(self.broadcast_seq, frame.get("broadcast_seq", 0))
         self._count(frame)
 
-    def _follow(self, cursor: Frame) -> None:
-        self.seq, self.broadcast_seq = cursor["seq"], cursor["broadcast_seq"]
-        self.epoch, self.scope = cursor["epoch"], cursor["scope"]
+    def _reset_position(self, position: Frame) -> None:
+        self.seq, self.broadcast_seq = position["seq"], position["broadcast_seq"]
+        self.epoch, self.scope = position["epoch"], position["scope"]
 
     def _count(self, frame: Frame) -> None:
         self.unread = frame.get("unread", self.unread)
         self.unread_broadcasts = frame.get("unread_broadcasts", self.unread_broadcasts)
 
-    def _count_telling(self, frame: Frame) -> None:
+    def _check_delivery(self, frame: Frame) -> None:
         wire_id, kind = frame["id"], frame["id"][0]
-        if wire_id in self._told:
-            self.twice.append(wire_id)
+        if wire_id in self._received:
+            self.duplicated.append(wire_id)
         elif frame["number"] < self._last_number[kind]:
             self.out_of_order.append(wire_id)
-        self._told.add(wire_id)
+        self._received.add(wire_id)
         self._last_number[kind] = max(self._last_number[kind], frame["number"])
 
     def _show(self, frame: Frame, at: float, ready_at: float, port: int) -> None:
         if frame["id"] not in self.shown:
-            self.shown[frame["id"]] = Shown(frame["content"]["body"], at, ready_at, port)
+            self.shown[frame["id"]] = Appearance(frame["content"]["body"], at, ready_at, port)
 
     def _add(self, frame: Frame) -> None:
         wire_id = frame["id"]
         item = _item(frame, frame.get("changed") or frame.get("seq", 0))
         self.items.pop(frame.get("replaces") or "", None)
         held = self.items.get(wire_id)
-        if held and held.changed_at >= item.changed_at:
+        if held and held.changed_seq >= item.changed_seq:
             return
         state, seq = self._early.pop(wire_id, ("", 0))
-        if seq > item.changed_at:
-            item.state, item.changed_at = state, seq
-        for span in self._ranges:
-            _apply_range(item, span)
+        if seq > item.changed_seq:
+            item.state, item.changed_seq = state, seq
+        for change_range in self._ranges:
+            _apply_range(item, change_range)
         self.items[wire_id] = item
         if item.broadcast_seq is not None and item.state == "unread":
             self.unread_broadcasts += 1
 
     def _change_states(self, frame: Frame) -> None:
         if "range" in frame:
-            span = {**frame["range"], "as": frame["as"]}
-            self._ranges.append(span)
+            change_range = {**frame["range"], "as": frame["as"]}
+            self._ranges.append(change_range)
             for known in self.items.values():
-                _apply_range(known, span)
+                _apply_range(known, change_range)
             return
         for wire_id in frame["ids"]:
             item = self.items.get(wire_id)
@@ -173,26 +175,27 @@ class Tab:
                 self._early[wire_id] = (frame["as"], frame.get("seq", 0))
             elif "seq" not in frame:
                 item.state = frame["as"]
-            elif frame["seq"] > item.changed_at:
-                item.state, item.changed_at = frame["as"], frame["seq"]
+            elif frame["seq"] > item.changed_seq:
+                item.state, item.changed_seq = frame["as"], frame["seq"]
 
 
-def _item(frame: Frame, changed_at: int) -> Item:
+def _item(frame: Frame, changed_seq: int) -> Item:
     return Item(
         frame["content"]["body"],
         frame["state"],
         frame["number"],
-        changed_at,
+        changed_seq,
         frame.get("broadcast_seq"),
     )
 
 
-def _apply_range(item: Item, span: Frame) -> None:
+def _apply_range(item: Item, change_range: Frame) -> None:
     if item.broadcast_seq is None:
-        is_meant = item.changed_at <= span["upto"]["seq"]
+        applies = item.changed_seq <= change_range["upto"]["seq"]
     else:
-        is_meant = (
-            item.broadcast_seq <= span["upto"]["broadcast_seq"] and item.changed_at < span["seq"]
+        applies = (
+            item.broadcast_seq <= change_range["upto"]["broadcast_seq"]
+            and item.changed_seq < change_range["seq"]
         )
-    if is_meant and item.state in (IN_INBOX if span["as"] == "archived" else {"unread"}):
-        item.state, item.changed_at = span["as"], span["seq"]
+    if applies and item.state in (IN_INBOX if change_range["as"] == "archived" else {"unread"}):
+        item.state, item.changed_seq = change_range["as"], change_range["seq"]

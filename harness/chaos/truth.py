@@ -1,4 +1,4 @@
-"""What the database has in the end, read by plain SQL: independent of the code that is judged."""
+"""The database's final state, read with plain SQL, independent of the code under test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEFT JOIN site_notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.a
 """
 BODIES: Final = "SELECT 'b' || id, body FROM site_notifications_broadcast"
 UNREAD: Final = "SELECT account_id, unread FROM site_notifications_inbox"
-# Committed but without a number, or over and still there.
+# Committed without a number, or expired but not removed.
 UNFINISHED: Final = """
 SELECT (SELECT count(*) FROM site_notifications_notification
         WHERE seq IS NULL OR removed_at IS NULL AND expires_at IS NOT NULL)
@@ -50,11 +50,13 @@ class Row:
 
 @dataclass
 class Truth:
-    """By account and wire id; broadcasts stand with every account that gets them."""
+    """Rows by account and wire id; a broadcast is listed for each recipient."""
 
     rows: dict[int, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
-    unread: dict[int, int] = field(default_factory=dict)  # notifications, as the inbox says
-    broadcasts: dict[str, str] = field(default_factory=dict)  # bodies, also for nobody
+    unread: dict[int, int] = field(default_factory=dict)  # of notifications, by the inbox's counter
+    broadcasts: dict[str, str] = field(
+        default_factory=dict
+    )  # bodies, also of those without recipients
 
     def in_inbox(self, account: int) -> dict[str, str]:
         rows = self.rows[account].items()
@@ -65,7 +67,7 @@ class Truth:
         return sum(row.state == "unread" and wire_id[0] == kind for wire_id, row in rows)
 
 
-def unfinished(connection: psycopg.Connection) -> int:
+def count_unfinished(connection: psycopg.Connection) -> int:
     return _one(connection, UNFINISHED)
 
 

@@ -1,6 +1,6 @@
 """
-Whether bytes that a client makes up break anything: `make fuzz`.
+Does any client input break anything? `make fuzz`.
 
-A coverage-guided fuzzer (atheris, libFuzzer) against what reads them in the real application, on
-a real PostgreSQL: the frames of a socket, its handshake, requests for pages and marks.
+A coverage-guided fuzzer (atheris, libFuzzer) sends frames, handshakes, and requests for pages and
+marks to the real application, on a real PostgreSQL.
 """

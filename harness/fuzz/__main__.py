@@ -13,46 +13,46 @@ from harness.fuzz.targets import TARGETS, WORDS
 from harness.services import ROOT, postgres_server
 
 OUTPUT = ROOT / "build/fuzz"
-LONGEST = 8192  # bytes of an input, twice what a frame may have
-HANGS = 20  # seconds that an input may take
-MEMORY = 1024  # MB that a process may have
+MAX_INPUT_SIZE = 8192  # twice the size limit of a frame
+INPUT_TIMEOUT_SECONDS = 20
+MAX_MEMORY_MB = 1024
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a target came to, by what libFuzzer says of itself."""
+    """The result of fuzzing a target, read from libFuzzer's output."""
 
     executions: int
-    covered_by_seeds: int  # edges of code
+    covered_by_seeds: int  # edges in the code
     covered: int
-    corpus: int  # inputs that each reach something of their own
+    corpus: int  # kept inputs, each of which reached new code
     seconds: int
-    finding: bool
+    has_finding: bool
 
     @classmethod
-    def of(cls, said: str, code: int) -> Outcome:
-        states = re.findall(r"^#(\d+)\s+\w+\s+cov: (\d+) ft: \d+ corp: (\d+)", said, re.MULTILINE)
+    def parse(cls, output: str, exit_code: int) -> Outcome:
+        states = re.findall(r"^#(\d+)\s+\w+\s+cov: (\d+) ft: \d+ corp: (\d+)", output, re.MULTILINE)
         executions, covered, corpus = map(int, states[-1]) if states else (0, 0, 0)
-        ended = re.search(r"^Done (\d+) runs in (\d+) second", said, re.MULTILINE)
+        ended = re.search(r"^Done (\d+) runs in (\d+) second", output, re.MULTILINE)
         return cls(
             int(ended[1]) if ended else executions,
             int(states[0][1]) if states else 0,
             covered,
             corpus,
             int(ended[2]) if ended else 0,
-            code != 0,
+            exit_code != 0,
         )
 
     def __str__(self) -> str:
         return (
             f"{self.executions:,} executions in {self.seconds} s, {self.covered:,} edges "
             f"({self.covered_by_seeds:,} with the seeds), {self.corpus:,} inputs kept: "
-            + ("FOUND SOMETHING" if self.finding else "no finding")
+            + ("FOUND A PROBLEM" if self.has_finding else "no findings")
         )
 
 
 def fuzz(name: str, seconds: int, database: str) -> Outcome:
-    """Try a target for so long, from its seeds and what earlier runs kept."""
+    """Fuzz a target, starting from its seeds and the inputs that earlier runs kept."""
     directory = OUTPUT / name
     seeds, corpus = directory / "seeds", directory / "corpus"
     for each in (seeds, corpus):
@@ -64,9 +64,9 @@ def fuzz(name: str, seconds: int, database: str) -> Outcome:
     log = directory / "log"
     options = {
         "max_total_time": seconds,
-        "max_len": LONGEST,
-        "timeout": HANGS,
-        "rss_limit_mb": MEMORY,
+        "max_len": MAX_INPUT_SIZE,
+        "timeout": INPUT_TIMEOUT_SECONDS,
+        "rss_limit_mb": MAX_MEMORY_MB,
         "dict": words,
         "artifact_prefix": f"{directory}/",
     }
@@ -80,7 +80,7 @@ def fuzz(name: str, seconds: int, database: str) -> Outcome:
             stderr=subprocess.STDOUT,
             env={**os.environ, "DATABASE_URL": database},
         )
-    return Outcome.of(log.read_text(errors="replace"), code)
+    return Outcome.parse(log.read_text(errors="replace"), code)
 
 
 def main() -> int:
@@ -89,14 +89,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=300, help="for each (default 300)")
     options = parser.parse_args()
     if unknown := set(options.targets) - set(TARGETS):
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
     found = False
     with postgres_server() as postgres:
         for name in options.targets or TARGETS:
             outcome = fuzz(name, options.seconds, postgres.create_database(name))
             print(f"{name}: {outcome}", flush=True)
-            found = found or outcome.finding
-    print(f"Logs and inputs: {OUTPUT}")
+            found = found or outcome.has_finding
+    print(f"Logs and inputs are in {OUTPUT}")
     return 1 if found else 0
 
 

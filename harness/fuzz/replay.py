@@ -1,4 +1,4 @@
-"""Try inputs without the fuzzer: `python -m harness.fuzz.replay [target file…]`; else all seeds."""
+"""Run inputs, by default all seeds, without the fuzzer: `… harness.fuzz.replay [target file…]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.services import postgres_server
 
 
 def main() -> None:
-    """Raise what the first input raises that is a finding."""
+    """Raise the error of the first input that fails."""
     name, *files = sys.argv[1:] or [""]
     with postgres_server() as postgres:
         os.environ["DATABASE_URL"] = postgres.create_database("replay")

@@ -1,10 +1,10 @@
-"""The demo site's settings, with nothing that happens by itself while a client is tried."""
+"""The demo site's settings without any periodic activity."""
 
 from notify_site.settings import *  # noqa: F403
 
 DEBUG = False
 ALLOWED_HOSTS = ["testserver"]
-# Of a frame, a heartbeat or an error is the only answer: no limit, and no ping in between.
+# So that each frame gets one reply, a heartbeat or an error: no rate limit, and no pings.
 NOTIFICATIONS_MAX_FRAMES_PER_SECOND = None
 NOTIFICATIONS_HEARTBEAT_INTERVAL = 100_000
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = 1_000_000

@@ -1,4 +1,4 @@
-"""The demo site in this process, with what its people have, and an ear for what it logs."""
+"""The demo site in this process, with two accounts, and a handler that collects logged errors."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 
 class Errors(logging.Handler):
-    """All that is logged as an error: nothing that a client says may be one."""
+    """Collects records logged as errors; no client input may cause one."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(self.format(record))
+        self.messages.append(self.format(record))
 
 
 class Site:
     """
-    The ASGI application, on the database that DATABASE_URL names, an empty one.
+    The ASGI application, on the empty database in DATABASE_URL.
 
-    Alice is logged in; what bob has is not hers to change.
+    Alice is logged in, and must not be able to change bob's rows.
     """
 
     def __init__(self) -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = "harness.fuzz.settings"
         self.application: Any = import_module("notify_site.asgi").application
         import_module("notify_site.urls")
-        # A wait for others that ask at the same time would be most of a trial.
+        # Waiting for other requests to batch would take most of the time.
         for module in ("notifications.db.thread", "notifications.hub.catch_up"):
             vars(import_module(module))["GATHER_SECONDS"] = 0
         self._errors = Errors()
@@ -51,9 +51,9 @@ class Site:
         for n in range(2):
             broadcast("maintenance", f"Work {n}", level="warning")
         self.session = log_in(alice)
-        self._bobs = self._what_bob_has()
+        self._bobs_rows_before = self._bobs_rows()
 
-    def _what_bob_has(self) -> list[Any]:
+    def _bobs_rows(self) -> list[Any]:
         from notifications.models import BroadcastReceipt, Inbox, Notification
 
         models: list[Any] = [Inbox, Notification, BroadcastReceipt]
@@ -61,8 +61,8 @@ class Site:
 
     def check_log(self) -> None:
         """Raise if anything was logged as an error."""
-        assert not self._errors.said, "\n".join(self._errors.said)
+        assert not self._errors.messages, "\n".join(self._errors.messages)
 
     def check_bob(self) -> None:
-        """Raise if anything that bob has is not as it was."""
-        assert self._what_bob_has() == self._bobs
+        """Raise if any of bob's rows has changed."""
+        assert self._bobs_rows() == self._bobs_rows_before

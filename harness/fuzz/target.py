@@ -1,7 +1,7 @@
 """
 One target under libFuzzer: `python -m harness.fuzz.target frames [options] [folders of inputs]`.
 
-It needs DATABASE_URL, of an empty database. It ends with 77 at the first finding.
+DATABASE_URL must be an empty database. It exits with 77 at the first finding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What a client may make up, and what must come of it whatever it is.
+The targets: how an input is read, what must hold for every input, and the seed inputs.
 
-An input is text for people to read, so that a finding explains itself: a line for each frame;
-the query and the headers of a handshake, a line each; a request's first line and its body.
+Inputs are readable text, so that findings explain themselves: a line for each frame; the query and
+the headers of a handshake, a line each; a request's first line and its body.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from asgiref.testing import ApplicationCommunicator
 
 from harness.fuzz.site import Site
 
-PATIENCE: Final = 10.0  # seconds for an answer
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
 CODES: Final = {"bad_json", "bad_frame", "bad_type", "bad_field"}
-MOST_ERRORS: Final = 20  # in a row
-MOST_FRAMES: Final = 30  # in one input
+MAX_ERRORS_IN_A_ROW: Final = 20
+MAX_FRAMES: Final = 30  # per input
 HEARTBEAT: Final = '{"type":"heartbeat"}'
 ORIGIN: Final = "http://testserver"
 HEADERS: Final = {b"host": b"testserver", b"origin": ORIGIN.encode()}
@@ -32,11 +32,11 @@ class Target(Protocol):
     def __init__(self, site: Site) -> None: ...
 
     def __call__(self, data: bytes) -> None:
-        """Try this input; raises if anything came of it that must not."""
+        """Try this input; raise if the result is wrong."""
 
 
-class _Sockets:
-    """What both targets have in common that open sockets, one at a time and in one event loop."""
+class _Connections:
+    """Base of the targets that open connections, one at a time, in one event loop."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -62,13 +62,13 @@ class _Sockets:
             "subprotocols": [],
         }
         untyped: Any = ApplicationCommunicator
-        socket = untyped(self._site.application, scope)
-        await socket.send_input({"type": "websocket.connect"})
-        return socket
+        connection = untyped(self._site.application, scope)
+        await connection.send_input({"type": "websocket.connect"})
+        return connection
 
 
-class Frames(_Sockets):
-    """Each frame is answered by one, and 20 wrong ones in a row by the close."""
+class Frames(_Connections):
+    """Each frame gets one reply, and 20 invalid ones in a row close the connection."""
 
     seeds: ClassVar = [
         b'{"type":"heartbeat"}',
@@ -77,46 +77,48 @@ class Frames(_Sockets):
         b'{"type":"\\ud800"}\n{"type":NaN}\n' + b"[" * 3000 + b"\n" + b"1" * 4000,
         b"{}\n" * 25,
     ]
-    _socket: Any = None
+    _connection: Any = None
 
     async def _try(self, data: bytes) -> None:
-        wrong = 0
-        for line in data.split(b"\n", MOST_FRAMES):
-            socket = self._socket = self._socket or await self._begin()
+        errors = 0
+        for line in data.split(b"\n", MAX_FRAMES):
+            connection = self._connection = self._connection or await self._begin()
             if line[:1] == b"\x00":
-                await socket.send_input({"type": "websocket.receive", "bytes": line[1:]})
+                await connection.send_input({"type": "websocket.receive", "bytes": line[1:]})
             else:
-                # Servers end what is not UTF-8 by themselves.
+                # Servers themselves close a connection for invalid UTF-8.
                 text = line.decode(errors="replace")
-                await socket.send_input({"type": "websocket.receive", "text": text})
-            answer = await _told(socket)
-            wrong = wrong + 1 if answer["type"] == "error" else 0
+                await connection.send_input({"type": "websocket.receive", "text": text})
+            answer = await _next_frame(connection)
+            errors = errors + 1 if answer["type"] == "error" else 0
             assert answer["type"] == "heartbeat" or answer["code"] in CODES, answer
-            if wrong == MOST_ERRORS:
-                bye = await _told(socket)
-                close = await socket.receive_output(PATIENCE)
+            if errors == MAX_ERRORS_IN_A_ROW:
+                bye = await _next_frame(connection)
+                close = await connection.receive_output(ANSWER_TIMEOUT_SECONDS)
                 assert (bye["type"], bye["code"], close["code"]) == ("bye", 4400, 4400)
                 await self._end()
-                wrong = 0
-        if wrong and self._socket:  # so that the next input begins with none
-            await self._socket.send_input({"type": "websocket.receive", "text": HEARTBEAT})
-            await self._socket.receive_output(PATIENCE)
+                errors = 0
+        if errors and self._connection:  # so that the next input starts at zero
+            await self._connection.send_input({"type": "websocket.receive", "text": HEARTBEAT})
+            await self._connection.receive_output(ANSWER_TIMEOUT_SECONDS)
 
     async def _begin(self) -> Any:
-        socket = await self._open(b"", {})
-        assert (await socket.receive_output(PATIENCE))["type"] == "websocket.accept"
+        connection = await self._open(b"", {})
+        assert (await connection.receive_output(ANSWER_TIMEOUT_SECONDS))[
+            "type"
+        ] == "websocket.accept"
         for type in ("register", "heartbeat"):
-            assert (await _told(socket))["type"] == type
-        return socket
+            assert (await _next_frame(connection))["type"] == type
+        return connection
 
     async def _end(self) -> None:
-        await self._socket.send_input({"type": "websocket.disconnect", "code": 1006})
-        await self._socket.wait(PATIENCE)
-        self._socket = None
+        await self._connection.send_input({"type": "websocket.disconnect", "code": 1006})
+        await self._connection.wait(ANSWER_TIMEOUT_SECONDS)
+        self._connection = None
 
 
-class Handshakes(_Sockets):
-    """A socket begins with `register` and gets level, or is refused: with 4401, or before."""
+class Handshakes(_Connections):
+    """A connection registers and catches up, or is refused with 4401 or before the accept."""
 
     seeds: ClassVar = [
         b"",
@@ -133,25 +135,25 @@ class Handshakes(_Sockets):
         query, *lines = _printable(data).split(b"\n")
         named = (line.partition(b":") for line in lines)
         headers = {name.lower().strip(): value.strip() for name, _, value in named}
-        socket = await self._open(query.decode("ascii", "ignore").encode(), headers)
-        told = await socket.receive_output(PATIENCE)
-        if told["type"] == "websocket.accept":
-            frame = await _told(socket)
+        connection = await self._open(query.decode("ascii", "ignore").encode(), headers)
+        reply = await connection.receive_output(ANSWER_TIMEOUT_SECONDS)
+        if reply["type"] == "websocket.accept":
+            frame = await _next_frame(connection)
             if frame["type"] == "bye":
                 assert frame["code"] == 4401, frame
-                assert (await socket.receive_output(PATIENCE))["code"] == 4401
+                assert (await connection.receive_output(ANSWER_TIMEOUT_SECONDS))["code"] == 4401
             else:
                 assert frame["type"] == "register", frame
-                while frame["type"] != "heartbeat":  # level, whatever the cursor was
-                    frame = await _told(socket)
+                while frame["type"] != "heartbeat":  # caught up, whatever the position was
+                    frame = await _next_frame(connection)
         else:
-            assert told["type"] == "websocket.close", told
-        await socket.send_input({"type": "websocket.disconnect", "code": 1006})
-        await socket.wait(PATIENCE)
+            assert reply["type"] == "websocket.close", reply
+        await connection.send_input({"type": "websocket.disconnect", "code": 1006})
+        await connection.wait(ANSWER_TIMEOUT_SECONDS)
 
 
 class Requests:
-    """A request is answered, by a status that is the client's fault at worst."""
+    """Each request gets a response, with a 4xx status at worst."""
 
     seeds: ClassVar = [
         b"GET items/?limit=2&before=n3b1&unread=1 text/plain",
@@ -173,7 +175,7 @@ class Requests:
         from django.test import Client
 
         self._site = site
-        self._client = Client(HTTP_HOST="testserver")  # raises what a view raises
+        self._client = Client(HTTP_HOST="testserver")  # raises a view's exceptions
         self._client.cookies["sessionid"] = site.session
 
     def __call__(self, data: bytes) -> None:
@@ -190,7 +192,7 @@ class Requests:
         )
         assert answer.status_code < 500, answer
         if answer.status_code == 302:
-            # As a browser takes it.
+            # As a browser resolves it.
             location = urljoin(
                 f"{ORIGIN}/notifications/mark/", answer["Location"].replace("\\", "/")
             )
@@ -201,18 +203,20 @@ class Requests:
         self._site.check_bob()
 
 
-async def _told(socket: Any) -> dict[str, Any]:
-    frame: dict[str, Any] = json.loads((await socket.receive_output(PATIENCE))["text"])
+async def _next_frame(connection: Any) -> dict[str, Any]:
+    frame: dict[str, Any] = json.loads(
+        (await connection.receive_output(ANSWER_TIMEOUT_SECONDS))["text"]
+    )
     return frame
 
 
 def _printable(head: bytes) -> bytes:
-    """Return a head without what servers refuse by themselves: controls but for line feeds."""
+    """Return the text without control characters, which servers refuse; keep line feeds."""
     return head.translate(None, bytes({*range(32), 127} - {10}))
 
 
 def _refuse(name: str) -> Any:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 TARGETS: Final[dict[str, type[Target]]] = {
@@ -220,7 +224,7 @@ TARGETS: Final[dict[str, type[Target]]] = {
     "handshakes": Handshakes,
     "requests": Requests,
 }
-# Words that an input of chance would not hit upon.
+# Words that random inputs would hardly ever contain.
 WORDS: Final = [
     *("type", "heartbeat", "content", "ids", "as", "read", "unread", "archived", "inbox", "undo"),
     *("upto", "from", "seq", "broadcast_seq", "epoch", "scope", "account", "everyone", "limit"),

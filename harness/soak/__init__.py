@@ -1,8 +1,8 @@
 """
-Whether a server that lives long keeps something of those who have gone: `make soak`.
+Does a long-lived server leak? `make soak`.
 
-A crowd connects, is notified, reads, logs out, is cut off and falls asleep, for
-as long as one likes; when all have left, nothing of them may be there.
+A crowd of clients connects, is notified, reads, logs out, is cut off and falls
+asleep, for as long as you like. Once all have left, nothing of them may remain.
 """
 
-PATH = "/soak"  # where a server tells what it holds
+REPORT_PATH = "/soak"  # where a server reports what it holds

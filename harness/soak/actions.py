@@ -1,4 +1,4 @@
-"""What a client of the crowd does over HTTP and in the database, in threads of its own."""
+"""The crowd's actions over HTTP and in the database; they run in threads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import random
 from datetime import timedelta
 from typing import Any, Final
 
-from harness.session import ask
+from harness.session import send_request
 
-TIMEOUT: Final = 20.0  # seconds
-NOTIFIED: Final = 5  # accounts at most
+TIMEOUT_SECONDS: Final = 20.0
+MAX_NOTIFIED: Final = 5  # accounts
 
 
 def log_in(account: int) -> str:
-    """Return the key of a new session. No password is asked for: hashing is not what is tried."""
+    """Return the key of a new session, created without the cost of hashing a password."""
     from django.contrib.sessions.models import Session
     from django.db import connection
     from django.utils.crypto import get_random_string
@@ -31,34 +31,34 @@ def log_out(port: int, session: str) -> bool:
     return _post(port, session, "/logout/", None) == 302
 
 
-def mark_all_read(port: int, session: str, cursor: dict[str, Any]) -> bool:
-    upto = {name: cursor[name] for name in ("seq", "broadcast_seq")}
+def mark_all_read(port: int, session: str, position: dict[str, Any]) -> bool:
+    upto = {name: position[name] for name in ("seq", "broadcast_seq")}
     return _post(port, session, "/notifications/mark/", {"upto": upto, "as": "read"}) == 200
 
 
-def notify(accounts: int, chance: random.Random) -> int:
+def notify(accounts: int, rng: random.Random) -> int:
     """Notify a few accounts; return how many."""
     from django.db import connection
 
     from notifications import notify_accounts
 
-    few = chance.sample(range(1, accounts + 1), min(accounts, chance.randint(1, NOTIFIED)))
-    created = notify_accounts(few, "told", "Something happened", replace_key="latest").created
+    few = rng.sample(range(1, accounts + 1), min(accounts, rng.randint(1, MAX_NOTIFIED)))
+    created = notify_accounts(few, "note", "Something happened", replace_key="latest").created
     connection.close()
     return created
 
 
-def tell_everybody() -> None:
+def send_broadcast() -> None:
     from django.db import connection
     from django.utils import timezone
 
     from notifications import broadcast
 
-    # It expires soon: inboxes that grow would not be the servers' doing.
+    # It expires soon, because growing inboxes would look like a leak.
     broadcast("news", "Something happened", expires_at=timezone.now() + timedelta(seconds=10))
     connection.close()
 
 
 def _post(port: int, session: str, path: str, content: Any) -> int:
-    status, _ = ask(port, session, "POST", path, content, timeout=TIMEOUT)
+    status, _ = send_request(port, session, "POST", path, content, timeout=TIMEOUT_SECONDS)
     return status

@@ -10,29 +10,30 @@ def as_text(report: Report) -> str:
     lines = [
         f"Seed {report['seed']}: {'passed' if report['passed'] else 'FAILED'} "
         f"in {report['seconds']:.0f} s",
-        f"  {size['rounds']} times {size['sockets']:,} sockets of {size['accounts']:,} accounts "
-        f"for {size['minutes']:g} minutes, {size['changes_per_second']:g} changes a second",
-        "  " + ", ".join(f"{what} {count:,}" for what, count in report["happened"].items()),
+        f"  {size['rounds']} times {size['connections']:,} connections "
+        f"of {size['accounts']:,} accounts for {size['minutes']:g} minutes, "
+        f"{size['actions_per_second']:g} actions a second",
+        "  " + ", ".join(f"{name} {count:,}" for name, count in report["counts"].items()),
     ]
     for name, counts in report["rounds"][0].items():
         lines.append(f"  {name}")
-        for what in counts:
-            after = [_shown(what, left[name][what]) for left in report["rounds"]]
-            during = [_shown(what, sample[name][what]) for sample in _some(report, name, what)]
+        for key in counts:
+            after = [_shown(key, counts[name][key]) for counts in report["rounds"]]
+            during = [_shown(key, sample[name][key]) for sample in _some(report, name, key)]
             lines.append(
-                f"    {what:<21} after each round {', '.join(after)}"
+                f"    {key:<21} after each round {', '.join(after)}"
                 + (f"; meanwhile {' '.join(during)}" if during else "")
             )
-    lines += [f"  LEFT: {line}" for line in report["left"]]
+    lines += [f"  LEAK: {line}" for line in report["leaks"]]
     lines += [f"  PROBLEM: {problem}" for problem in report["problems"]]
     return "\n".join(lines)
 
 
-def _some(report: Report, name: str, what: str) -> list[Report]:
-    """Return six samples of the whole time."""
-    samples = [sample for sample in report["samples"] if what in sample[name]]
+def _some(report: Report, name: str, key: str) -> list[Report]:
+    """Return about six samples, spread over the whole run."""
+    samples = [sample for sample in report["samples"] if key in sample[name]]
     return samples[:: max(1, len(samples) // 6)]
 
 
-def _shown(what: str, count: int) -> str:
-    return f"{count / 2**20:.1f} MB" if what == "memory" else f"{count:,}"
+def _shown(key: str, count: int) -> str:
+    return f"{count / 2**20:.1f} MB" if key == "memory" else f"{count:,}"

@@ -1,4 +1,4 @@
-"""The course of a run: a crowd comes and goes, once and again; does the last leave more?"""
+"""A run: the crowd comes and goes several times; does the last round leave more than the first?"""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Final
 
 import psycopg
 
+from harness.backing_services import BackingServices, backing_services
 from harness.command import Report
 from harness.remote import Remote
 from harness.services import ServerName, SiteServer, free_port, site_server
-from harness.soak import PATH
+from harness.soak import REPORT_PATH
 from harness.soak.crowd import OUTLIVED, Crowd
-from harness.surroundings import Surroundings, surroundings
 from notifications.servers.base import CLOSE_SECONDS
 
 SERVERS: Final[list[ServerName]] = ["daphne", "uvicorn"]
-ARRIVAL: Final = 120.0  # seconds for all to be connected, or to leave
-SETTLING: Final = 60.0  # seconds until nothing may be left of those who have gone
-LOOK: Final = 0.5  # seconds between two looks
-# The allocator gives back what it likes: only whole arenas of which nothing is in use.
-MEMORY: Final = 8 * 2**20  # bytes, and
-MEMORY_SHARE: Final = 0.05  # of what there was
-OBJECTS: Final = 2000  # kept consumers are more than 20,000
-BLOCKS: Final = 25_000  # the hub remembers 10,000 ids of messages
+ARRIVAL_TIMEOUT_SECONDS: Final = 120.0  # for all clients to connect, or to leave
+SETTLE_TIMEOUT_SECONDS: Final = 60.0  # for the servers to forget the clients that left
+POLL_SECONDS: Final = 0.5
+# The allocator returns whole arenas only, and only when nothing in them is in use.
+MAX_MORE_MEMORY: Final = 8 * 2**20  # plus
+MAX_MORE_MEMORY_SHARE: Final = 0.05  # of the baseline
+MAX_MORE_OBJECTS: Final = 2000  # leaked consumers would be more than 20,000
+MAX_MORE_BLOCKS: Final = 25_000  # the hub remembers 10,000 message ids
 
 Counts = dict[str, int]
 
@@ -36,22 +36,22 @@ Counts = dict[str, int]
 class Size:
     """How large a run is."""
 
-    minutes: float  # that each crowd stays
+    minutes: float  # of each round
     rounds: int = 2
-    sockets: int = 1000
+    connections: int = 1000
     accounts: int = 500
-    changes_per_second: float = 15
+    actions_per_second: float = 15
     samples: int = 15  # of each round
 
 
 @dataclass
-class Processes(Surroundings):
+class Cluster(BackingServices):
     servers: list[SiteServer]
     crowd: Remote
 
     def held(self, with_objects: bool = False) -> dict[str, Counts]:
-        """Return what each server holds, and what they have in Redis and the database."""
-        query = f"{PATH}?objects" if with_objects else PATH
+        """Return the counts of each server, and those of the presence tables."""
+        query = f"{REPORT_PATH}?objects" if with_objects else REPORT_PATH
         found: dict[str, Counts] = {}
         with self.connect() as connection:
             for number, server in enumerate(self.servers):
@@ -60,7 +60,7 @@ class Processes(Surroundings):
                 found[name]["database connections"] = _count(
                     connection, "pg_stat_activity WHERE application_name = %s", name
                 )
-            found["registry"] = {
+            found["presence"] = {
                 "workers": _count(connection, "site_notifications_worker"),
                 "connections": _count(connection, "site_notifications_connection"),
             }
@@ -68,93 +68,95 @@ class Processes(Surroundings):
 
 
 def run(seed: int, size: Size, directory: Path) -> Report:
-    """Return what each crowd left, and what differs in the end; logs stay in `directory`."""
-    began = time.monotonic()
+    """Return the counts after each round and the leaks; logs are kept in `directory`."""
+    started_at = time.monotonic()
     rounds: list[dict[str, Counts]] = []
     samples: list[Report] = []
-    with _processes(seed, size, directory) as around:
+    with _running_cluster(seed, size, directory) as cluster:
         for number in range(size.rounds):
-            samples += [{"round": number + 1, **sample} for sample in _stay(around, size)]
-            rounds.append(_settled(around, rounds[0] if rounds else None))
-        happened = around.crowd.call("happened")
-        said = {_name(n): server.output() for n, server in enumerate(around.servers)}
-    left = differences(rounds[0], rounds[-1])
-    problems = [f"{name} logged a traceback" for name in said if "Traceback" in said[name]]
-    if outlived := happened.get(OUTLIVED):
-        problems.append(f"{outlived} sockets outlived their sessions")
+            samples += [{"round": number + 1, **sample} for sample in _stay(cluster, size)]
+            rounds.append(_settled(cluster, rounds[0] if rounds else None))
+        counts = cluster.crowd.call("action_counts")
+        logs = {_name(n): server.output() for n, server in enumerate(cluster.servers)}
+    leaks = differences(rounds[0], rounds[-1])
+    problems = [f"{name} logged a traceback" for name in logs if "Traceback" in logs[name]]
+    if outlived := counts.get(OUTLIVED):
+        problems.append(f"{outlived} connections outlived their sessions")
     return {
         "seed": seed,
         "size": asdict(size),
-        "seconds": round(time.monotonic() - began, 1),
-        "happened": happened,
+        "seconds": round(time.monotonic() - started_at, 1),
+        "counts": counts,
         "rounds": rounds,
         "samples": samples,
-        "left": left,
+        "leaks": leaks,
         "problems": problems,
-        "passed": not left and not problems,
+        "passed": not leaks and not problems,
     }
 
 
 def differences(before: dict[str, Counts], after: dict[str, Counts]) -> list[str]:
-    """Return a line for each count that is higher than before, of some by more than a little."""
+    """Return a line for each count that exceeds the baseline and its slack."""
     return [
-        f"{name}: {count:,} {what} where there were {before[name][what]:,}"
+        f"{name}: {count:,} {key}, up from {before[name][key]:,}"
         for name, counts in after.items()
-        for what, count in counts.items()
-        if count > before[name][what] + _slack(what, before[name][what])
+        for key, count in counts.items()
+        if count > before[name][key] + _slack(key, before[name][key])
     ]
 
 
-def _slack(what: str, before: int) -> float:
-    if what == "memory":
-        return MEMORY + MEMORY_SHARE * before
-    return {"objects": OBJECTS, "blocks": BLOCKS}.get(what, 0)
+def _slack(key: str, before: int) -> float:
+    if key == "memory":
+        return MAX_MORE_MEMORY + MAX_MORE_MEMORY_SHARE * before
+    return {"objects": MAX_MORE_OBJECTS, "blocks": MAX_MORE_BLOCKS}.get(key, 0)
 
 
-def _stay(around: Processes, size: Size) -> list[Report]:
-    """Let the crowd come, churn, and go; return samples of that time."""
-    crowd, seconds = around.crowd, 60 * size.minutes
-    crowd.call("arrive", size.sockets, ARRIVAL, timeout=ARRIVAL + 10)
-    crowd.call("churn", size.changes_per_second)
-    began = time.monotonic()
+def _stay(cluster: Cluster, size: Size) -> list[Report]:
+    """Let the crowd arrive, churn and leave; return samples of the counts meanwhile."""
+    crowd, seconds = cluster.crowd, 60 * size.minutes
+    crowd.call(
+        "arrive", size.connections, ARRIVAL_TIMEOUT_SECONDS, timeout=ARRIVAL_TIMEOUT_SECONDS + 10
+    )
+    crowd.call("churn", size.actions_per_second)
+    started_at = time.monotonic()
     taken = []
     for number in range(1, size.samples + 1):
-        time.sleep(max(0.0, began + seconds * number / size.samples - time.monotonic()))
-        taken.append({"at": round(time.monotonic() - began, 1), **around.held()})
+        time.sleep(max(0.0, started_at + seconds * number / size.samples - time.monotonic()))
+        taken.append({"at": round(time.monotonic() - started_at, 1), **cluster.held()})
     crowd.call("churn", 0)
-    crowd.call("leave", ARRIVAL, timeout=ARRIVAL + 10)
+    crowd.call("leave", ARRIVAL_TIMEOUT_SECONDS, timeout=ARRIVAL_TIMEOUT_SECONDS + 10)
     return taken
 
 
-def _settled(around: Processes, before: dict[str, Counts] | None) -> dict[str, Counts]:
-    """Return what is held once nobody's sockets are, or that much is as it was before."""
-    deadline = time.monotonic() + SETTLING
-    while not _is_empty(around.held()) and time.monotonic() < deadline:
-        time.sleep(LOOK)
-    # What ends by itself within seconds must count neither as having been there nor as left: a
-    # timer holds each connection that the server closed until its peer had the time to take that.
+def _settled(cluster: Cluster, before: dict[str, Counts] | None) -> dict[str, Counts]:
+    """Return the counts once no connection is left and nothing is above the baseline `before`."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+    while not _is_empty(cluster.held()) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    # Objects that go away within seconds must count neither in the baseline nor as leaks. A timer
+    # holds each connection that the server closed, so that the peer has time to close it too.
     time.sleep(CLOSE_SECONDS + 1)
-    found = around.held(with_objects=True)
-    # Nor what is there for a moment, as a periodic task's connection to the database is.
+    found = cluster.held(with_objects=True)
+    # Nor must short-lived ones, such as a periodic task's database connection.
     while before and differences(before, found) and time.monotonic() < deadline:
-        time.sleep(LOOK)
-        found = around.held(with_objects=True)
+        time.sleep(POLL_SECONDS)
+        found = cluster.held(with_objects=True)
     return found
 
 
 def _is_empty(held: dict[str, Counts]) -> bool:
-    return not held["registry"]["connections"] and not any(
-        counts.get("sockets") for counts in held.values()
+    return not held["presence"]["connections"] and not any(
+        counts.get("connections") for counts in held.values()
     )
 
 
 @contextmanager
-def _processes(seed: int, size: Size, directory: Path) -> Iterator[Processes]:
+def _running_cluster(seed: int, size: Size, directory: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         settings = {"DJANGO_SETTINGS_MODULE": "harness.soak.settings"}
-        around = stack.enter_context(surroundings(size.accounts, settings))
-        around.put_accounts_in_audiences()
-        env = around.env
+        backing = stack.enter_context(backing_services(size.accounts, settings))
+        backing.assign_audiences()
+        env = backing.env
         servers = [
             stack.enter_context(
                 site_server(
@@ -169,7 +171,7 @@ def _processes(seed: int, size: Size, directory: Path) -> Iterator[Processes]:
         ports = [server.port for server in servers]
         crowd = stack.enter_context(Remote(Crowd, env, ports, size.accounts, seed))
         try:
-            yield Processes(around.redis, around.postgres, env, servers, crowd)
+            yield Cluster(backing.redis, backing.postgres, env, servers, crowd)
         finally:
             for number, server in enumerate(servers):
                 (directory / f"{_name(number)}.log").write_text(server.output())

@@ -1,4 +1,4 @@
-"""The demo site as ASGI application, with one path more: what this process holds."""
+"""The demo site's ASGI application, with one more path that reports what this process holds."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
-from harness.site import site_with
-from harness.soak import PATH
+from harness.site import site_with_report
+from harness.soak import REPORT_PATH
 
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-async def _answer(query: bytes) -> dict[str, int]:
+async def _report(query: bytes) -> dict[str, int]:
     if query == b"uncollected":
         return {"objects": len(gc.get_objects())}
     return held(with_objects=query == b"objects")
 
 
 def held(with_objects: bool) -> dict[str, int]:
-    """Return how many there are of each; counting the objects takes a fraction of a second."""
+    """Return the counts by name. Counting objects takes a fraction of a second."""
     from notifications.hub.hub import get_hub  # needs the apps loaded
 
     hub = get_hub()
     layer: Any = get_channel_layer()
     counts = {
         "files": len(os.listdir("/proc/self/fd")),
-        # The loop has a few for looking up hosts, which it starts when it needs them and keeps.
+        # The event loop starts a few to resolve hosts, and keeps them.
         "threads": sum(not each.name.startswith("asyncio_") for each in threading.enumerate()),
         "tasks": len(asyncio.all_tasks()),
-        "sockets": len(hub._connections),
+        "connections": len(hub._connections),
         "accounts": len(hub._accounts),
         "groups": len(layer.groups),
         "channels": len(layer.channels),
@@ -46,21 +46,21 @@ def held(with_objects: bool) -> dict[str, int]:
         gc.collect()
         counts["objects"] = len(gc.get_objects())
         counts["blocks"] = sys.getallocatedblocks()
-        _give_back()
-    # The last: what was counted before is over.
+        _trim_memory()
+    # Last, so that the memory used for counting is free again.
     counts["memory"] = _memory()
     return counts
 
 
 def _memory() -> int:
-    """Return how many bytes of its memory are in use (RSS)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    """Return the resident memory, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_SIZE
 
 
-def _give_back() -> None:
-    """Let glibc give back what it keeps of what was freed."""
+def _trim_memory() -> None:
+    """Make glibc return free memory to the system."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-application = site_with(PATH, _answer)
+application = site_with_report(REPORT_PATH, _report)

@@ -12,7 +12,7 @@ from .models import Order
 admin.site.site_header = admin.site.site_title = "Notify Site"
 admin.site.index_title = _("Administration")
 
-# The stock admin of accounts, with the action “Send a notification…”.
+# Django's account admin, with the action “Send a notification…”.
 admin.site.unregister(User)
 
 

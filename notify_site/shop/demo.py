@@ -1,4 +1,4 @@
-"""The demo's accounts, and the orders that they have to pay."""
+"""The demo's accounts and their unpaid orders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import transaction
 
 from .models import Order
 
-CUSTOMERS: Final = ("alice", "bob")  # members of the group; carol is in none
+CUSTOMERS: Final = ("alice", "bob")  # members of the group, unlike carol
 OPERATOR: Final = "operator"
 ACCOUNTS: Final = (*CUSTOMERS, "carol", OPERATOR)
 PASSWORD: Final = "demo"
@@ -44,12 +44,12 @@ ITEMS: Final = (
 
 
 @transaction.atomic
-def make() -> tuple[int, int]:
+def create_missing() -> tuple[int, int]:
     """
-    Make what is missing of the demo; return how many accounts and orders that was.
+    Create the missing demo accounts and orders; return how many of each.
 
-    Nothing that is there is changed. An account with nothing left to pay gets
-    new orders.
+    Existing accounts and orders are not changed. An account with nothing left to
+    pay gets new orders.
     """
     group, group_is_new = Group.objects.get_or_create(name=GROUP)
     accounts = orders = 0

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Order(models.Model):
-    """Something an account bought and has, or has not yet, paid."""
+    """An item that an account has ordered."""
 
     account = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="orders"

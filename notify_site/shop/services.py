@@ -9,8 +9,8 @@ from .signals import order_paid
 
 @transaction.atomic
 def pay(order: Order) -> bool:
-    """Mark the order paid and tell the receivers; return False if it was paid before."""
-    # The condition in the UPDATE lets only one of two simultaneous payments win.
+    """Mark the order as paid and send the signal; return False if it was already paid."""
+    # The condition in the UPDATE lets only one of two concurrent payments succeed.
     if not Order.objects.filter(pk=order.pk, paid_at=None).update(paid_at=timezone.now()):
         return False
     order.refresh_from_db()

@@ -1,4 +1,4 @@
 from django.dispatch import Signal
 
-# Arguments: order (Order). Sent in the transaction that pays it.
+# Arguments: order (Order). Sent in the payment's transaction.
 order_paid = Signal()

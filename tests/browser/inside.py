@@ -62,7 +62,7 @@ def begin_anew() -> None:
         model._base_manager.all().delete()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = %s", [Order._meta.db_table])
-    demo.make()
+    demo.create_missing()
 
 
 def sockets() -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from harness.long_list import jump_to_end, load_all, look_at_first
+from harness.long_list import jump_to_end, load_all, remember_ends
 
 from .conftest import Problems
 from .elements import badge, expect_online, items, notify, open_bell, panel
@@ -124,7 +124,7 @@ def test_times_out_of_sight_are_current_when_they_come_into_it(
     page.clock.install()
     page.reload()
     load_all(page)
-    look_at_first(page)
+    remember_ends(page)
     last = items(page).last.locator("time")
     page.wait_for_function("() => !last.checkVisibility({ contentVisibilityAuto: true })")
 

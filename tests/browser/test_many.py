@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from harness.long_list import ROWS, STEPS, filling, load_all, look_at_first
+from harness.long_list import ROWS, STEPS, fill_inbox_code, load_all, remember_ends
 from harness.tasks import traced, wait_for_frames
 
 from .client import CLIENT
@@ -71,12 +71,12 @@ def test_a_thousand_in_a_second_are_a_number_and_no_long_task(
 def test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait(
     site: Site, browser: Browser, open_tab: Callable[..., Page]
 ) -> None:
-    site.shell(filling(10_000))
+    site.shell(fill_inbox_code(10_000))
     page = open_tab("alice", "/notifications/")
 
     with traced(browser, page) as loading:
         load_all(page)
-    look_at_first(page)
+    remember_ends(page)
     with traced(browser, page) as tasks:
         for step in STEPS.values():
             step(page)

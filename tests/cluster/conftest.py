@@ -25,18 +25,18 @@ from harness.services import (
     redis_server,
     site_server,
 )
-from harness.visitor import PATIENCE, Visitor
+from harness.visitor import TIMEOUT_SECONDS, Visitor
 from notifications import models
 
-# Short intervals; the periodic task only when a test runs it.
+# Short intervals; the periodic task runs only when a test calls it.
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    """Poll what no socket tells."""
+def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT_SECONDS) -> None:
+    """Poll until the condition is true."""
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
 
 
@@ -51,12 +51,12 @@ class Site:
         return manage(*args, env=self.env)
 
     def shell(self, code: str) -> str:
-        """Run code in a `manage.py shell` of its own, which is no server process."""
+        """Run code in a `manage.py shell`, which is not a server process."""
         imports = "from notifications import *; from django.contrib.auth.models import User"
         return self.manage("shell", "-v", "0", "-c", f"{imports}\n{code}").strip()
 
     def count(self, model: str) -> int:
-        """How many rows of a model of ours there are."""
+        """Return the number of rows of one of our models."""
         return count_rows(self.env["DATABASE_URL"], getattr(models, model)._meta.db_table)
 
 
@@ -64,7 +64,7 @@ def count_rows(database: str, table: str) -> int:
     query = f"SELECT count(*) FROM {table}"
     if database.startswith(SQLITE):
         with closing(
-            sqlite3.connect(database.removeprefix(SQLITE), timeout=PATIENCE)
+            sqlite3.connect(database.removeprefix(SQLITE), timeout=TIMEOUT_SECONDS)
         ) as connection:
             return int(connection.execute(query).fetchone()[0])
     with psycopg.connect(database) as connection:
@@ -87,14 +87,14 @@ def shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis of one's own, to be stopped and frozen."""
+    """A Redis for one test, which may stop and freeze it."""
     with redis_server() as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL of one's own, to be stopped."""
+    """A PostgreSQL for one test, which may stop it."""
     with postgres_server() as server:
         yield server
 
@@ -128,7 +128,7 @@ def cluster_env(postgres: PostgresServer) -> Callable[[RedisServer], dict[str, s
 
 @pytest.fixture
 def cluster(start_site, cluster_env, shared_redis) -> Site:
-    """Two servers with one database and one Redis, at a fast interval."""
+    """Two servers with one database and one Redis, at a short interval."""
     return start_site({**cluster_env(shared_redis), **FAST}, servers=2)
 
 

@@ -1,4 +1,4 @@
-"""The demo site with the settings of a deployment, and who looks at it behind its proxy."""
+"""The demo site with production settings, and a browser behind its proxy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from websockets.sync.client import connect
 
 from harness.demo_data import make_demo_data
 from harness.services import manage
-from harness.visitor import PATIENCE, OpenTab
+from harness.visitor import TIMEOUT_SECONDS, OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
-    """Prepare the site as an operator does, with the demo's accounts; return its environment."""
-    make_demo_data(env)  # which is only for debugging
+    """Prepare the site as an operator would, with the demo's accounts; return its environment."""
+    make_demo_data(env)  # while debugging, which the command requires
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
         "DJANGO_DEBUG": "0",
@@ -33,7 +33,7 @@ def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
     return env
 
 
-class Answer:
+class Response:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
         self.headers = response.headers
@@ -44,42 +44,42 @@ class Answer:
 
 
 class Browser:
-    """Somebody behind the proxy where TLS ends: keeps cookies, follows nothing."""
+    """A browser behind the proxy that terminates TLS. Keeps cookies, follows no redirects."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.cookies: dict[str, Morsel[str]] = {}
 
-    def ask(
+    def request(
         self,
         path: str,
         form: dict[str, str] | None = None,
         host: str = "127.0.0.1",
         scheme: str = "https",
-    ) -> Answer:
+    ) -> Response:
         headers = self._headers(host, scheme)
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
-        answer = Answer(connection.getresponse())
+        response = Response(connection.getresponse())
         connection.close()
-        for header in answer.headers.get_all("Set-Cookie") or []:
+        for header in response.headers.get_all("Set-Cookie") or []:
             self.cookies.update(SimpleCookie(header))
-        return answer
+        return response
 
     def token(self, page: str) -> str:
-        """The token in a form that stands on a page."""
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.ask(page).text)
+        """Return the CSRF token of a form on the page."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.request(page).text)
         assert token
         return token[1]
 
-    def send(self, page: str, action: str, **fields: str) -> Answer:
-        """Send a form that stands on a page."""
-        return self.ask(action, {**fields, "csrfmiddlewaretoken": self.token(page)})
+    def submit(self, page: str, action: str, **fields: str) -> Response:
+        """Submit a form of the page."""
+        return self.request(action, {**fields, "csrfmiddlewaretoken": self.token(page)})
 
     def log_in(self, name: str, password: str = "demo") -> Browser:
-        assert self.send("/login/", "/login/", username=name, password=password).status == 302
+        assert self.submit("/login/", "/login/", username=name, password=password).status == 302
         return self
 
     @contextmanager

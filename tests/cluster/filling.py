@@ -1,4 +1,4 @@
-"""An ASGI application that writes to whoever connects until no more is taken, and counts it."""
+"""An ASGI application that writes to a client until the writer refuses, and counts the bytes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from notifications.servers.base import EncodedFrame
 from notifications.servers.detect import open_writer
 
-MOST = 32_000_000  # bytes
-TOLD = EncodedFrame("x" * 16_000)
+MAX_BYTES = 32_000_000
+FRAME = EncodedFrame("x" * 16_000)
 
 counted: dict[str, int] = {}
 
@@ -18,15 +18,15 @@ counted: dict[str, int] = {}
 async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200})
-        # In a list, which is true: an answer to /healthz as well.
+        # In a list, which is truthy, so that it also serves as /healthz.
         await send({"type": "http.response.body", "body": json.dumps([counted]).encode()})
         return
     await receive()
     await send({"type": "websocket.accept"})
-    transport = open_writer(send)
+    writer = open_writer(send)
     taken = 0
-    while taken < MOST and transport.write(TOLD):
-        taken += len(TOLD.wire)
+    while taken < MAX_BYTES and writer.write(FRAME):
+        taken += len(FRAME.wire)
         await asyncio.sleep(0)
     counted["taken"] = taken
     await receive()

@@ -1,4 +1,4 @@
-"""The demo site as it is deployed, with its collected files elsewhere."""
+"""The demo site's production settings, with its own STATIC_ROOT."""
 
 import os
 

@@ -4,7 +4,7 @@ from tests.settings import *  # noqa: F403
 
 ROOT_URLCONF = "tests.cluster.urls"
 NOTIFICATIONS_HEARTBEAT_INTERVAL = float(os.environ.get("NOTIFICATIONS_HEARTBEAT_INTERVAL", "0.3"))
-# Commands beside the servers take seconds on a busy machine; clients here say nothing meanwhile.
+# Clients are silent while a command runs, which takes seconds on a busy machine.
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = float(
     os.environ.get("NOTIFICATIONS_HEARTBEAT_TIMEOUT", max(60, 2 * NOTIFICATIONS_HEARTBEAT_INTERVAL))
 )

@@ -1,4 +1,4 @@
-"""A deployment that logs all that there is, and mails its errors in full."""
+"""A deployment that logs everything and mails full error reports."""
 
 import os
 

@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.conftest import FAST, wait_until
 
 
-def test_a_push_reaches_tabs_on_the_other_server(cluster, new_visitor):
+def test_a_notification_reaches_tabs_on_both_servers(cluster, new_visitor):
     here, there = (server.url for server in cluster.servers)
     alice = new_visitor(here, "alice")
     tabs = [alice.open_tab(here), alice.open_tab(there)]
@@ -29,7 +29,7 @@ def test_a_push_reaches_tabs_on_the_other_server(cluster, new_visitor):
 def test_a_management_command_reaches_tabs_on_both_servers(
     start_site, cluster_env, new_visitor, redis
 ):
-    # An hour apart, the checks bring nothing: it is the push that arrives.
+    # Checks are an hour apart, so only the live update can arrive.
     env = {**cluster_env(redis), **FAST, "NOTIFICATIONS_HEARTBEAT_INTERVAL": "3600"}
     site = start_site(env, servers=2)
     here, there = (server.url for server in site.servers)
@@ -44,7 +44,7 @@ def test_a_management_command_reaches_tabs_on_both_servers(
         assert tab.receive("hello")["content"]["body"] == "from a command"
 
 
-def test_a_broadcast_is_one_row_and_reaches_everybody(cluster, new_visitor):
+def test_a_broadcast_is_one_row_and_reaches_everyone(cluster, new_visitor):
     here, there = (server.url for server in cluster.servers)
     tabs = [
         new_visitor(here, "alice").open_tab(here),
@@ -63,7 +63,7 @@ def test_a_broadcast_is_one_row_and_reaches_everybody(cluster, new_visitor):
     assert [item["type"] for item in page["items"]] == ["maintenance"]
 
 
-def test_who_is_online_is_known_on_every_server(cluster, new_visitor):
+def test_every_server_knows_which_accounts_are_online(cluster, new_visitor):
     here, there = (server.url for server in cluster.servers)
     new_visitor(here, "alice").open_tab(here).receive("heartbeat")
     new_visitor(there, "bob").open_tab(there).receive("heartbeat")
@@ -74,19 +74,17 @@ def test_who_is_online_is_known_on_every_server(cluster, new_visitor):
     assert cluster.shell(names) == "alice bob"
 
 
-def test_a_restored_database_reloads_open_tabs_though_redis_is_away(
-    start_site, cluster_env, new_visitor, redis
-):
+def test_a_new_epoch_reloads_open_tabs_without_redis(start_site, cluster_env, new_visitor, redis):
     site = start_site({**cluster_env(redis), **FAST}, servers=2)
     tabs = [new_visitor(server.url, "alice").open_tab(server.url) for server in site.servers]
     for tab in tabs:
         tab.receive("heartbeat")
     redis.stop()
 
-    said = site.manage("notification_maintenance", "--new-epoch")
+    output = site.manage("notification_maintenance", "--new-epoch")
 
     for tab in tabs:
-        assert f"Epoch {tab.receive('resync')['epoch']} has begun" in said
+        assert f"Epoch {tab.receive('resync')['epoch']} has begun" in output
 
 
 def test_requests_leave_no_database_connections_open(start_site, cluster_env, new_visitor, redis):
@@ -97,33 +95,33 @@ def test_requests_leave_no_database_connections_open(start_site, cluster_env, ne
     for _ in range(30):
         alice.get_json(f"{server.url}/notifications/items/")
 
-    # Each look in a transaction of its own: in one it would be the first again and again.
+    # With autocommit, because within one transaction the result would not change.
     with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         query = f"SELECT count(*) {others} AND pid <> pg_backend_pid()"
-        # Those of the hub and the periodic task; the others close when their request ends.
+        # The hub and the periodic task keep one each; the others close with their requests.
         wait_until(lambda: connection.execute(query).fetchone() <= (2,))
 
 
 @pytest.fixture
-def soon_reaped(start_site, cluster_env, shared_redis):
-    """Two servers whose leases end while a test waits; so do silent sockets."""
+def short_leases(start_site, cluster_env, shared_redis):
+    """Two servers whose leases, and silent connections, expire within a test."""
     env = {**cluster_env(shared_redis), **FAST, "NOTIFICATIONS_HEARTBEAT_TIMEOUT": "6"}
     return start_site(env, servers=2)
 
 
-def test_the_rows_of_a_killed_server_go_once_its_lease_is_over(soon_reaped, new_visitor):
-    here, there = soon_reaped.servers
+def test_a_killed_servers_rows_are_deleted_once_its_lease_is_over(short_leases, new_visitor):
+    here, there = short_leases.servers
     alice, bob = new_visitor(here.url, "alice"), new_visitor(there.url, "bob")
 
     with kept_alive(bob.open_tab(there.url)):
         alice.open_tab(here.url).receive("heartbeat")
-        wait_until(lambda: soon_reaped.count("Connection") == 2)
+        wait_until(lambda: short_leases.count("Connection") == 2)
 
         here.kill()
 
-        wait_until(lambda: "connections reaped: 1" in run_maintenance(soon_reaped))
-    left = soon_reaped.shell(
+        wait_until(lambda: "connections reaped: 1" in run_maintenance(short_leases))
+    left = short_leases.shell(
         "from notifications.models import Connection, Worker\n"
         "names = User.objects.filter(pk__in=online(User.objects.all()))\n"
         "print(Worker.objects.count(), Connection.objects.count(), *names)"
@@ -131,36 +129,36 @@ def test_the_rows_of_a_killed_server_go_once_its_lease_is_over(soon_reaped, new_
     assert left == "1 1 bob"
 
 
-def test_a_worker_that_was_reaped_while_frozen_writes_itself_again(soon_reaped, new_visitor):
-    here = soon_reaped.servers[0]
+def test_a_worker_reaped_while_frozen_registers_again(short_leases, new_visitor):
+    here = short_leases.servers[0]
     new_visitor(here.url, "alice").open_tab(here.url).receive("heartbeat")
-    wait_until(lambda: soon_reaped.count("Connection") == 1)
+    wait_until(lambda: short_leases.count("Connection") == 1)
     here.freeze()
-    wait_until(lambda: "workers reaped: 1" in run_maintenance(soon_reaped))
-    assert soon_reaped.count("Connection") == 0
+    wait_until(lambda: "workers reaped: 1" in run_maintenance(short_leases))
+    assert short_leases.count("Connection") == 0
 
     here.thaw()
 
-    wait_until(lambda: soon_reaped.count("Worker") == 2)
+    wait_until(lambda: short_leases.count("Worker") == 2)
 
 
 @contextmanager
 def kept_alive(tab):
-    """Say `heartbeat` all the time: a command beside it may take as long as the timeout."""
+    """Send heartbeats, because a command may take longer than the timeout."""
     ended = threading.Event()
 
     def beat():
         while not ended.wait(0.5):
-            tab.say('{"type": "heartbeat"}')
+            tab.send('{"type": "heartbeat"}')
             tab.receive("heartbeat")
 
     with ThreadPoolExecutor(1) as thread:
-        beating = thread.submit(beat)
+        heartbeats = thread.submit(beat)
         try:
             yield
         finally:
             ended.set()
-        beating.result()
+        heartbeats.result()
 
 
 def run_maintenance(site):
@@ -169,7 +167,7 @@ def run_maintenance(site):
 
 @pytest.mark.verify(30)
 class TestDefaultNumbers:
-    """9 and 20 seconds, as in the seed."""
+    """An interval of 9 seconds and a timeout of 20, the defaults."""
 
     @pytest.mark.realtime
     def test_a_silent_client_is_closed_within_29_seconds(self, start_site, new_visitor):
@@ -194,12 +192,12 @@ class TestDefaultNumbers:
 
         for _ in range(3):
             tab.receive("ping", timeout=15)
-            tab.say('{"type": "heartbeat"}')
+            tab.send('{"type": "heartbeat"}')
             tab.receive("heartbeat")
 
         assert site.count("Connection") == 1
 
-    def test_a_killed_servers_rows_go_within_two_leases_by_themselves(
+    def test_a_killed_servers_rows_are_deleted_within_two_leases(
         self, start_site, cluster_env, new_visitor, shared_redis
     ):
         site = start_site(cluster_env(shared_redis), servers=2)
@@ -212,7 +210,7 @@ class TestDefaultNumbers:
         wait_until(lambda: site.count("Connection") == 0, timeout=40)
 
     @pytest.mark.realtime
-    def test_a_shell_beside_one_server_rings_within_three_seconds(self, start_site, new_visitor):
+    def test_a_shell_notification_arrives_within_three_seconds(self, start_site, new_visitor):
         site = start_site({})
         url = site.servers[0].url
         tab = new_visitor(url, "alice").open_tab(url)
@@ -220,11 +218,11 @@ class TestDefaultNumbers:
 
         site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "from a shell")')
 
-        # In memory the check comes each second; what it finds arrives within two more.
+        # With the in-memory layer, the hub checks every second.
         assert tab.receive("hello", timeout=1 + 2)["seq"] == 1
 
     @pytest.mark.realtime
-    def test_without_a_push_the_check_brings_it_within_an_interval_and_two_seconds(
+    def test_without_redis_the_check_delivers_within_an_interval_and_two_seconds(
         self, start_site, cluster_env, new_visitor, redis
     ):
         site = start_site(cluster_env(redis))
@@ -233,6 +231,6 @@ class TestDefaultNumbers:
         tab.receive("heartbeat")
         redis.stop()
 
-        site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "unpushed")')
+        site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "not published")')
 
         assert tab.receive("hello", timeout=9 + 2)["seq"] == 1

@@ -1,4 +1,4 @@
-"""What the demo site tells browsers when it is deployed: on every page, also one of an error."""
+"""The security headers of the deployed demo site, on every page, error pages included."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.services import SiteServer, free_port, site_server
-from harness.visitor import PATIENCE
-from tests.cluster.deployed import Answer, Browser, deploy
+from harness.visitor import TIMEOUT_SECONDS
+from tests.cluster.deployed import Browser, Response, deploy
 
 POLICY = [
     "base-uri 'none'",
@@ -36,10 +36,10 @@ HEADERS = {
 SECRET_KEY = secrets.token_urlsafe(64)
 
 
-def protection(answer: Answer) -> dict[str, Any]:
-    told = {name: answer.headers[name] for name in HEADERS}
-    policy = answer.headers["Content-Security-Policy"] or ""
-    return {**told, "Content-Security-Policy": sorted(policy.split("; "))}
+def protection(response: Response) -> dict[str, Any]:
+    headers = {name: response.headers[name] for name in HEADERS}
+    policy = response.headers["Content-Security-Policy"] or ""
+    return {**headers, "Content-Security-Policy": sorted(policy.split("; "))}
 
 
 @pytest.fixture(scope="module")
@@ -66,27 +66,27 @@ PAGES = ["/", "/orders/1/", "/notifications/", "/notifications/items/", "/health
 
 
 @pytest.mark.parametrize("name", [None, "alice"])
-def test_every_page_protects_whoever_reads_it(browser: Browser, name: str | None) -> None:
+def test_every_page_has_all_security_headers(browser: Browser, name: str | None) -> None:
     if name:
         browser.log_in(name)
 
     for page in PAGES:
-        answer = browser.ask(page)
-        assert answer.status in ((200, 302) if name else (200, 302, 401)), page
-        assert protection(answer) == HEADERS, page
+        response = browser.request(page)
+        assert response.status in ((200, 302) if name else (200, 302, 401)), page
+        assert protection(response) == HEADERS, page
 
 
-def test_a_page_over_plain_http_leads_to_https_only(browser: Browser) -> None:
-    answer = browser.ask("/notifications/?unread=1", scheme="http")
+def test_plain_http_redirects_to_https(browser: Browser) -> None:
+    response = browser.request("/notifications/?unread=1", scheme="http")
 
-    assert (answer.status, answer.text) == (301, "")
-    assert answer.headers["Location"] == "https://127.0.0.1/notifications/?unread=1"
-    assert protection(answer)["Content-Security-Policy"] == POLICY
+    assert (response.status, response.text) == (301, "")
+    assert response.headers["Location"] == "https://127.0.0.1/notifications/?unread=1"
+    assert protection(response)["Content-Security-Policy"] == POLICY
 
 
-def test_cookies_go_over_https_and_stay_on_the_site(browser: Browser) -> None:
-    browser.log_in("alice").send("/", "/language/", language="en")
-    browser.send("/", "/orders/1/pay/")  # says so in a message
+def test_cookies_are_secure_and_limited_to_the_site(browser: Browser) -> None:
+    browser.log_in("alice").submit("/", "/language/", language="en")
+    browser.submit("/", "/orders/1/pay/")  # which sets a message cookie
 
     assert {"sessionid", "csrftoken", "django_language", "messages"} <= set(browser.cookies)
     for name, cookie in browser.cookies.items():
@@ -98,38 +98,38 @@ def test_cookies_go_over_https_and_stay_on_the_site(browser: Browser) -> None:
 
 
 def execute(database: Path, statement: str) -> None:
-    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection, connection:
+    with closing(sqlite3.connect(database, timeout=TIMEOUT_SECONDS)) as connection, connection:
         connection.execute(statement)
 
 
-def fail(browser: Browser, database: Path) -> Answer:
-    """Ask for a page of a table that is not there for a moment."""
+def fail(browser: Browser, database: Path) -> Response:
+    """Request a page while its table is missing."""
     execute(database, "ALTER TABLE shop_order RENAME TO elsewhere")
     try:
-        return browser.ask("/?q=what+was+asked")
+        return browser.request("/?q=what+was+asked")
     finally:
         execute(database, "ALTER TABLE elsewhere RENAME TO shop_order")
 
 
-def test_an_error_is_a_page_of_the_sites_own_that_tells_nothing(
+def test_error_pages_are_the_sites_own_and_reveal_nothing(
     browser: Browser, database: Path, server: SiteServer
 ) -> None:
     browser.log_in("alice")
     execute(database, "UPDATE auth_user SET is_staff = 1 WHERE username = 'alice'")
     errors = [
-        (400, "Bad request", browser.ask("/", host="evil.example")),
-        (403, "Please try again", browser.ask("/notifications/mark/", {"as": "read"})),
-        (403, "Not allowed", browser.ask("/admin/site_notifications/broadcast/add/")),
-        (404, "Page not found", browser.ask("/nowhere/?q=what+was+asked")),
+        (400, "Bad request", browser.request("/", host="evil.example")),
+        (403, "Please try again", browser.request("/notifications/mark/", {"as": "read"})),
+        (403, "Not allowed", browser.request("/admin/site_notifications/broadcast/add/")),
+        (404, "Page not found", browser.request("/nowhere/?q=what+was+asked")),
         (500, "Something went wrong", fail(browser, database)),
     ]
 
-    told = [SECRET_KEY, str(database), "Traceback", "Exception", "SELECT", "elsewhere", "evil"]
-    told += ["what was asked", "what+was+asked", browser.cookies["sessionid"].value]
-    for status, title, answer in errors:
-        assert answer.status == status
-        assert f"<h1>{title}</h1>" in answer.text
-        assert protection(answer) == HEADERS, title
-        assert [text for text in told if text in str(answer)] == [], title
-    assert browser.ask("/").status == 200
-    assert "Traceback" in server.output()  # for who runs the site
+    private = [SECRET_KEY, str(database), "Traceback", "Exception", "SELECT", "elsewhere", "evil"]
+    private += ["what was asked", "what+was+asked", browser.cookies["sessionid"].value]
+    for status, title, response in errors:
+        assert response.status == status
+        assert f"<h1>{title}</h1>" in response.text
+        assert protection(response) == HEADERS, title
+        assert [text for text in private if text in str(response)] == [], title
+    assert browser.request("/").status == 200
+    assert "Traceback" in server.output()  # operators can read it

@@ -1,4 +1,4 @@
-"""Bytes that no browser sends, to each of the servers: answered or refused, and no traceback."""
+"""Bytes that no browser sends: every server answers or refuses them, without a traceback."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from hypothesis import strategies as st
 
 from harness.demo_data import make_demo_data
 from harness.frames import BINARY, CLOSE, HEARTBEAT, PING, TEXT, frame
-from harness.raw_client import RawClient, upgrade
+from harness.raw_client import RawClient, handshake_request
 from harness.services import free_port, site_server
 
 EXAMPLES = int(os.environ.get("FRAME_EXAMPLES", "50"))
 GARBAGE = random.Random(5).randbytes(4000)
 
-# What is sent, and the code that an `error` or the close tells.
+# Bytes to send, and the code of the `error` or of the close.
 FRAMES = {
-    "no JSON": (frame(b"{"), "bad_json"),
-    "nothing": (frame(b""), "bad_json"),
-    "no bytes": (frame(b"", BINARY), "bad_frame"),
-    "bytes": (frame(b"\x00\xff", BINARY), "bad_frame"),
+    "not JSON": (frame(b"{"), "bad_json"),
+    "an empty text frame": (frame(b""), "bad_json"),
+    "an empty binary frame": (frame(b"", BINARY), "bad_frame"),
+    "a binary frame": (frame(b"\x00\xff", BINARY), "bad_frame"),
     "a list": (frame(b"[]"), "bad_frame"),
     "a number of 5,000 digits": (frame(b"1" * 5000), "bad_frame"),
     "a number of 4,000 digits": (frame(b"1" * 4000), "bad_frame"),
     "NaN": (frame(b'{"type":NaN}'), "bad_field"),
     "a lone surrogate": (frame(b'{"type":"\\ud800"}'), "bad_type"),
     "deep nesting": (frame(b"[" * 4000), "bad_json"),
-    "another type": (frame(b'{"type":["heartbeat"]}'), "bad_field"),
+    "a list as type": (frame(b'{"type":["heartbeat"]}'), "bad_field"),
     "an unknown type": (frame(b'{"type":"__class__"}'), "bad_type"),
     "a letter in two fragments": (
         frame(b"\xc3", fin=False) + frame(b"\xa4", opcode=0),
         "bad_json",
     ),
-    "no UTF-8": (frame(b"\xff\xfe"), 1007),
+    "not UTF-8": (frame(b"\xff\xfe"), 1007),
     "an encoded surrogate": (frame(b'{"type":"\xed\xa0\x80"}'), 1007),
     "fragments without a first": (frame(HEARTBEAT, opcode=0), 1002),
-    "compressed, they say": (frame(HEARTBEAT, rsv=4), 1002),
+    "a compression bit": (frame(HEARTBEAT, rsv=4), 1002),
     "an unknown opcode": (frame(b"x", opcode=3), 1002),
     "a long ping": (frame(b"x" * 200, PING), 1002),
-    "half a ping": (frame(b"x", PING, fin=False), 1002),
+    "a fragmented ping": (frame(b"x", PING, fin=False), 1002),
     "unmasked": (b"\x81\x14" + HEARTBEAT, 1002),
     "HTTP": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002),
     "garbage": (GARBAGE, 1002),
@@ -55,18 +55,21 @@ FRAMES = {
         frame(b"x" * 1000, fin=False) + frame(b"x" * 1000, 0, fin=False) * 2000,
         1009,
     ),
-    "2**62 bytes, they say": (b"\x81\xff" + struct.pack("!Q", 2**62) + bytes(4) + b"x", 1009),
+    "a length of 2**62": (b"\x81\xff" + struct.pack("!Q", 2**62) + bytes(4) + b"x", 1009),
 }
-# What is wrong in a handshake, and the statuses that refuse it; 0 is a connection just ended.
+# Invalid handshakes, and the statuses that may refuse them; 0 means closed without a response.
 HANDSHAKES = {
     "a path that is not ASCII": (lambda text: text.replace(b"ws/not", b"ws/\xff\xfe"), {400}),
-    "a path of anything": (lambda text: text.replace(b"ws/not", b"ws/%ff%00%zz"), {400, 403}),
+    "a path of arbitrary bytes": (
+        lambda text: text.replace(b"ws/not", b"ws/%ff%00%zz"),
+        {400, 403},
+    ),
     "a query that is not ASCII": (lambda text: text.replace(b"/ HTTP", b"/?seq=\xff HTTP"), {400}),
-    "a header's name that is not ASCII": (lambda text: with_header(text, b"X-\xff: 1"), {400}),
+    "a header name that is not ASCII": (lambda text: with_header(text, b"X-\xff: 1"), {400}),
     "a NUL in a header": (lambda text: with_header(text, b"User-Agent: a\x00b"), {400}),
     "a protocol that is not ASCII": (
         lambda text: with_header(text, b"Sec-WebSocket-Protocol: \xff,,%ff"),
-        {400, 500},  # Daphne's own answer
+        {400, 500},  # 500 is Daphne's own response
     ),
     "two hosts": (lambda text: with_header(text, b"Host: evil.example"), {400, 403}),
     "another host": (lambda text: text.replace(b"Host: 127.0.0.1", b"Host: \xff@evil/"), {403}),
@@ -74,12 +77,12 @@ HANDSHAKES = {
     "a POST": (lambda text: text.replace(b"GET", b"POST"), {405}),
     "TLS": (lambda text: b"\x16\x03\x01\x02\x00\x01\x00" + GARBAGE + b"\r\n\r\n", {0, 400}),
 }
-# What may be in the handshake of a socket that opens all the same.
+# Strange handshakes that are accepted.
 HARMLESS = {
     "a thousand fields": lambda text: text.replace(b"/ HTTP", b"/?" + b"a=1&" * 1200 + b" HTTP"),
     "numbers of any size": lambda text: text.replace(b"/ HTTP", b"/?seq=" + b"9" * 999 + b" HTTP"),
-    "NUL and no UTF-8": lambda text: text.replace(b"/ HTTP", b"/?seq=%00&scope=%ff%fe HTTP"),
-    "addresses of no network": lambda text: with_header(
+    "NUL and invalid UTF-8": lambda text: text.replace(b"/ HTTP", b"/?seq=%00&scope=%ff%fe HTTP"),
+    "forged proxy headers": lambda text: with_header(
         text, b"X-Forwarded-For: <script>, 999.1.1.1\r\nX-Forwarded-Proto: gopher"
     ),
 }
@@ -101,7 +104,7 @@ def server(request, tmp_path_factory):
         yield server
         output = server.output()
     assert "Traceback" not in output
-    assert "__class__" not in output  # nothing that was said
+    assert "__class__" not in output  # no client input is logged
 
 
 @pytest.fixture
@@ -109,21 +112,21 @@ def alice(server, new_visitor):
     return new_visitor(server.url, "alice")
 
 
-def test_every_frame_is_answered_or_closes_the_socket_with_its_code(server, alice, request):
-    told = {}
+def test_every_malformed_frame_gets_an_error_or_a_close_code(server, alice, request):
+    codes = {}
     for name, (data, _) in FRAMES.items():
         client = RawClient(server.port).open_tab(alice)
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
         client.send(data + frame(HEARTBEAT))
-        frames, code = client.told("heartbeat")
-        told[name] = next((frame["code"] for frame in frames if frame["type"] == "error"), code)
+        frames, code = client.receive_frames("heartbeat")
+        codes[name] = next((frame["code"] for frame in frames if frame["type"] == "error"), code)
         client.close()
 
-    wanted = {name: code for name, (_, code) in FRAMES.items()}
+    expected = {name: code for name, (_, code) in FRAMES.items()}
     if "plain daphne" in request.node.name:
-        # Autobahn drops the connection instead, which is its default.
-        wanted = {name: None if type(code) is int else code for name, code in wanted.items()}
-    assert told == wanted
+        # By default, Autobahn drops the connection instead.
+        expected = {name: None if type(code) is int else code for name, code in expected.items()}
+    assert codes == expected
 
 
 WORDS = st.sampled_from(["type", "heartbeat", "content"])
@@ -134,7 +137,7 @@ JSON = st.recursive(
 ).map(lambda value: json.dumps(value).encode())
 TEXTS = HEARTBEATS | JSON | st.text(max_size=200).map(lambda text: text.encode())
 MESSAGES = st.tuples(TEXTS, st.just(TEXT)) | st.tuples(st.binary(max_size=50), st.just(BINARY))
-# A message in fragments of any size, with a ping or a pong between two of them.
+# A message in fragments of any size, with or without pings between them.
 FRAGMENTED = st.tuples(MESSAGES, st.lists(st.integers(0, 300), max_size=3), st.booleans())
 ANY_FRAMES = st.lists(
     st.builds(
@@ -147,7 +150,7 @@ ANY_FRAMES = st.lists(
     min_size=1,
     max_size=10,
 )
-CLOSES = {None, 1000, 1002, 1005, 1007, 1009}
+CLOSE_CODES = {None, 1000, 1002, 1005, 1007, 1009}
 
 
 def fragments(message, cuts, with_ping):
@@ -164,10 +167,10 @@ def is_heartbeat(payload, opcode):
     if opcode == BINARY:
         return False
     try:
-        told = json.loads(payload)
+        frame = json.loads(payload)
     except ValueError:
         return False
-    return isinstance(told, dict) and told.get("type") == "heartbeat"
+    return isinstance(frame, dict) and frame.get("type") == "heartbeat"
 
 
 @pytest.mark.verify
@@ -175,19 +178,19 @@ def is_heartbeat(payload, opcode):
     max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
 )
 @given(st.lists(FRAGMENTED, min_size=1, max_size=10))
-def test_every_message_of_any_sequence_is_answered_in_order(server, alice, sequence):
+def test_messages_in_any_sequence_are_answered_in_order(server, alice, sequence):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     try:
         client.send(b"".join(fragments(*one) for one in sequence))
 
-        answers = []
-        while len(answers) < len(sequence):
+        replies = []
+        while len(replies) < len(sequence):
             opcode, payload = client.receive()
             if opcode == TEXT and (type := json.loads(payload)["type"]) != "ping":
-                answers.append(type)
-        wanted = ["heartbeat" if is_heartbeat(*one[0]) else "error" for one in sequence]
-        assert answers == wanted
+                replies.append(type)
+        expected = ["heartbeat" if is_heartbeat(*one[0]) else "error" for one in sequence]
+        assert replies == expected
     finally:
         client.close()
 
@@ -197,96 +200,96 @@ def test_every_message_of_any_sequence_is_answered_in_order(server, alice, seque
     max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
 )
 @given(ANY_FRAMES)
-def test_frames_of_any_kind_in_any_sequence_are_answered_or_end_the_socket(server, alice, frames):
+def test_any_sequence_of_frames_is_answered_or_closes_the_connection(server, alice, frames):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     try:
         client.send(b"".join(frames))
-        with suppress(OSError):  # ended already
+        with suppress(OSError):  # already closed
             client.socket.shutdown(socket.SHUT_WR)
 
-        told, code = client.told()
-        assert code in CLOSES
-        assert {each["type"] for each in told} <= {"heartbeat", "error", "ping"}
+        received, code = client.receive_frames()
+        assert code in CLOSE_CODES
+        assert {each["type"] for each in received} <= {"heartbeat", "error", "ping"}
     finally:
         client.close()
 
 
-def test_a_frame_in_as_many_fragments_as_it_has_bytes_is_understood(server, alice):
+def test_a_frame_can_arrive_in_fragments_of_one_byte(server, alice):
     client = RawClient(server.port).open_tab(alice)
-    client.told("heartbeat")
+    client.receive_frames("heartbeat")
     last = len(HEARTBEAT) - 1
 
     for n, byte in enumerate(HEARTBEAT):
         client.send(frame(bytes([byte]), 0 if n else TEXT, fin=n == last))
 
-    assert client.told("heartbeat")[0][-1]["unread"] == 0
+    assert client.receive_frames("heartbeat")[0][-1]["unread"] == 0
     client.close()
 
 
-def test_a_close_of_any_kind_ends_the_socket(server, alice):
+def test_any_close_frame_closes_the_connection(server, alice):
     for payload in (b"", b"x", b"\x00\x01", b"\x03\xe8\xff\xfe", b"\x03\xe8" + b"x" * 123):
         client = RawClient(server.port).open_tab(alice)
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
         client.send(frame(payload, CLOSE))
         while (received := client.receive()) is not None:
             assert received[0] == CLOSE or b'"ping"' in received[1]
         client.close()
 
 
-def test_every_wrong_handshake_is_refused_and_a_strange_one_is_not(server, alice):
-    handshake = upgrade(server.port, alice.cookie_header)
-    for name, (spoil, statuses) in HANDSHAKES.items():
+def test_invalid_handshakes_are_refused_and_strange_ones_accepted(server, alice):
+    handshake = handshake_request(server.port, alice.cookie_header)
+    for name, (break_it, statuses) in HANDSHAKES.items():
         client = RawClient(server.port)
-        assert client.shake_hands(spoil(handshake)) in statuses, name
+        assert client.do_handshake(break_it(handshake)) in statuses, name
         client.close()
     for name, change in HARMLESS.items():
         client = RawClient(server.port)
-        assert client.shake_hands(change(handshake)) == 101, name
-        assert client.told("heartbeat")[0][0]["type"] == "register", name
+        assert client.do_handshake(change(handshake)) == 101, name
+        assert client.receive_frames("heartbeat")[0][0]["type"] == "register", name
         client.close()
 
 
-def test_a_cookie_that_is_no_session_is_told_to_log_in(server):
+def test_an_invalid_session_cookie_is_refused_with_4401(server):
     for cookie in ("", "sessionid=", 'sessionid="\\000"', "=;=;;;", "sessionid=" + "x" * 4000):
         client = RawClient(server.port)
-        assert client.shake_hands(upgrade(server.port, cookie)) == 101
-        assert client.told()[1] == 4401
+        assert client.do_handshake(handshake_request(server.port, cookie)) == 101
+        assert client.receive_frames()[1] == 4401
         client.close()
 
 
-def test_a_root_path_that_a_client_makes_up_leads_nowhere(server, alice):
+def test_a_forged_root_path_has_no_effect(server, alice):
     handshake = with_header(
-        upgrade(server.port, alice.cookie_header), b"Daphne-Root-Path: /%ff\xff"
+        handshake_request(server.port, alice.cookie_header), b"Daphne-Root-Path: /%ff\xff"
     )
     client = RawClient(server.port)
 
-    status = client.shake_hands(handshake)
+    status = client.do_handshake(handshake)
 
-    assert status in {101, 403}  # uvicorn does not know that header
+    assert status in {101, 403}  # uvicorn ignores this header
     client.close()
 
 
-def test_who_floods_is_cut_off_while_a_neighbour_is_answered(server, alice, new_visitor):
+def test_a_flooding_client_is_cut_off_while_others_are_answered(server, alice, new_visitor):
     neighbour = new_visitor(server.url, "bob").open_tab(server.url)
     neighbour.receive("heartbeat")
-    before = server.memory()
+    before = server.memory_mb()
     clients = [RawClient(server.port).open_tab(alice) for _ in range(5)]
 
     for client in clients:
-        client.told("heartbeat")
+        client.receive_frames("heartbeat")
     for _ in range(20):
         for client in clients:
             client.send(frame(HEARTBEAT) * 1000)
-        neighbour.say('{"type": "heartbeat"}')
+        neighbour.send('{"type": "heartbeat"}')
         assert neighbour.receive("heartbeat")["unread"] == 0
 
     for client in clients:
-        frames, code = client.told()
+        frames, code = client.receive_frames()
         kinds = [frame.get("code", frame["type"]) for frame in frames]
         assert kinds.count("rate_limited") == 1
         assert len(kinds) < 200
         assert (code, kinds[-1]) in {(4429, 4429), (None, 4429)}
         client.close()
     assert server.output().count("Cut off a socket") == 5
-    assert server.memory() - before < 20
+    assert server.memory_mb() - before < 20

@@ -1,4 +1,4 @@
-"""`make run`'s way: SQLite, the in-memory layer, one server process."""
+"""As with `make run`: SQLite, the in-memory layer, one server process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import signal
 import pytest
 
 from harness.services import running_command
-from harness.visitor import PATIENCE, Visitor
+from harness.visitor import TIMEOUT_SECONDS, Visitor
 from tests.cluster.conftest import FAST, wait_until
 
 
 @pytest.fixture
 def site(start_site):
-    """At the default numbers, as a first visitor meets it."""
+    """With the default settings."""
     return start_site({})
 
 
-def test_paying_an_order_is_pushed_to_the_buyers_tabs(site, new_visitor):
+def test_paying_an_order_reaches_the_buyers_tabs_only(site, new_visitor):
     url = site.servers[0].url
     alice, bob = new_visitor(url, "alice"), new_visitor(url, "bob")
     tabs = [alice.open_tab(url), alice.open_tab(url)]
@@ -36,8 +36,8 @@ def test_paying_an_order_is_pushed_to_the_buyers_tabs(site, new_visitor):
         bobs_tab.receive("order_paid", timeout=1)
 
 
-def test_a_shell_beside_the_server_rings_by_the_check(start_site, new_visitor):
-    # In memory it comes each second, whatever the interval.
+def test_the_check_delivers_a_notification_from_a_shell(start_site, new_visitor):
+    # With the in-memory layer, the hub checks every second, whatever the interval.
     site = start_site({**FAST, "NOTIFICATIONS_HEARTBEAT_INTERVAL": "3600"})
     url = site.servers[0].url
     tab = new_visitor(url, "alice").open_tab(url)
@@ -48,16 +48,16 @@ def test_a_shell_beside_the_server_rings_by_the_check(start_site, new_visitor):
     assert tab.receive("hello")["content"]["body"] == "from a shell"
 
 
-def test_what_is_no_frame_is_answered_and_the_socket_stays(site, new_visitor):
+def test_invalid_frames_get_errors_and_the_connection_stays_open(site, new_visitor):
     url = site.servers[0].url
     tab = new_visitor(url, "alice").open_tab(url)
     tab.receive("heartbeat")
 
     codes = []
     for text in ("not json", "[]", b"\x00\x01", '{"type": "pay"}', "", "x" * 5000):
-        tab.say(text)
+        tab.send(text)
         codes.append(tab.receive("error")["code"])
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
 
     assert codes == ["bad_json", "bad_frame", "bad_frame", "bad_type", "bad_json", "bad_frame"]
     assert tab.receive("heartbeat")["content"] == {"body": "", "meta_data": ""}
@@ -74,7 +74,7 @@ def test_an_anonymous_visitor_is_told_to_log_in(site):
     visitor.leave()
 
 
-def test_a_stopped_server_sends_its_tabs_back_and_leaves_the_registry(site, new_visitor):
+def test_a_stopped_server_asks_its_tabs_to_reconnect_and_deletes_its_rows(site, new_visitor):
     url = site.servers[0].url
     tab = new_visitor(url, "alice").open_tab(url)
     tab.receive("heartbeat")
@@ -84,26 +84,26 @@ def test_a_stopped_server_sends_its_tabs_back_and_leaves_the_registry(site, new_
     bye = tab.receive("bye")
     assert (bye["code"], bye["reconnect"]) == (4012, True)
     assert tab.closed_with() == 4012
-    assert site.servers[0].wait(PATIENCE) == 0
+    assert site.servers[0].wait(TIMEOUT_SECONDS) == 0
     assert site.count("Worker") == site.count("Connection") == 0
     assert "Traceback" not in site.servers[0].output()
 
 
-def test_the_server_runs_the_periodic_task_itself(site):
-    # Until then there is a warning.
+def test_the_server_runs_the_periodic_task(site):
+    # Before the first run, /readyz has a warning.
     wait_until(lambda: site.servers[0].get_json("/readyz") == {"status": "ok"})
 
 
-def test_the_maintenance_command_ends_cleanly_on_sigterm(start_site):
+def test_the_maintenance_command_stops_cleanly_on_sigterm(start_site):
     site = start_site(FAST)
     with running_command("notification_maintenance", env=site.env) as command:
         command.process.send_signal(signal.SIGTERM)
 
-        assert command.wait(PATIENCE) == 0
+        assert command.wait(TIMEOUT_SECONDS) == 0
         assert command.output().endswith("Maintenance stopped.\n")
 
 
-def test_the_maintenance_command_says_what_it_did_once(start_site):
+def test_the_maintenance_command_reports_what_it_did(start_site):
     site = start_site(FAST)
     site.shell(
         "from notifications.models import Notification\n"
@@ -111,14 +111,14 @@ def test_the_maintenance_command_says_what_it_did_once(start_site):
         'Notification.objects.create(account=alice, type="hello", body="left by a crash")'
     )
 
-    said = site.manage("notification_maintenance", "--once")
+    output = site.manage("notification_maintenance", "--once")
 
-    assert said == "Maintenance: notifications delivered: 1.\n"
+    assert output == "Maintenance: notifications numbered: 1.\n"
     assert site.manage("notification_maintenance", "--once") == "Maintenance: nothing to do.\n"
 
 
 @pytest.mark.parametrize("server", ["plain daphne", "uvicorn"])
-def test_other_servers_push_as_well(start_site, new_visitor, server):
+def test_other_servers_deliver_too(start_site, new_visitor, server):
     url = start_site(FAST, server=server).servers[0].url
     alice = new_visitor(url, "alice")
     tab = alice.open_tab(url)
@@ -129,7 +129,7 @@ def test_other_servers_push_as_well(start_site, new_visitor, server):
     assert tab.receive("order_paid")["seq"] == 1
 
 
-def test_marking_answers_a_range_that_undoes_it(site, new_visitor):
+def test_a_mark_returns_the_range_that_undoes_it(site, new_visitor):
     url = site.servers[0].url
     alice = new_visitor(url, "alice")
     alice.submit(f"{url}/", f"{url}/orders/1/pay/")

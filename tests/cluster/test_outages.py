@@ -1,4 +1,4 @@
-"""Redis or PostgreSQL goes and comes back, a process dies: what is promised for each."""
+"""Outages of Redis and PostgreSQL, and processes that die: nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import uuid
 import psycopg
 import pytest
 
-from harness.visitor import PATIENCE
+from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.conftest import FAST, wait_until
 
 pytestmark = pytest.mark.verify(20)
 
-INTERVAL = 2  # seconds, so that what a push brings and what the check brings are told apart
-WITHIN = INTERVAL + 2  # seconds in which the check brings what a push did not
+INTERVAL_SECONDS = 2  # long enough to distinguish live updates from the check
+WITHIN_SECONDS = INTERVAL_SECONDS + 2  # in which the check delivers what live updates did not
 ENV = {
     **FAST,
-    "NOTIFICATIONS_HEARTBEAT_INTERVAL": str(INTERVAL),
+    "NOTIFICATIONS_HEARTBEAT_INTERVAL": str(INTERVAL_SECONDS),
 }
 
 
@@ -26,15 +26,15 @@ def cluster(start_site, cluster_env, shared_redis):
     return start_site({**cluster_env(shared_redis), **ENV}, servers=2)
 
 
-def is_answered(tab):
-    tab.say('{"type": "heartbeat"}')
+def send_heartbeat(tab):
+    tab.send('{"type": "heartbeat"}')
     return tab.receive("heartbeat")
 
 
-def pushes_arrive(visitor, url, tabs):
-    """Whether what is not stored, and so only a push can bring, comes from `url` to all tabs."""
+def live_updates_arrive(visitor, url, tabs):
+    """Whether a live update that is not stored gets from the server at `url` to all tabs."""
     body = uuid.uuid4().hex
-    visitor.get_json(f"{url}/push/{body}/")
+    visitor.get_json(f"{url}/publish/{body}/")
     try:
         for tab in tabs:
             while tab.receive("progress", timeout=0.5)["content"]["body"] != body:
@@ -48,7 +48,7 @@ def pushes_arrive(visitor, url, tabs):
 
 
 @pytest.mark.parametrize("kind", ["stopped", "frozen"])
-def test_while_redis_is_away_nobody_waits_all_arrives_and_then_pushes_go_again(
+def test_a_redis_outage_delays_no_request_and_loses_nothing(
     start_site, cluster_env, new_visitor, redis, kind
 ):
     site = start_site({**cluster_env(redis), **ENV}, servers=2)
@@ -57,37 +57,39 @@ def test_while_redis_is_away_nobody_waits_all_arrives_and_then_pushes_go_again(
     tabs = [alice.open_tab(here), alice.open_tab(there)]
     for tab in tabs:
         tab.receive("heartbeat")
-    wait_until(lambda: pushes_arrive(alice, here, tabs))
-    usually = bob.get_json(f"{there}/notify/10/")["seconds"]
-    gone, back = {"stopped": (redis.stop, redis.start), "frozen": (redis.freeze, redis.thaw)}[kind]
-    gone()
+    wait_until(lambda: live_updates_arrive(alice, here, tabs))
+    normal = bob.get_json(f"{there}/notify/10/")["seconds"]
+    stop, resume = {"stopped": (redis.stop, redis.start), "frozen": (redis.freeze, redis.thaw)}[
+        kind
+    ]
+    stop()
 
-    # Requests: in all, however often they notify, sync and async.
+    # Requests that notify are hardly delayed, whether sync or async.
     for n, kind_of_view in enumerate(["notify", "anotify", "notify"]):
-        assert alice.get_json(f"{here}/{kind_of_view}/10/")["seconds"] < usually + 5
-        # All arrives on both servers, in order, by the check.
+        assert alice.get_json(f"{here}/{kind_of_view}/10/")["seconds"] < normal + 5
+        # The check delivers everything to both servers, in order.
         for tab in tabs:
-            seqs = [tab.receive("hello", timeout=WITHIN)["seq"] for _ in range(10)]
+            seqs = [tab.receive("hello", timeout=WITHIN_SECONDS)["seq"] for _ in range(10)]
             assert seqs == list(range(10 * n + 1, 10 * n + 11))
-            assert is_answered(tab)["unread"] == 10 * n + 10
-    # Who comes now is let in, without waiting for a layer that is known to be away.
+            assert send_heartbeat(tab)["unread"] == 10 * n + 10
+    # New clients connect without waiting for the layer, which is known to be down.
     bobs_tab = bob.open_tab(there)
     assert bobs_tab.receive("register")
     bob.get_json(f"{there}/notify/1/")
-    assert bobs_tab.receive("hello", timeout=WITHIN)["seq"] == 11
+    assert bobs_tab.receive("hello", timeout=WITHIN_SECONDS)["seq"] == 11
 
-    back()
+    resume()
 
-    # The same sockets get pushes again, also those of who came meanwhile.
-    wait_until(lambda: pushes_arrive(alice, here, tabs))
-    wait_until(lambda: pushes_arrive(bob, there, [bobs_tab]))
+    # Live updates reach the same connections again, and those opened meanwhile.
+    wait_until(lambda: live_updates_arrive(alice, here, tabs))
+    wait_until(lambda: live_updates_arrive(bob, there, [bobs_tab]))
     alice.get_json(f"{here}/notify/1/")
-    assert [tab.receive("hello", timeout=WITHIN)["seq"] for tab in tabs] == [31, 31]
+    assert [tab.receive("hello", timeout=WITHIN_SECONDS)["seq"] for tab in tabs] == [31, 31]
     for server in site.servers:
         assert "Traceback" not in server.output()
 
 
-def test_a_restarted_and_flushed_redis_closes_no_socket_and_pushes_go_on(
+def test_live_updates_resume_after_redis_is_restarted_or_flushed(
     start_site, cluster_env, new_visitor, redis
 ):
     site = start_site({**cluster_env(redis), **ENV}, servers=2)
@@ -96,17 +98,17 @@ def test_a_restarted_and_flushed_redis_closes_no_socket_and_pushes_go_on(
     tabs = [alice.open_tab(here), alice.open_tab(there)]
     for tab in tabs:
         tab.receive("heartbeat")
-    wait_until(lambda: pushes_arrive(alice, here, tabs))
+    wait_until(lambda: live_updates_arrive(alice, here, tabs))
 
     redis.stop()
     redis.start()
 
-    wait_until(lambda: pushes_arrive(alice, here, tabs))
+    wait_until(lambda: live_updates_arrive(alice, here, tabs))
     redis.flush()
-    wait_until(lambda: pushes_arrive(alice, here, tabs))
+    wait_until(lambda: live_updates_arrive(alice, here, tabs))
 
 
-def test_a_server_stops_politely_while_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
+def test_a_server_stops_cleanly_while_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
     site = start_site({**cluster_env(redis), **ENV})
     server = site.servers[0]
     tabs = [new_visitor(server.url, name).open_tab(server.url) for name in ("alice", "bob")]
@@ -118,14 +120,14 @@ def test_a_server_stops_politely_while_redis_is_frozen(start_site, cluster_env, 
 
     for tab in tabs:
         assert tab.receive("bye")["code"] == 4012
-    assert server.wait(PATIENCE) == 0
+    assert server.wait(TIMEOUT_SECONDS) == 0
     assert site.count("Worker") == site.count("Connection") == 0
 
 
 # --- PostgreSQL
 
 
-def test_while_postgresql_is_away_sockets_stay_and_then_all_is_as_before(
+def test_connections_survive_a_postgresql_outage(
     start_site, cluster_env, new_visitor, own_postgres, redis
 ):
     database = own_postgres.create_database("site")
@@ -139,10 +141,10 @@ def test_while_postgresql_is_away_sockets_stay_and_then_all_is_as_before(
 
     own_postgres.stop()
 
-    end = time.monotonic() + 2 * INTERVAL
+    end = time.monotonic() + 2 * INTERVAL_SECONDS
     while time.monotonic() < end:
         for tab in tabs:
-            assert is_answered(tab)
+            assert send_heartbeat(tab)
         time.sleep(0.5)
     late = alice.open_tab(there)
     assert late.receive("bye")["code"] == 4503
@@ -151,20 +153,20 @@ def test_while_postgresql_is_away_sockets_stay_and_then_all_is_as_before(
     own_postgres.start()
 
     for tab in tabs:
-        assert is_answered(tab)
-    assert alice.open_tab(there).receive("register", timeout=WITHIN)
+        assert send_heartbeat(tab)
+    assert alice.open_tab(there).receive("register", timeout=WITHIN_SECONDS)
     alice.get_json(f"{here}/notify/1/")
     for tab in tabs:
-        assert tab.receive("hello", timeout=WITHIN)["seq"] == 1
+        assert tab.receive("hello", timeout=WITHIN_SECONDS)["seq"] == 1
     for server in site.servers:
         assert "Traceback" not in server.output()
 
 
-def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
+def test_a_worker_that_could_not_renew_its_lease_in_an_outage_is_not_reaped(
     start_site, new_visitor, own_postgres, redis
 ):
     database = own_postgres.create_database("site")
-    lease = 4 * INTERVAL
+    lease = 4 * INTERVAL_SECONDS
     env = {"NOTIFICATIONS_MAINTENANCE": "server", "NOTIFICATIONS_HEARTBEAT_TIMEOUT": str(lease)}
     site = start_site({"DATABASE_URL": database, "REDIS_URL": redis.url, **ENV, **env}, servers=2)
     there = site.servers[1]
@@ -174,7 +176,7 @@ def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
             return connection.execute(query).fetchone()[0]
 
     wait_until(lambda: read("SELECT count(*) FROM site_notifications_worker") == 2)
-    there.freeze()  # as late as can be: it does not renew before the other's next pass
+    there.freeze()  # so that it does not renew its lease before the other server's next pass
     own_postgres.stop()
     time.sleep(lease + 1)
 
@@ -190,7 +192,7 @@ def test_who_could_not_renew_its_lease_because_of_postgresql_is_not_reaped(
     wait_until(lambda: read(renewed) == 2)
 
 
-def test_what_was_missed_comes_soon_after_postgresql_is_back_even_without_redis(
+def test_missed_notifications_arrive_once_postgresql_is_back_even_without_redis(
     start_site, new_visitor, own_postgres, redis
 ):
     database = own_postgres.create_database("site")
@@ -204,16 +206,22 @@ def test_what_was_missed_comes_soon_after_postgresql_is_back_even_without_redis(
     alice.get_json(f"{here}/notify/5/")
 
     own_postgres.stop()
-    time.sleep(1.5 * INTERVAL)  # a check or two in vain
+    time.sleep(1.5 * INTERVAL_SECONDS)  # one or two checks fail
     own_postgres.start()
 
     back_at = time.monotonic()
     for tab in tabs:
-        assert [tab.receive("hello", timeout=WITHIN)["seq"] for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert time.monotonic() - back_at < WITHIN
+        assert [tab.receive("hello", timeout=WITHIN_SECONDS)["seq"] for _ in range(5)] == [
+            1,
+            2,
+            3,
+            4,
+            5,
+        ]
+    assert time.monotonic() - back_at < WITHIN_SECONDS
 
 
-def test_ended_database_connections_are_opened_again(cluster, new_visitor):
+def test_closed_database_connections_are_reopened(cluster, new_visitor):
     here, there = (server.url for server in cluster.servers)
     alice = new_visitor(here, "alice")
     tabs = [alice.open_tab(here), alice.open_tab(there)]
@@ -224,16 +232,16 @@ def test_ended_database_connections_are_opened_again(cluster, new_visitor):
         "from django.db import connection\n"
         "connection.cursor().execute('SELECT pg_terminate_backend(pid) FROM pg_stat_activity'"
         " ' WHERE datname = current_database() AND pid <> pg_backend_pid()')\n"
-        'notify_accounts(User.objects.get(username="alice"), "hello", "after it")'
+        'notify_accounts(User.objects.get(username="alice"), "hello", "afterwards")'
     )
 
     for tab in tabs:
         assert tab.receive("hello")["seq"] == 1
     assert alice.open_tab(there).receive("register")
-    assert is_answered(tabs[0])["unread"] == 1
+    assert send_heartbeat(tabs[0])["unread"] == 1
 
 
-# --- A process, or its database connection, dies in the middle
+# --- A process or its database connection dies halfway
 
 DIE = {
     "killed process": "os.kill(os.getpid(), signal.SIGKILL)",
@@ -251,7 +259,7 @@ def die():
     {die}
 with transaction.atomic():
     {before}
-    notify_accounts(User.objects.filter(username__in=["alice", "bob"]), "hello", "to be told")
+    notify_accounts(User.objects.filter(username__in=["alice", "bob"]), "hello", "from a crash")
     {after}
 """
 
@@ -266,25 +274,25 @@ def run_and_die(site, how, **where):
 
 
 @pytest.mark.parametrize("how", DIE)
-def test_what_died_between_commit_and_numbering_arrives_all_the_same(cluster, new_visitor, how):
+def test_a_crash_between_commit_and_numbering_loses_nothing(cluster, new_visitor, how):
     url = cluster.servers[0].url
     tab = new_visitor(url, "alice").open_tab(url)
     tab.receive("heartbeat")
 
     succeeded = run_and_die(cluster, how, before="transaction.on_commit(die)")
 
-    # Who lost only the connection has committed, and is told of no failure.
+    # The process that only lost its connection has committed, and does not fail.
     assert succeeded == (how == "ended connection")
     assert tab.receive("hello")["seq"] == 1
-    # Bob has no tab: his is left to the periodic task.
-    said = cluster.manage("notification_maintenance", "--once")
-    assert "notifications delivered: 1" in said
+    # Bob has no open tab, so the periodic task numbers his.
+    output = cluster.manage("notification_maintenance", "--once")
+    assert "notifications numbered: 1" in output
     bob = new_visitor(url, "bob")
     assert [item["number"] for item in bob.get_json(f"{url}/notifications/items/")["items"]] == [1]
 
 
 @pytest.mark.parametrize("how", DIE)
-def test_what_died_before_the_commit_never_was(cluster, new_visitor, how):
+def test_a_crash_before_the_commit_notifies_nobody(cluster, new_visitor, how):
     url = cluster.servers[0].url
     alice = new_visitor(url, "alice")
     tab = alice.open_tab(url)
@@ -298,14 +306,14 @@ def test_what_died_before_the_commit_never_was(cluster, new_visitor, how):
     assert (frame["seq"], frame["content"]["body"]) == (1, "0")
 
 
-def test_the_clients_of_a_killed_server_go_on_at_another_and_miss_nothing(cluster, new_visitor):
+def test_clients_of_a_killed_server_resume_at_another_and_miss_nothing(cluster, new_visitor):
     here, there = cluster.servers
     alice = new_visitor(here.url, "alice")
     tab = alice.open_tab(here.url)
     tab.receive("heartbeat")
     alice.get_json(f"{here.url}/notify/2/")
     seen = [tab.receive("hello") for _ in range(2)][-1]
-    start = is_answered(tab)
+    start = send_heartbeat(tab)
 
     here.kill()
     assert tab.closed_with() is None

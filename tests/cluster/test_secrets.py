@@ -1,8 +1,8 @@
 """
-Where no secret may turn up, after all that a visitor does and a good deal that fails.
+No secret may leak, whatever visitors do and whatever fails.
 
-Two servers with real PostgreSQL and Redis, each with a password, log as much as
-they can, a third as it is deployed; what Redis is told is recorded.
+Two servers, with a PostgreSQL and a Redis that need passwords, log as much as
+possible; a third logs as in a deployment. All Redis commands are recorded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.services import (
     site_server,
 )
 from tests.cluster.conftest import wait_until
-from tests.cluster.deployed import Answer, Browser, deploy
+from tests.cluster.deployed import Browser, Response, deploy
 
 pytestmark = pytest.mark.verify(30)
 
@@ -46,7 +46,7 @@ BROADCAST = {"audience": "everyone", "level": "info", "type": "news", "_send": "
 
 @dataclass
 class Trial:
-    """What must not be told, and all that was told where."""
+    """The secrets, and all outputs in which they must not appear."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
@@ -57,11 +57,11 @@ class Trial:
     error_pages: str = ""
 
     def keep(self, name: str, secret: str) -> str:
-        """Remember a secret, to look for it wherever it must not be."""
+        """Remember a secret to search for."""
         self.secrets[secret] = name
         return secret
 
-    def told_in(self, text: str) -> set[str]:
+    def secrets_in(self, text: str) -> set[str]:
         return {name for secret, name in self.secrets.items() if secret in text}
 
 
@@ -96,7 +96,7 @@ class Deployment:
             return cursor.fetchall() if cursor.description else []
 
     def order_of(self, name: str) -> int:
-        """An order that is still to be paid."""
+        """Return an unpaid order."""
         rows = self.execute(
             "SELECT min(o.id) FROM shop_order o JOIN auth_user u ON u.id = account_id "
             "WHERE username = %s AND paid_at IS NULL",
@@ -105,7 +105,7 @@ class Deployment:
         return int(rows[0][0])
 
     def tables(self) -> str:
-        """All that is in the database, but for the sessions and the accounts."""
+        """Return the contents of the database, except sessions and accounts."""
         names = self.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
             "AND tablename NOT IN ('django_session', 'auth_user')"
@@ -125,22 +125,22 @@ class Deployment:
 
 
 @contextmanager
-def listening(server: RedisServer, password: str) -> Iterator[list[str]]:
-    """Record every command that Redis is told."""
-    told: list[str] = []
+def recording(server: RedisServer, password: str) -> Iterator[list[str]]:
+    """Record every command that Redis receives."""
+    commands: list[str] = []
     options = {"port": server.port, "password": password, "socket_timeout": None}
     with redis.Redis(**options) as client, client.monitor() as monitor:
 
         def listen() -> None:
             for command in monitor.listen():
-                told.append(command["command"])
-                if told[-1] == "ECHO end":
+                commands.append(command["command"])
+                if commands[-1] == "ECHO end":
                     return
 
         thread = threading.Thread(target=listen)
         thread.start()
         try:
-            yield told
+            yield commands
         finally:
             client.echo("end")
             thread.join(10)
@@ -160,46 +160,46 @@ def mails_in(directory: Path) -> str:
 
 
 class Visit:
-    """What one visitor does on one server; remembers what nobody else may learn."""
+    """One visitor on one server, whose secrets are remembered."""
 
     def __init__(self, trial: Trial, site: Deployment, server: SiteServer, name: str) -> None:
         self.trial, self.server, self.name = trial, server, name
         self.browser = Browser(server.port)
         wrong = trial.keep(f"password that {name} mistyped", secrets.token_urlsafe(8))
-        self.told(self.browser.send("/login/", "/login/", username=name, password=wrong), 200)
+        self.check(self.browser.submit("/login/", "/login/", username=name, password=wrong), 200)
         self.browser.log_in(name, site.account_password)
-        self.told(self.browser.ask("/"), 200)
+        self.check(self.browser.request("/"), 200)
 
     def get(self, path: str, status: int = 200) -> None:
-        self.told(self.browser.ask(path), status)
+        self.check(self.browser.request(path), status)
 
     def post(self, path: str, status: int, **fields: str) -> None:
         token = self.trial.keep(f"token of {self.name}", self.browser.token("/"))
-        self.told(self.browser.ask(path, {**fields, "csrfmiddlewaretoken": token}), status)
+        self.check(self.browser.request(path, {**fields, "csrfmiddlewaretoken": token}), status)
 
-    def told(self, answer: Answer, status: int) -> None:
-        assert answer.status == status, answer
+    def check(self, response: Response, status: int) -> None:
+        assert response.status == status, response
         if status >= 400:
-            self.trial.error_pages += answer.text
+            self.trial.error_pages += response.text
         for name in ("sessionid", "csrftoken"):
             cookie = self.browser.cookies.get(name)
             if cookie and cookie.value:
                 self.trial.keep(f"{name} of {self.name}", cookie.value)
 
 
-def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = True) -> None:
+def use(trial: Trial, site: Deployment, server: SiteServer, failing: bool = True) -> None:
     alice, operator = (Visit(trial, site, server, name) for name in ("alice", "operator"))
     with alice.browser.open_tab() as tab:
         tab.receive("heartbeat")
         alice.post(f"/orders/{site.order_of('alice')}/pay/", 302)
         assert ORDER in tab.receive("order_paid")["content"]["body"]
-        news = f"{NEWS} {server.port}"  # the same again so soon would not be sent
+        news = f"{NEWS} {server.port}"  # a repeated broadcast would be refused
         operator.post("/admin/site_notifications/broadcast/add/", 302, body=news, **BROADCAST)
         assert tab.receive("news")["content"]["body"] == news
         trial.tables += site.tables()
 
         for nonsense in (NONSENSE, f'{{"type": "{NONSENSE}"}}', f'["{NONSENSE}"]'):
-            tab.say(nonsense)
+            tab.send(nonsense)
             assert tab.receive("error")
         if failing:
             fail(site, server, alice)
@@ -208,9 +208,9 @@ def work(trial: Trial, site: Deployment, server: SiteServer, failing: bool = Tru
 
 
 def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
-    """What goes wrong in pages, handshakes and the hub."""
+    """Let pages, handshakes and the hub fail."""
     alice.get("/nowhere/", 404)
-    alice.told(alice.browser.ask("/notifications/mark/", {"as": NONSENSE}), 403)
+    alice.check(alice.browser.request("/notifications/mark/", {"as": NONSENSE}), 403)
     for table in ("shop_order", "django_session", "auth_user"):
         with site.without(table):
             alice.get("/", 500)
@@ -218,9 +218,9 @@ def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
     form = {"csrfmiddlewaretoken": alice.trial.keep("token of alice", token)}
     before = server.output().count("The database is away")
     with site.without("site_notifications_notification"):
-        alice.told(alice.browser.ask(pay, form), 500)
-        alice.told(
-            alice.browser.ask("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500
+        alice.check(alice.browser.request(pay, form), 500)
+        alice.check(
+            alice.browser.request("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500
         )
         alice.get("/notifications/items/", 500)
         wait_until(lambda: server.output().count("The database is away") > before)
@@ -237,55 +237,55 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         servers = [
             stack.enter_context(site_server(free_port(), site.env, name)) for name in SERVERS
         ]
-        with listening(redis, site.password) as told:
+        with recording(redis, site.password) as commands:
             for server in servers:
-                work(trial, site, server)
+                use(trial, site, server)
             with site_server(free_port(), site.deployed_env, "uvicorn") as deployed:
-                work(trial, site, deployed, failing=False)
+                use(trial, site, deployed, failing=False)
                 trial.deployed_log = deployed.output()
             postgres.stop()
             for server in servers:
-                trial.error_pages += Browser(server.port).ask("/login/").text
-                trial.error_pages += Browser(server.port).ask("/readyz").text
+                trial.error_pages += Browser(server.port).request("/login/").text
+                trial.error_pages += Browser(server.port).request("/readyz").text
             for server in servers:
                 server.stop()
-        trial.redis = "\n".join(told)
+        trial.redis = "\n".join(commands)
         trial.logs = [server.output() for server in servers]
     trial.mails = mails_in(site.mails)
     return trial
 
 
-def test_no_log_tells_a_secret_or_a_message(trial: Trial) -> None:
+def test_no_log_contains_a_secret_or_a_message(trial: Trial) -> None:
     for log in trial.logs:
         assert "Traceback" in log and "The database is away" in log and "DEBUG" in log
-        assert trial.told_in(log) == set()
+        assert trial.secrets_in(log) == set()
         assert [text for text in (ORDER, NEWS, NONSENSE) if text in log] == []
 
 
-def test_no_log_of_a_deployed_server_tells_one_or_what_is_said_to_a_socket(trial: Trial) -> None:
+def test_a_deployed_servers_log_has_no_secret_and_no_client_input(trial: Trial) -> None:
     log = trial.deployed_log
     assert "WebSocket /ws/notifications/" in log and "POST /logout/" in log
-    assert trial.told_in(log) == set()
-    said = (ORDER, NEWS, NONSENSE, "Cookie", "Sec-WebSocket-Key", "heartbeat", "DEBUG")
-    assert [text for text in said if text.lower() in log.lower()] == []
+    assert trial.secrets_in(log) == set()
+    unwanted = (ORDER, NEWS, NONSENSE, "Cookie", "Sec-WebSocket-Key", "heartbeat", "DEBUG")
+    assert [text for text in unwanted if text.lower() in log.lower()] == []
 
 
-def test_no_error_page_tells_one(trial: Trial) -> None:
+def test_no_error_page_contains_a_secret(trial: Trial) -> None:
     assert "Something went wrong" in trial.error_pages
-    assert trial.told_in(trial.error_pages) == set()
+    assert trial.secrets_in(trial.error_pages) == set()
     assert ORDER not in trial.error_pages
 
 
-def test_redis_is_told_messages_and_no_secret(trial: Trial) -> None:
+def test_redis_receives_messages_but_no_secret(trial: Trial) -> None:
     assert ORDER in trial.redis and NEWS in trial.redis
-    assert trial.told_in(trial.redis) == set()
+    assert trial.secrets_in(trial.redis) == set()
 
 
-def test_no_table_but_its_own_holds_one(trial: Trial) -> None:
+def test_no_other_table_contains_a_secret(trial: Trial) -> None:
     assert ORDER in trial.tables
-    assert trial.told_in(trial.tables) == set()
+    assert trial.secrets_in(trial.tables) == set()
 
 
-def test_no_report_of_an_error_tells_one(trial: Trial) -> None:
+def test_no_error_report_contains_a_secret(trial: Trial) -> None:
     assert "Request Method" in trial.mails
-    assert trial.told_in(trial.mails) == set()
+    assert trial.secrets_in(trial.mails) == set()

@@ -1,4 +1,4 @@
-"""A socket ends with its session on every server: real servers, Redis and PostgreSQL."""
+"""Connections are closed with their session, on real servers, Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from websockets.sync.client import connect
 from harness.visitor import OpenTab
 from tests.cluster.conftest import FAST, wait_until
 
-# So long that a message is told apart from a look at all sessions, which comes each 10 seconds.
-TOLD = {**FAST, "NOTIFICATIONS_HEARTBEAT_INTERVAL": "2"}
-LOOK = 5 * 0.3  # seconds between two looks with FAST
+# Sessions are rechecked every 10 seconds, so within one second only a message can arrive.
+SLOW_CHECK = {**FAST, "NOTIFICATIONS_HEARTBEAT_INTERVAL": "2"}
+RECHECK_SECONDS = 5 * 0.3  # with FAST
 
 
 @pytest.fixture
@@ -20,27 +20,27 @@ def start_with(start_site, cluster_env, shared_redis, tmp_path):
     def start(engine="db", server="daphne", **env):
         engine = f"django.contrib.sessions.backends.{engine}"
         sessions = {"SESSION_ENGINE": engine, "SESSION_FILE_PATH": str(tmp_path)}
-        env = {**cluster_env(shared_redis), **TOLD, **sessions, **env}
+        env = {**cluster_env(shared_redis), **SLOW_CHECK, **sessions, **env}
         return start_site(env, servers=2, server=server)
 
     return start
 
 
-def open_level(visitor, *servers, **cursor):
-    """Open a tab of this visitor on each server; return them when nothing is missing."""
-    tabs = [visitor.open_tab(server.url, **cursor) for server in servers]
+def open_tabs(visitor, *servers, **position):
+    """Open a tab of this visitor on each server; return them once they are caught up."""
+    tabs = [visitor.open_tab(server.url, **position) for server in servers]
     for tab in tabs:
         tab.receive("heartbeat")
     return tabs
 
 
 def is_open(tab):
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
     return tab.receive("heartbeat")
 
 
 def log_out(visitor, url):
-    """Log out; return when that was done, in monotonic seconds."""
+    """Log out; return the time afterwards, in monotonic seconds."""
     visitor.submit(f"{url}/", f"{url}/logout/")
     return time.monotonic()
 
@@ -56,13 +56,13 @@ def log_out(visitor, url):
         ("file", "daphne"),
     ],
 )
-def test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second(
+def test_a_logout_closes_the_sessions_connections_on_all_servers_within_a_second(
     start_with, new_visitor, engine, server
 ):
     here, there = start_with(engine, server).servers
     alice, other_device = new_visitor(here.url, "alice"), new_visitor(there.url, "alice")
-    tabs = open_level(alice, here, there, there)
-    others = open_level(other_device, here, there) + open_level(
+    tabs = open_tabs(alice, here, there, there)
+    others = open_tabs(other_device, here, there) + open_tabs(
         new_visitor(here.url, "bob"), here, there
     )
 
@@ -80,35 +80,35 @@ def test_a_logout_closes_the_sessions_sockets_on_all_servers_within_a_second(
 
 
 @pytest.mark.verify
-def test_a_logout_takes_effect_though_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
+def test_a_logout_takes_effect_while_redis_is_frozen(start_site, cluster_env, new_visitor, redis):
     site = start_site({**cluster_env(redis), **FAST}, 2)
     here, there = site.servers
     alice = new_visitor(here.url, "alice")
-    with_old_cookie = alice.handshake(there.url)
-    tabs = open_level(alice, here, there)
-    others = open_level(new_visitor(there.url, "alice"), here, there)
+    with_old_cookie = alice.connect_arguments(there.url)
+    tabs = open_tabs(alice, here, there)
+    others = open_tabs(new_visitor(there.url, "alice"), here, there)
     redis.freeze()
 
     done = log_out(alice, here.url)
 
     for tab in tabs:
-        bye = tab.receive("bye", timeout=LOOK + 5)
-        # The server can't know whether the browser has another session now.
+        bye = tab.receive("bye", timeout=RECHECK_SECONDS + 5)
+        # The server can't know whether the browser has a new session by now.
         assert (bye["code"], bye["reconnect"], bye["delay"]) == (4402, True, 2)
         assert tab.closed_with() == 4402
-    assert time.monotonic() - done < LOOK + 5
+    assert time.monotonic() - done < RECHECK_SECONDS + 5
     with connect(**with_old_cookie) as again:
         assert OpenTab(again).receive("bye")["code"] == 4401
     for tab in others:
         assert is_open(tab)
 
 
-def test_who_changes_the_password_stays_and_is_logged_out_elsewhere(start_with, new_visitor):
-    here, there = start_with(NOTIFICATIONS_HEARTBEAT_INTERVAL="3600").servers  # no look
+def test_changing_the_password_logs_out_other_browsers_only(start_with, new_visitor):
+    here, there = start_with(NOTIFICATIONS_HEARTBEAT_INTERVAL="3600").servers  # no recheck
     operator, elsewhere = (new_visitor(here.url, "operator") for _ in range(2))
-    tabs = open_level(operator, here, there)
-    others = open_level(elsewhere, here, there)
-    bobs = open_level(new_visitor(here.url, "bob"), there)
+    tabs = open_tabs(operator, here, there)
+    others = open_tabs(elsewhere, here, there)
+    bobs = open_tabs(new_visitor(here.url, "bob"), there)
     page = f"{here.url}/admin/password_change/"
     new = "correct horse battery"
 
@@ -118,7 +118,7 @@ def test_who_changes_the_password_stays_and_is_logged_out_elsewhere(start_with, 
         bye = tab.receive("bye")
         assert (bye["code"], bye["delay"]) == (4402, 2)
         assert tab.closed_with() == 4402
-    for tab in open_level(operator, here, there):
+    for tab in open_tabs(operator, here, there):
         assert is_open(tab)
     assert elsewhere.open_tab(there.url).receive("bye")["code"] == 4401
     assert is_open(*bobs)
@@ -137,9 +137,9 @@ def test_who_changes_the_password_stays_and_is_logged_out_elsewhere(start_with, 
     ],
     ids=["deactivated", "other password", "session deleted", "account deleted"],
 )
-def test_what_is_changed_beside_the_servers_is_found(cluster, new_visitor, change, code):
+def test_changes_made_outside_the_servers_are_noticed(cluster, new_visitor, change, code):
     here, there = cluster.servers
-    tabs = open_level(new_visitor(here.url, "alice"), here, there)
+    tabs = open_tabs(new_visitor(here.url, "alice"), here, there)
 
     cluster.shell(change)
 
@@ -152,8 +152,8 @@ def test_what_is_changed_beside_the_servers_is_found(cluster, new_visitor, chang
 def test_a_command_that_changes_a_group_reaches_open_tabs_at_once(start_with, new_visitor):
     site = start_with(NOTIFICATIONS_HEARTBEAT_INTERVAL="20")
     here, there = site.servers
-    tabs = open_level(new_visitor(here.url, "alice"), here, there)
-    (bobs,) = open_level(new_visitor(here.url, "bob"), here)
+    tabs = open_tabs(new_visitor(here.url, "alice"), here, there)
+    (bobs,) = open_tabs(new_visitor(here.url, "bob"), here)
 
     site.shell(
         "from django.contrib.auth.models import Group\n"

@@ -1,4 +1,4 @@
-"""Clients that never read: cut off with little memory held for them, and no neighbour notices."""
+"""Clients that never read are cut off, with bounded memory, and without delaying others."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from harness.frames import HEARTBEAT, frame
-from harness.raw_client import RawClient, upgrade
+from harness.raw_client import RawClient, handshake_request
 from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.servers.asgi import ASGI_BUFFER_FACTOR
 from notifications.servers.base import CLOSE_SECONDS
 from tests.cluster.conftest import FAST, wait_until
 
-STALL = 5  # seconds, in place of the default
-EACH = 10  # clients of each kind
-LONGEST = 0.2  # seconds for an answer to a neighbour
+STALL_SECONDS = 5  # instead of the default
+CLIENTS_PER_KIND = 10
+MAX_ANSWER_SECONDS = 0.2  # for a neighbour
 ESTABLISHED = "01"
-KERNEL = 10_000_000  # bytes that it may take for one client; Linux takes 3 to 6 million
+MAX_KERNEL_BUFFER = 10_000_000  # per client; Linux uses 3 to 6 million
 
-# Each has an account of its own: what is written to several sockets of one is the same bytes.
+# One account per client, because connections of one account share the encoded bytes.
 PEERS = """
 for name in {names}:
     User.objects.create_user(name, password="demo")
@@ -32,7 +32,7 @@ notify_accounts(User.objects.get(username="alice"), "first", "")
 """
 NOTIFY_A_LOT = """
 from django.db import transaction
-peers = list(User.objects.filter(username__startswith="told"))
+peers = list(User.objects.filter(username__startswith="notified"))
 with transaction.atomic():
     for number in range(10):
         notify_accounts(peers, "stored", str(number), meta_data="x" * 16_000)
@@ -42,7 +42,7 @@ for number in range(450):
 
 
 def connections(server):
-    """How many clients the server's kernel is connected with."""
+    """Return the number of clients that are connected to the server, by its kernel."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(f":{server.port:04X}") and row[3] == ESTABLISHED for row in rows)
 
@@ -53,67 +53,67 @@ def talk(clients, ended):
             client.send(frame(HEARTBEAT))
 
 
-def answered_in(tab):
-    asked_at = time.monotonic()
-    tab.say('{"type": "heartbeat"}')
+def answer_seconds(tab):
+    sent_at = time.monotonic()
+    tab.send('{"type": "heartbeat"}')
     tab.receive("heartbeat")
-    return time.monotonic() - asked_at
+    return time.monotonic() - sent_at
 
 
-def test_whoever_reads_nothing_is_cut_off_within_a_minute():
+def test_a_client_that_never_reads_is_cut_off_within_a_minute():
     assert conf.STALL_TIMEOUT + 1 + CLOSE_SECONDS <= 60
 
 
 @pytest.mark.realtime
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
-def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
+def test_clients_that_never_read_are_cut_off_and_harm_no_others(
     start_site, new_visitor, shared_redis, request, kind, direct
 ):
     env = {
         "REDIS_URL": shared_redis.url,
-        "NOTIFICATIONS_STALL_TIMEOUT": str(STALL),
+        "NOTIFICATIONS_STALL_TIMEOUT": str(STALL_SECONDS),
         "NOTIFICATIONS_DIRECT_WRITES": str(int(direct)),
     }
     site = start_site({**FAST, **env}, server=kind)
     (server,) = site.servers
     neighbour = new_visitor(server.url, "bob").open_tab(server.url)
     neighbour.receive("heartbeat")
-    names = [f"told{number}" for number in range(2 * EACH)]
+    names = [f"notified{number}" for number in range(2 * CLIENTS_PER_KIND)]
     site.shell(PEERS.format(names=names))
-    visitors = [new_visitor(server.url, name) for name in (*names, *["carol"] * EACH)]
-    memory = server.memory()
+    visitors = [new_visitor(server.url, name) for name in (*names, *["carol"] * CLIENTS_PER_KIND)]
+    memory = server.memory_mb()
 
     peers = [RawClient(server.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
     for peer in peers:
         request.addfinalizer(peer.close)
-    # Some say nothing; carol's get only the answers to what they say.
-    talking = peers[EACH:]
+    # Some are silent; carol's receive only replies to their heartbeats.
+    talking = peers[CLIENTS_PER_KIND:]
     ended = threading.Event()
     with ThreadPoolExecutor(2) as threads:
-        talked = threads.submit(talk, talking, ended)
-        # 7 MB for each who is told: more than all buffers hold.
-        told = threads.submit(site.shell, NOTIFY_A_LOT)
-        told_at = time.monotonic()
+        talker = threads.submit(talk, talking, ended)
+        # 7 MB for each notified client, more than all buffers hold.
+        notifying = threads.submit(site.shell, NOTIFY_A_LOT)
+        notified_at = time.monotonic()
         answers, grown = [], 0.0
         try:
-            while not told.done() or connections(server) > 1:
-                told_at = told_at if told.done() else time.monotonic()
-                assert time.monotonic() - told_at < STALL + 1 + CLOSE_SECONDS + 5
-                answers.append(answered_in(neighbour))
-                grown = max(grown, server.memory() - memory)
+            while not notifying.done() or connections(server) > 1:
+                notified_at = notified_at if notifying.done() else time.monotonic()
+                assert time.monotonic() - notified_at < STALL_SECONDS + 1 + CLOSE_SECONDS + 5
+                answers.append(answer_seconds(neighbour))
+                grown = max(grown, server.memory_mb() - memory)
                 time.sleep(0.1)
         finally:
             ended.set()
-        talked.result()
-        told.result()
+        talker.result()
+        notifying.result()
 
-    # Up to 14 on a busy machine, and 48 and more without our bound. By ASGI, sixteen times as much
-    # may wait for each; there it stays so without our bound: the kernel takes 3 MB for each and
-    # then, for the same stall timeout, cuts off who took none of it, before much waits.
-    # The test below shows that bound itself.
+    # Up to 14 MB on a busy machine, and 48 or more without our limit. With ASGI, sixteen times as
+    # much may wait for each client. There, memory would be similar without our limit: the kernel
+    # buffers 3 MB for each and then, after the same stall timeout, cuts off clients that read
+    # nothing, before much is waiting. The test below checks the limit itself.
     assert grown < (24 if direct else 60), grown  # MB
-    assert sorted(answers)[int(0.95 * len(answers))] < LONGEST, sorted(answers)
+    assert sorted(answers)[int(0.95 * len(answers))] < MAX_ANSWER_SECONDS, sorted(answers)
     wait_until(lambda: site.count("Connection") == 1)
     assert "Traceback" not in server.output()
 
@@ -121,15 +121,15 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
 @pytest.mark.verify
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
-def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(kind, direct):
+def test_a_server_buffers_a_limited_amount_for_a_peer_that_never_reads(kind, direct):
     env = {**FAST, "NOTIFICATIONS_DIRECT_WRITES": str(int(direct))}
     with (
         site_server(free_port(), env, kind, application="tests.cluster.filling") as server,
         closing(RawClient(server.port, receive_buffer=4096)) as client,
     ):
-        assert client.shake_hands(upgrade(server.port)) == 101
+        assert client.do_handshake(handshake_request(server.port)) == 101
         wait_until(lambda: server.get_json("/")[0])
         taken = server.get_json("/")[0]["taken"]
 
-    most = (1 if direct else ASGI_BUFFER_FACTOR) * conf.MAX_UNSENT
-    assert most <= taken < most + KERNEL
+    limit = (1 if direct else ASGI_BUFFER_FACTOR) * conf.MAX_UNSENT
+    assert limit <= taken < limit + MAX_KERNEL_BUFFER

@@ -1,4 +1,4 @@
-"""SQLite as the demo runs it: WAL, IMMEDIATE, a time-out of 20 s; it has one writer at a time."""
+"""SQLite as in the demo: WAL, IMMEDIATE, a timeout of 20 s, one writer at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.services import ROOT
 
 THREADS = 25
 
-# Says when it is ready, waits for a line to start with, and prints how many each call created.
+# Prints "ready", waits for a line to start, and prints how many rows each call created.
 NOTIFY = f"""
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ for name in ("alice", "bob"):
 
 
 @pytest.mark.verify
-def test_fifty_at_once_from_two_processes_all_get_consecutive_numbers(start_site):
+def test_fifty_concurrent_calls_from_two_processes_get_consecutive_numbers(start_site):
     site = start_site({}, servers=0)
     processes = [start_shell(site.env) for _ in range(2)]
     for process in processes:

@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from harness.services import free_port, site_server
-from harness.visitor import PATIENCE
+from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.conftest import FAST
 
 SIZES = [34, 125, 126, 127, 65_535, 65_536, 65_537, 150_000]
@@ -60,7 +60,7 @@ def start(start_site, shared_redis):
 def frames_of(connection, type, count):
     frames = []
     while len(frames) < count:
-        text = connection.recv(timeout=PATIENCE)
+        text = connection.recv(timeout=TIMEOUT_SECONDS)
         if json.loads(text)["type"] == type:
             frames.append(text)
     return frames
@@ -86,7 +86,7 @@ def test_a_slow_reader_gets_all_in_order_when_it_reads(start, new_visitor, serve
     site = start(server, direct)
     url = site.servers[0].url
     visitor = new_visitor(url, "alice")
-    with connect(**visitor.handshake(url), max_queue=1) as connection:
+    with connect(**visitor.connect_arguments(url), max_queue=1) as connection:
         tab = visitor.open_tab(url)
         tab.receive("heartbeat")
 
@@ -102,7 +102,7 @@ def test_a_client_that_negotiated_deflate_reads_plain_frames(start, new_visitor)
     site = start("uvicorn")
     url = site.servers[0].url
     visitor = new_visitor(url, "alice")
-    with connect(**{**visitor.handshake(url), "compression": "deflate"}) as connection:
+    with connect(**{**visitor.connect_arguments(url), "compression": "deflate"}) as connection:
         frames_of(connection, "heartbeat", 1)
         assert "permessage-deflate" in connection.response.headers["Sec-WebSocket-Extensions"]
 
@@ -125,7 +125,7 @@ def test_frames_arrive_through_tls(start, new_visitor, server, tmp_path):
     }
     with ExitStack() as stack:
         tls = stack.enter_context(site_server(port, env, server, tls=(key, certificate)))
-        options = visitor.handshake(tls.url)
+        options = visitor.connect_arguments(tls.url)
         connection = stack.enter_context(connect(**options, ssl=trusting))
         frames_of(connection, "heartbeat", 1)
 

@@ -1,4 +1,4 @@
-"""For a server that ends TLS itself: Daphne tells the application nothing of it."""
+"""For a server that terminates TLS itself. Daphne does not pass that on to the application."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The site's, and requests that notify their own visitor many times."""
+"""The site's URLs, and views that notify their own visitor several times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from notify_site.urls import urlpatterns as site_urlpatterns
 
 
 def notify(request: HttpRequest, times: int) -> HttpResponse:
-    """Answer how many seconds it took."""
+    """Return the seconds that it took."""
     started = time.monotonic()
     for n in range(times):
         notify_accounts(request.user, "hello", str(n))
@@ -27,14 +27,14 @@ async def anotify(request: HttpRequest, times: int) -> HttpResponse:
     return JsonResponse({"seconds": time.monotonic() - started})
 
 
-def push(request: HttpRequest, body: str) -> HttpResponse:
-    """Push what is not stored."""
+def publish(request: HttpRequest, body: str) -> HttpResponse:
+    """Send a live update that is not stored."""
     notify_accounts(request.user, "progress", body, persist=False)
     return JsonResponse({})
 
 
-def take_long(request: HttpRequest, seconds: int) -> HttpResponse:
-    print("taking long", flush=True)
+def slow(request: HttpRequest, seconds: int) -> HttpResponse:
+    print("slow request started", flush=True)
     time.sleep(seconds)
     return JsonResponse({"seconds": seconds})
 
@@ -42,7 +42,7 @@ def take_long(request: HttpRequest, seconds: int) -> HttpResponse:
 urlpatterns = [
     *site_urlpatterns,
     path("notify/<int:times>/", notify),
-    path("long/<int:seconds>/", take_long),
-    path("push/<body>/", push),
+    path("slow/<int:seconds>/", slow),
+    path("publish/<body>/", publish),
     path("anotify/<int:times>/", anotify),
 ]

@@ -21,32 +21,32 @@ from .tabs import Browser, Failure
 from .world import World, copy_of_database, restore_database
 
 
-class Stage:
-    """Where stories are played, each in a database as new."""
+class StoryRunner:
+    """Runs stories, each in a fresh database."""
 
     def __init__(self, browser: Browser, pristine: sqlite3.Connection) -> None:
         self.browser = browser
         self.pristine = pristine
         self.errors: list[str] = []
         self.world: World | None = None
-        self.told: list[str] = []  # what was done in the last story
+        self.log: list[str] = []  # the steps of the last story
 
-    def play(self, story: Sequence[Step]) -> str | None:
-        """Play a story to its end; return what went wrong, None if all was well."""
+    def run(self, story: Sequence[Step]) -> str | None:
+        """Run a story to its end; return what went wrong, None if all was well."""
         restore_database(self.pristine)
         sender.breaker.succeeded()
         self.errors.clear()
-        self.told.clear()
+        self.log.clear()
         self.world = World(self.browser, self.errors)
         try:
             steps = Steps(self.world)
             for name, seed in story:
                 done = getattr(steps, name)(Draw(seed))
                 if done:
-                    self.told.append(f"{name} {done}")
+                    self.log.append(f"{name} {done}")
                 self.world.settle()
                 self._raise_error()
-            self.world.heal()
+            self.world.catch_up()
             self._raise_error()
             self.world.check()
             self._raise_error()
@@ -69,7 +69,7 @@ class Stage:
 
 
 class Errors(logging.Handler):
-    """What is logged as an error: a hub that fails goes on and tries again, as does the layer."""
+    """Collects logged errors, because a failing hub or layer logs the error and tries again."""
 
     def __init__(self, found: list[str]) -> None:
         super().__init__(logging.WARNING)
@@ -89,7 +89,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    """Make every limit so small that it is met."""
+    """Make every limit so small that stories reach it."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 9
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 600
     monkeypatch.setattr(catch_up, "FIRST_ITEMS", 1)
@@ -103,7 +103,7 @@ def small(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 @pytest.fixture
 def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
-    """Put the model in place of the channel layer, of threads and of the registry."""
+    """Replace the channel layer, threads and presence by those of the model."""
 
     async def never(self: Any) -> None:
         await asyncio.Event().wait()
@@ -125,30 +125,30 @@ def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def stage(
+def runner(
     small: None,
     edges: None,
     transactional_db: None,
     browser: Browser,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Stage]:
+) -> Iterator[StoryRunner]:
     for name in ("alice", "bob"):
         User.objects.create(username=name)
     Group.objects.create(name="Customers")
-    stage = Stage(browser, copy_of_database())
+    runner = StoryRunner(browser, copy_of_database())
     read_latest_of_many = pages.read_latest_of_many
 
-    def read_heads_and_write(readers: Any) -> Any:
-        heads = read_latest_of_many(readers)
-        stage.write_in_between()
-        return heads
+    def read_latest_and_write(recipients: Any) -> Any:
+        latest = read_latest_of_many(recipients)
+        runner.write_in_between()
+        return latest
 
     for module in (pages, changes):
-        monkeypatch.setattr(module, "read_latest_of_many", read_heads_and_write)
-    handler = Errors(stage.errors)
+        monkeypatch.setattr(module, "read_latest_of_many", read_latest_and_write)
+    handler = Errors(runner.errors)
     loggers = [logging.getLogger(name) for name in ("notifications", "django", "asyncio")]
     for logger in loggers:
         logger.addHandler(handler)
-    yield stage
+    yield runner
     for logger in loggers:
         logger.removeHandler(handler)

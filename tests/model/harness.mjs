@@ -1,9 +1,9 @@
-// Runs the real client, as many of it as there are tabs. What surrounds it is told to do by
-// lines of JSON: sockets, answers to requests and the page's user. Nothing happens by itself.
+// Runs one real client per tab. Its environment (sockets, responses, and the user's actions) is
+// controlled by lines of JSON. Nothing happens on its own.
 import { createInterface } from "node:readline"
 
 const tabs = new Map()
-let current // the tab that is doing something
+let current // the active tab
 
 class ModelSocket extends EventTarget {
   static CONNECTING = 0
@@ -13,7 +13,7 @@ class ModelSocket extends EventTarget {
   constructor(url) {
     super()
     current.socket = this
-    current.told.push({ what: "opened", query: url.search.slice(1) })
+    current.events.push({ type: "opened", query: url.search.slice(1) })
   }
 
   send() {}
@@ -22,7 +22,7 @@ class ModelSocket extends EventTarget {
     if (this.readyState !== 1) return
     this.readyState = 3
     if (current.socket === this) current.socket = null
-    current.told.push({ what: "closed" })
+    current.events.push({ type: "closed" })
   }
 }
 
@@ -33,7 +33,7 @@ Object.assign(globalThis, {
     return new Promise((resolve, reject) => {
       tab.requests.push({ resolve, reject })
       const { pathname, search } = new URL(url, location.href)
-      tab.told.push({ what: "asked", method, path: pathname + search, body })
+      tab.events.push({ type: "requested", method, path: pathname + search, body })
     })
   },
   setTimeout: () => 0,
@@ -44,7 +44,7 @@ Object.assign(globalThis, {
   removeEventListener: () => {},
   document: Object.assign(new EventTarget(), { visibilityState: "visible" }),
   location: new URL("http://testserver/"),
-  BroadcastChannel: undefined, // each tab in a browser of its own
+  BroadcastChannel: undefined, // each tab has its own browser
   sessionStorage: { getItem: () => null, setItem: () => {}, removeItem: () => {} }
 })
 
@@ -56,10 +56,10 @@ const actions = {
     tab.requests = []
     tab.client = new NotificationsClient(config)
     tab.client.addEventListener("notification", ({ detail: { id, number, content } }) =>
-      tab.told.push({ what: "notified", id, number, body: content.body })
+      tab.events.push({ type: "notified", id, number, body: content.body })
     )
     tab.client.addEventListener("announce", ({ detail }) => {
-      for (const { notification } of detail) tab.told.push({ what: "announced", id: notification.id })
+      for (const { notification } of detail) tab.events.push({ type: "announced", id: notification.id })
     })
   },
   connect: (tab) => tab.client.start(),
@@ -76,21 +76,21 @@ const actions = {
     if (status) request.resolve({ ok: status === 200, status, json: async () => JSON.parse(body) })
     else request.reject(new TypeError("Failed to fetch"))
   },
-  load: (tab, view) => tab.client.load(view),
-  loadOlder: (tab, view) => tab.client.loadOlder(view),
+  load: (tab, folder) => tab.client.load(folder),
+  loadOlder: (tab, folder) => tab.client.loadOlder(folder),
   mark: (tab, [ids, as]) => tab.client.mark(ids, as),
   markAll: (tab, as) => tab.client.markAll(as),
   look: () => {}
 }
 
-function view({ client }) {
+function state({ client }) {
   const list = (name) => client.items(name).map(({ id, state }) => [id, state])
-  const views = ["inbox", "unread"]
+  const folders = ["inbox", "unread"]
   return {
     inbox: list("inbox"),
     unread: list("unread"),
-    loaded: views.filter((name) => client.isLoaded(name)),
-    older: views.filter((name) => client.hasOlder(name)),
+    loaded: folders.filter((name) => client.isLoaded(name)),
+    older: folders.filter((name) => client.hasOlder(name)),
     counts: [client.unread.unread, client.unread.unread_broadcasts],
     status: client.status
   }
@@ -98,13 +98,13 @@ function view({ client }) {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { tab: number, action, argument } = JSON.parse(line)
-  if (!tabs.has(number)) tabs.set(number, { told: [], requests: [], socket: null })
+  if (!tabs.has(number)) tabs.set(number, { events: [], requests: [], socket: null })
   current = tabs.get(number)
-  // What was asked for and failed is told to the page's user, who may try again.
+  // A failed request is reported to the user, who may try again.
   Promise.resolve(actions[action](current, argument)).catch((error) => {
     if (error.name !== "ApiError") throw error
   })
-  await new Promise(setImmediate) // all that follows from it at once
-  const told = current.told.splice(0)
-  process.stdout.write(`${JSON.stringify({ told, ...view(current) })}\n`)
+  await new Promise(setImmediate) // let its immediate effects happen
+  const events = current.events.splice(0)
+  process.stdout.write(`${JSON.stringify({ events, ...state(current) })}\n`)
 }

@@ -1,9 +1,8 @@
 """
-Server processes without time and threads of their own: each is an event loop with a real hub.
+Simulated server processes: each is an event loop with a real hub, without real time or threads.
 
-Time passes when the model says so. What the hub asks of the database is answered when the
-model says so, and what is sent to the channel layer stays on its way until the model
-delivers, doubles or loses it.
+The model decides when time passes and when the hub's database calls return. Messages to the
+channel layer are in flight until the model delivers, duplicates or loses them.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from django.db import OperationalError
 
 from notifications.hub.hub import Hub, get_hub
 
-JOINING = 1.0  # seconds that a slow layer takes to join a group
+SLOW_JOIN_SECONDS = 1.0
 
 
 class _Selector(selectors.DefaultSelector):
-    """Tells when the event loop has nothing to do but wait, instead of waiting."""
+    """Calls `on_idle` when the event loop would wait, instead of waiting."""
 
     on_idle: Callable[[float | None], None]
 
@@ -57,25 +56,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.run_forever()
 
     def move_clock(self, limit: float) -> bool:
-        """Move the clock to the next timer, but not beyond `limit`; whether there was one."""
+        """Move the clock to the next timer, or to `limit`; return whether there was a timer."""
         is_due = self._next is not None and self._next <= limit
         self._now = self._next if is_due and self._next is not None else limit
         return is_due
 
 
 class ModelLayer(BaseChannelLayer):
-    """Knows who is in which group; the messages lie in the processes' `in_flight`."""
+    """Knows the groups' members; messages wait in each process's `in_flight`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.channels: dict[str, Any] = {}  # where the hub puts its taps
+        self.channels: dict[str, Any] = {}  # the hubs' taps
         self.groups: defaultdict[str, dict[str, VirtualLoop]] = defaultdict(dict)
         self.in_flight: defaultdict[VirtualLoop, list[tuple[str, str]]] = defaultdict(list)
         self.is_slow = False
 
     async def group_add(self, group: str, channel: str) -> None:
         if self.is_slow:
-            await asyncio.sleep(JOINING)
+            await asyncio.sleep(SLOW_JOIN_SECONDS)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.groups[group][channel] = loop
@@ -122,7 +121,7 @@ class _Call:
 
 
 class ParkedDatabase:
-    """In place of the hub's DatabaseThread: calls wait until the process is let go on."""
+    """Replaces the hub's DatabaseThread; calls wait until the model lets them return."""
 
     def __init__(self, name: str) -> None:
         self.calls: deque[_Call] = deque()
@@ -137,7 +136,7 @@ class Process:
     def __init__(self, number: int, layer: ModelLayer) -> None:
         self.number = number
         self.layer = layer
-        self.is_slow = False  # its database calls are answered one by one, by `read` and `answer`
+        self.is_slow = False  # database calls return only by `read` and `answer`
         self.loop = VirtualLoop()
         self.hub: Hub = self.loop.run_until_complete(_start_hub())
         self.database: Any = self.hub.database
@@ -154,7 +153,7 @@ class Process:
         self.loop.create_task(coroutine)
 
     def settle(self) -> None:
-        """Let it do what there is to do now."""
+        """Run everything that is due."""
         self.loop.run_until_idle()
         while self.database.calls and not self.is_slow:
             self.read()
@@ -168,7 +167,7 @@ class Process:
         self.settle()
 
     def read(self) -> None:
-        """Run the oldest call to the database; its answer is on its way."""
+        """Execute the oldest database call; its result has not arrived yet."""
         if self.database.calls:
             self.database.calls[0].run()
 
@@ -179,10 +178,10 @@ class Process:
             self.loop.run_until_idle()
 
     def lose_database(self) -> None:
-        """Let the oldest call fail as it does when the database restarts."""
+        """Let the oldest call fail, as when the database restarts."""
         if self.database.calls:
             call = self.database.calls[0]
-            call.is_run, call.failure = True, OperationalError("the connection is lost")
+            call.is_run, call.failure = True, OperationalError("the connection was lost")
             self.answer()
 
     def deliver(self, index: int) -> None:
@@ -192,7 +191,7 @@ class Process:
         self.settle()
 
     def kill(self) -> None:
-        """End without a word, as by kill -9."""
+        """End like a process killed by kill -9."""
         self.layer.forget(self.loop)
         for task in asyncio.all_tasks(self.loop):
             task.cancel()

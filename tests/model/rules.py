@@ -1,4 +1,4 @@
-"""The rules of the protocol, each by the line that keeps it, and what happens without that line."""
+"""The rules of the protocol, each with the source line that implements it and a mutation of it."""
 
 from __future__ import annotations
 import __future__
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-# What makes the failure of a rule likely: such steps come more often.
+# Weights of the steps that make a rule's failure likely.
 CALM = dict.fromkeys(
     ["lose", "flush_layer", "commit_and_crash", "change_audience", "restore", "back_up", "crash"], 0
 )
@@ -32,7 +32,7 @@ RESTORES = {"back_up": 10, "restore": 10, "connect": 30, "cut": 15}
 
 @dataclass(frozen=True)
 class Edit:
-    """What takes a rule out of a script, or of a function of a module of notifications."""
+    """A mutation of a line, in a script or in a function of the app."""
 
     place: str
     line: str
@@ -41,10 +41,10 @@ class Edit:
 
 class Rule:
     """
-    A rule's name and what breaks it: `place, line, instead` of an Edit, and the edits in `also`.
+    A rule's name and the edits that break it: `place, line, instead`, and those in `also`.
 
-    weights: of the steps that make its failure likely, where they differ from the usual ones.
-    first: the story to begin with, for what few stories show: that one did.
+    weights: of steps, where they differ from the usual ones, to make the failure likely.
+    first: the seed to start with, for failures that few stories show.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Rule:
             if edit.place not in self.scripts:
                 self._functions[edit.place].append(edit)
 
-    def break_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put the functions in place again, each from its own source without the rule."""
+    def break_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replace each function by its mutated source."""
         for place, edits in self._functions.items():
             package, module_name, *path, name = place.split(".")
             module = importlib.import_module(f"notifications.{package}.{module_name}")
@@ -92,70 +92,70 @@ class Rule:
 
 RULES = [
     Rule(
-        "a socket that is behind is written by the healing only",
+        "only catching up writes to a connection that is behind",
         "hub.hub.Hub._push",
         "if connection.behind:",
         "if False:",
         {**SLOW, "lose": 10, "connect": 30, "deliver": 30, "wait": 15},
     ),
     Rule(
-        "a push that is not the next leaves the socket behind",
+        "a live update out of order leaves the connection behind",
         "hub.hub.Hub._push",
         "is_next = first == connection.seq + 1",
         "is_next = True",
         {"lose": 12},
     ),
     Rule(
-        "a broadcast that is not the next leaves the socket behind",
+        "a broadcast out of order leaves the connection behind",
         "hub.fan_out.FanOut._write",
         "if seq != connection.broadcast_seq + 1:",
         "if False:",
         {"lose": 12, "broadcast": 30},
     ),
     Rule(
-        "a socket's group is joined before the first reading",
+        "a connection's group is joined before the first read",
         "hub.hub.Hub.join",
         "await self._subscriptions.join(connection.account)",
         "asyncio.create_task(self._subscriptions.join(connection.account))",
         {**CALM, "slow_layer": 12, "connect": 40, "cut": 15, "notify": 30, "wait": 20},
     ),
     Rule(
-        "the check finds what was lost",
+        "the check finds lost live updates",
         "hub.hub.Hub._check",
         "if seq > connection.seq:",
         "if False:",
         {"lose": 20},
     ),
     Rule(
-        "the check numbers what a crash left",
+        "the check numbers rows that a crash left unnumbered",
         "hub.hub._look",
         "numbering.number_and_publish(keys, using)",
         "pass",
         {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
     ),
     Rule(
-        "a slow reader is looked at again",
+        "a slow client is retried",
         "hub.catch_up.CatchUp.step",
         "elif self._behind:",
         "elif False:",
         AWAY,
     ),
     Rule(
-        "audiences are looked at again",
+        "audiences are rechecked",
         "hub.session_check.SessionCheck._judge",
         "elif admission.recipient != connection.recipient:",
         "elif False:",
         AUDIENCES,
     ),
     Rule(
-        "the healing tells the oldest first",
+        "catching up sends the oldest change first",
         "inbox.changes._steps",
         "in items:",
         "in items[::-1]:",
         AWAY,
     ),
     Rule(
-        "what changed after the head is not told",
+        "changes after the latest number are not sent",
         "inbox.changes._changed_items",
         "after, upto = one.position.seq, one.upto",
         "after, upto = one.position.seq, 10**9",
@@ -163,21 +163,21 @@ RULES = [
         also=[Edit("inbox.changes._changed_items", "if item[0] <= one.upto", "")],
     ),
     Rule(
-        "the head of changes is read before the rows",
+        "the latest number is read before the changes",
         "inbox.changes._steps",
         "seq=asked.upto",
         "seq=read_latest_of_many([asked.recipient])[0].position.seq",
         {**AWAY, "write_in_between": 20},
     ),
     Rule(
-        "another scope is told to reload",
+        "another scope causes a reload",
         "inbox.changes._can_follow",
         "and position.scope == latest.position.scope",
         "",
         AUDIENCES,
     ),
     Rule(
-        "another epoch is told to reload",
+        "another epoch causes a reload",
         "inbox.changes._can_follow",
         "position.epoch == latest.position.epoch\n        and ",
         "",
@@ -191,21 +191,21 @@ RULES = [
         BROADCASTS,
     ),
     Rule(
-        "a broadcast that goes takes a new number",
+        "a removed broadcast takes a new number",
         "lifecycle.retraction.remove_broadcasts",
         "row.seq = sequence.seq",
         "pass",
         {**BROADCASTS, "retract": 20},
     ),
     Rule(
-        "a notification that is replaced takes a new number",
+        "a replaced notification takes a new number",
         "lifecycle.numbering._numbering",
         "old.seq = inbox.next_seq()",
         "pass",
         AWAY,
     ),
     Rule(
-        "an item is changed only above the seq that is held for it",
+        "an item changes only by newer changes",
         "store.js",
         "!(seq <= item.changedAt)",
         "true",
@@ -213,14 +213,14 @@ RULES = [
         first=222,
     ),
     Rule(
-        "a page that was asked for before a resync is asked for again",
+        "a page requested before a resync is requested again",
         "client.js",
         "generation !== this.#state.generation || ",
         "",
         {**AUDIENCES, "serve": 20},
     ),
     Rule(
-        "a cursor below the floor is told to reload",
+        "a position below the floor causes a reload",
         "inbox.changes._can_follow",
         "latest.floor <= position.seq <=",
         "position.seq <=",
@@ -234,7 +234,7 @@ RULES = [
         ],
     ),
     Rule(
-        "a count of broadcasts is of the number that the socket has reached",
+        "a count of broadcasts matches the connection's position",
         "hub.hub.Hub._push",
         " and is_counted",
         "",
@@ -242,12 +242,12 @@ RULES = [
         first=275,
     ),
     Rule(
-        "the head of a page is read before its rows",
+        "a page's position is read before its rows",
         "inbox.pages.read_page",
         "latest = read_latest(recipient)",
         "pass",
         PAGES,
-        # Twice, as what is written in between comes after a reading.
+        # Twice, because the write in between happens after a read.
         also=[
             Edit(
                 "inbox.pages.read_page",
@@ -257,7 +257,7 @@ RULES = [
         ],
     ),
     Rule(
-        "a receipt of a broadcast that is not seen yet is remembered",
+        "a receipt that arrives before its broadcast is remembered",
         "store.js",
         'if (!item || as === "gone") remember',
         'if (as === "gone") remember',

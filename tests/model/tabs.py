@@ -1,4 +1,4 @@
-"""Open tabs: the real client in JavaScript, and the server's end of its socket and requests."""
+"""Open tabs: the real JavaScript client, and the server's side of its connection and requests."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from notifications.sessions.authentication import Session
 
 from .processes import Process
 
-# Playwright brings it along.
+# Part of Playwright.
 NODE = Path(playwright.__file__).parent / "driver/node"
 STATIC = ROOT / "notifications/static/notifications"
-UNREAD_BY_CLIENT = 6  # frames, after which a socket is full
+MAX_UNREAD_FRAMES = 6  # then the connection's buffer is full
 
 
 class Failure(AssertionError):
@@ -39,17 +39,17 @@ class Failure(AssertionError):
 
 
 class Browser:
-    """A process with all tabs; `changes` are made to the text of the scripts before they run."""
+    """A process with all tabs; `changes` edit the text of the scripts before they run."""
 
     def __init__(self, changes: Mapping[str, tuple[str, str]] | None = None) -> None:
         self._directory = TemporaryDirectory(prefix="notify-site-model-")
         scripts = Path(self._directory.name)
         shutil.copytree(STATIC, scripts, dirs_exist_ok=True)
         (scripts / "package.json").write_text('{"type": "module"}')
-        for name, (line, instead) in (changes or {}).items():
+        for name, (line, replacement) in (changes or {}).items():
             text = (scripts / name).read_text()
             assert text.count(line) == 1, f"{name} has {text.count(line)} times: {line}"
-            (scripts / name).write_text(text.replace(line, instead))
+            (scripts / name).write_text(text.replace(line, replacement))
         self._process = subprocess.Popen(
             [NODE, Path(__file__).with_name("harness.mjs"), scripts],
             stdin=subprocess.PIPE,
@@ -64,8 +64,8 @@ class Browser:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         assert answer, f"the client failed at {command}"
-        told: dict[str, Any] = json.loads(answer)
-        return told
+        result: dict[str, Any] = json.loads(answer)
+        return result
 
     def close(self) -> None:
         self._process.communicate()
@@ -73,17 +73,17 @@ class Browser:
 
 
 class Wire:
-    """The way to one socket, up to where the client reads; here every frame is checked."""
+    """A connection's frames until the client reads them; every frame is checked here."""
 
     def __init__(self, errors: list[str]) -> None:
         self.frames: deque[str] = deque()
-        self.errors = errors  # not raised here: the hub would log it and go on
+        self.errors = errors  # not raised here, because the hub would log them and continue
         self.closed_with: int | None = None
-        self._cursor: dict[str, int] = {}
+        self._position: dict[str, int] = {}
 
     @property
     def is_full(self) -> bool:
-        return len(self.frames) >= UNREAD_BY_CLIENT
+        return len(self.frames) >= MAX_UNREAD_FRAMES
 
     def write(self, message: EncodedFrame) -> bool:
         if self.is_full:
@@ -99,15 +99,15 @@ class Wire:
     def _check(self, frame: Frame) -> None:
         if frame["type"] == "bye":
             return
-        if (frame["type"] == "register") is bool(self._cursor):
-            self.errors.append(f"register is not the first frame and the only one: {frame}")
+        if (frame["type"] == "register") is bool(self._position):
+            self.errors.append(f"register is not the first and only one: {frame}")
         for name in ("seq", "broadcast_seq"):
             if name not in frame:
                 continue
             is_change = frame["type"] not in {"register", "resync", "heartbeat"}
-            if frame[name] < self._cursor.get(name, 0) + is_change and frame["type"] != "resync":
-                self.errors.append(f"a frame behind the cursor {self._cursor}: {frame}")
-            self._cursor[name] = frame[name]
+            if frame[name] < self._position.get(name, 0) + is_change and frame["type"] != "resync":
+                self.errors.append(f"a frame behind the position {self._position}: {frame}")
+            self._position[name] = frame[name]
 
 
 class Tab:
@@ -126,66 +126,66 @@ class Tab:
         self.number = number
         self.account = account
         self.session = session
-        self.history = history  # of the account: the states that each item had, in order
-        self.record = record  # brings the history up to date
-        self.socket: LiveConnection | None = None
+        self.history = history  # the account's items, each with its states in order
+        self.record = record  # updates the history
+        self.connection: LiveConnection | None = None
         self.wire: Wire | None = None
         self.process: Process | None = None
-        self.query: str | None = None  # of the socket that the client has opened
+        self.query: str | None = None  # of the connection that the client opened
         self.requests: deque[_Request] = deque()
         self.open_page()
 
-    # --- What the person and the network do
+    # --- Actions of the user and the network
 
     def open_page(self) -> None:
-        """Load a page anew, with the cursor and counts that are in it."""
-        head = pages.read_latest(self._reader())
+        """Load a new page, which has a position and counts."""
+        latest = pages.read_latest(self._recipient())
         self._leave()
         self.requests.clear()
-        self._begin(head.position.as_dict())
+        self._begin(latest.position.as_dict())
         self.shows_outdated = False
         urls = {name: f"/notifications/{name}/" for name in ("changes", "items", "mark")}
         config = {
             "account": str(self.account.pk),
-            "cursor": head.position.as_dict(),
-            **head.counts.as_dict(),
+            "cursor": latest.position.as_dict(),
+            **latest.counts.as_dict(),
             "urls": {**urls, "socket": "/ws/notifications/"},
             "csrf_token": "",
         }
         self.do("open", config)
 
-    def _begin(self, cursor: Mapping[str, Any]) -> None:
-        """Forget what was seen before: a new page, or one of another epoch."""
-        self.is_outdated = False  # shows and tells what was in a database that is no more
+    def _begin(self, position: Mapping[str, Any]) -> None:
+        """Forget everything received: the page is new, or the epoch is."""
+        self.is_outdated = False  # has items of a database that was replaced
         self.marks: list[_Mark] = []
-        self.told_from = cursor
+        self.received_from = position
         self.notified: Counter[str] = Counter()
         self.announced: Counter[str] = Counter()
         self.newest = {"n": 0, "b": 0}
-        self.reached: defaultdict[str, int] = defaultdict(int)  # the place in an item's history
+        self.reached: defaultdict[str, int] = defaultdict(int)  # the index in each item's history
 
     def connect(self, process: Process) -> None:
-        if self.socket is None:
+        if self.connection is None:
             self.do("connect")
             assert self.query is not None
             self.wire, self.process = Wire(self.errors), process
             start = parse_start(QueryDict(self.query))
-            process.loop.call_soon(self._join, process, self._reader(), self.wire, start)
+            process.loop.call_soon(self._join, process, self._recipient(), self.wire, start)
             process.settle()
 
     def _join(self, process: Process, recipient: Recipient, wire: Wire, start: Any) -> None:
-        # As the consumer does; a socket needs the running loop.
-        self.socket = LiveConnection(recipient, self.session, wire, start)
-        process.start(process.hub.join(self.socket))
+        # As the consumer does; a LiveConnection needs a running loop.
+        self.connection = LiveConnection(recipient, self.session, wire, start)
+        process.start(process.hub.join(self.connection))
 
     def cut(self, code: int = 1006) -> None:
         """Lose the connection."""
-        if self.socket:
+        if self.connection:
             self._leave()
             self.do("cut", code)
 
     def read(self, count: int) -> None:
-        """Let the client take some of the frames that lie before it."""
+        """Let the client receive some of the waiting frames."""
         for _ in range(count):
             if not (self.wire and self.wire.frames):
                 break
@@ -195,19 +195,19 @@ class Tab:
             if frame["type"] == "resync":
                 self.marks.clear()
                 self._follow(frame)
-                self.shows_outdated = True  # until the page comes that it asks for now
+                self.shows_outdated = True  # until the page arrives that it now requests
             self.do("receive", text)
         if self.wire and self.wire.closed_with and not self.wire.frames:
             self.cut(self.wire.closed_with)
 
     def beat(self) -> None:
-        """Send a heartbeat, which the server answers as the consumer does."""
-        if self.socket and self.process and self.socket.registered:
-            self.process.hub.heard(self.socket)
-            self.socket.answer_heartbeat()
+        """Send a heartbeat, and answer it as the consumer does."""
+        if self.connection and self.process and self.connection.registered:
+            self.process.hub.heard(self.connection)
+            self.connection.answer_heartbeat()
 
     def serve(self) -> None:
-        """Let the oldest request be answered by the site; the answer is on its way."""
+        """Let the server handle the oldest request; the response has not arrived yet."""
         if self.requests:
             self.requests[0].run(self.account)
             self.record()
@@ -221,28 +221,28 @@ class Tab:
                 self.marks = [mark for mark in self.marks if mark.seq > 0]
             elif request.status == 200 and request.method == "GET":
                 page = json.loads(request.body)
-                if page["epoch"] != self.told_from["epoch"]:
+                if page["epoch"] != self.received_from["epoch"]:
                     self._follow(page)
-                elif page["scope"] != self.told_from["scope"]:
-                    # Broadcasts of before are told by the page only.
+                elif page["scope"] != self.received_from["scope"]:
+                    # Older broadcasts are only in the page.
                     broadcasts = {name: page[name] for name in ("broadcast_seq", "scope")}
-                    self.told_from = {**self.told_from, **broadcasts}
+                    self.received_from = {**self.received_from, **broadcasts}
             self.do("answer", {"status": request.status, "body": request.body})
             if not self.is_outdated and not self.requests:
                 self.shows_outdated = False
 
     def restored(self) -> None:
-        """The database is another one: until the client knows, it shows and tells what it had."""
+        """The database was restored; until the client notices, it shows outdated items."""
         self.is_outdated = self.shows_outdated = True
 
     def _follow(self, start: Mapping[str, Any]) -> None:
-        if start["epoch"] == self.told_from["epoch"]:
-            self.told_from = start
+        if start["epoch"] == self.received_from["epoch"]:
+            self.received_from = start
         else:
             self._begin(start)
 
     def lose_request(self) -> None:
-        """No answer comes, whether the request did or not."""
+        """Lose the request, or its response."""
         if self.requests:
             request = self.requests.popleft()
             if request.mark in self.marks:
@@ -250,23 +250,23 @@ class Tab:
             self.do("answer", {"status": 0})
 
     def do(self, action: str, argument: Any = None) -> None:
-        """Let the client do something, and check what it tells and shows then."""
+        """Perform an action in the client, and check its events and what it shows."""
         answer = self.browser.do(self.number, action, argument)
-        for told in answer["told"]:
-            match told:
-                case {"what": "opened", "query": query}:
+        for event in answer["events"]:
+            match event:
+                case {"type": "opened", "query": query}:
                     self.query = query
-                case {"what": "closed"}:
+                case {"type": "closed"}:
                     self._leave()
-                case {"what": "asked", "method": method, "path": path}:
-                    request = _Request(method, path, told.get("body"))
+                case {"type": "requested", "method": method, "path": path}:
+                    request = _Request(method, path, event.get("body"))
                     self.requests.append(request)
                     if request.mark:
                         self.marks.append(request.mark)
-                case {"what": "notified", "id": wire_id, "number": number}:
+                case {"type": "notified", "id": wire_id, "number": number}:
                     if not self.is_outdated:
                         self._check_notified(wire_id, number)
-                case {"what": "announced", "id": wire_id} if not self.is_outdated:
+                case {"type": "announced", "id": wire_id} if not self.is_outdated:
                     self.announced[wire_id] += 1
                     if self.announced[wire_id] > 1:
                         raise Failure(f"{self} announced {wire_id} twice")
@@ -276,14 +276,14 @@ class Tab:
         for wire_id, state in answer["inbox"]:
             self._check_state(wire_id, state)
 
-    # --- What must be true at any time
+    # --- Invariants
 
     def _check_notified(self, wire_id: str, number: int) -> None:
         self.notified[wire_id] += 1
         if self.notified[wire_id] > 1:
-            raise Failure(f"{self} was told twice of {wire_id}")
+            raise Failure(f"{self} received {wire_id} twice")
         if number <= self.newest[wire_id[0]]:
-            raise Failure(f"{self} was told of {wire_id} after a newer one")
+            raise Failure(f"{self} received {wire_id} after a newer one")
         self.newest[wire_id[0]] = number
 
     def _check_state(self, wire_id: str, state: str) -> None:
@@ -299,12 +299,12 @@ class Tab:
             ) from None
 
     def _leave(self) -> None:
-        if self.socket and self.process and not self.process.loop.is_closed():
-            self.process.loop.call_soon(self.process.hub.leave, self.socket)
+        if self.connection and self.process and not self.process.loop.is_closed():
+            self.process.loop.call_soon(self.process.hub.leave, self.connection)
             self.process.settle()
-        self.socket = self.wire = self.process = None
+        self.connection = self.wire = self.process = None
 
-    def _reader(self) -> Recipient:
+    def _recipient(self) -> Recipient:
         return Recipient.of(User.objects.get(pk=self.account.pk))
 
     def __repr__(self) -> str:
@@ -312,12 +312,12 @@ class Tab:
 
 
 class _Mark:
-    """What the client asked for, and shows as if it were done until it is told what was."""
+    """A mark that the client has requested, and already shows until the server confirms it."""
 
-    def __init__(self, asked: Mapping[str, Any]) -> None:
-        self.ids = asked.get("ids")
-        self.state = "read" if asked["as"] == "inbox" else asked["as"]
-        self.seq = inf  # of the change that it made; 0: of none
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.ids = content.get("ids")
+        self.state = "read" if content["as"] == "inbox" else content["as"]
+        self.seq = inf  # of its change; 0 if it made none
 
     def answered(self, status: int, body: str) -> None:
         change_range = json.loads(body)["range"] if status == 200 else None

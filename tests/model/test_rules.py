@@ -1,7 +1,7 @@
 """
-Without any one of its rules the protocol fails, and the model finds out: `make mutants`.
+Without any one of its rules the protocol fails, and the model detects it: `make mutants`.
 
-Named by hand only: what they guard changes seldom, and some take a minute.
+Not part of `make test` or `make verify`: the rules rarely change, and some take a minute.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from .conftest import Stage
+from .conftest import StoryRunner
 from .rules import RULES, Rule
 from .story import make_up
 from .tabs import Browser
 
 STORIES = int(os.environ.get("MODEL_TRIES", "300"))
-LENGTH = 60
+STEPS = 60
 
 
-def first_failure(stage: Stage, rule: Rule) -> str | None:
+def first_failure(runner: StoryRunner, rule: Rule) -> str | None:
     for seed in range(rule.first, rule.first + STORIES):
-        if failure := stage.play(make_up(seed, LENGTH, rule.weights)):
+        if failure := runner.run(make_up(seed, STEPS, rule.weights)):
             return failure
     return None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_each_rule_is_needed(rule: Rule, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    rule.break_in(monkeypatch)
+def test_each_rule_is_needed(
+    rule: Rule, runner: StoryRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule.break_it(monkeypatch)
     with ExitStack() as stack:
         if rule.scripts:
-            stage.browser = stack.enter_context(closing(Browser(rule.scripts)))
-        assert first_failure(stage, rule)
+            runner.browser = stack.enter_context(closing(Browser(rule.scripts)))
+        assert first_failure(runner, rule)

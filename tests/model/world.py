@@ -1,8 +1,8 @@
 """
-The whole system for one run of the model: the database, two server processes, three tabs.
+The whole system for one story: the database, two server processes, three tabs.
 
-What only a cluster has is played here: SQLite knows one transaction at a time, so one that
-commits late is written late, with the ids that it was given early.
+Concurrent transactions are simulated, because SQLite has one at a time: a transaction that commits
+late is written late, with the ids that it took early.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from notifications.testing import log_in
 from .processes import ModelLayer, Process
 from .tabs import Browser, Failure, Tab
 
-ROUNDS = 40  # of healing, until all must be well
-PAGES = 40  # that a list may have
-# Seconds until all is well: by themselves, by the hub's check, by its look at the audiences.
-AT_ONCE, CHECK, AUDIENCES = 0.4, 10.0, 50.0
+MAX_ROUNDS = 40  # until everything must have caught up
+MAX_PAGES = 40  # of a list
+# How long catching up takes: by live updates, by the hub's check, by its recheck of audiences.
+LIVE_SECONDS, CHECK_SECONDS, RECHECK_SECONDS = 0.4, 10.0, 50.0
 
 Snapshot = tuple[sqlite3.Connection, list[str]]
 
@@ -56,11 +56,11 @@ class World:
         self.accounts = list(User.objects.order_by("pk"))
         self.group = Group.objects.get()
         self.histories: dict[Any, Any] = {a.pk: defaultdict(list) for a in self.accounts}
-        self.open: list[list[Notification]] = []  # written, and not yet committed
-        self.spans: list[tuple[User, ChangeRange]] = []
+        self.open: list[list[Notification]] = []  # not yet committed
+        self.ranges: list[tuple[User, ChangeRange]] = []
         self.meanwhile: Callable[[], None] | None = None
         self.snapshot: sqlite3.Connection | None = None
-        self.healing_time = AT_ONCE
+        self.catch_up_seconds = LIVE_SECONDS
         self.processes = [Process(number, layer) for number in range(2)]
         alice, bob = self.accounts
         self.tabs = [
@@ -87,7 +87,7 @@ class World:
         self.record()
 
     def begin(self, accounts: Iterable[User], **options: Any) -> None:
-        """Begin a transaction that writes, and commits later."""
+        """Begin a transaction that commits later."""
         result = notify_uncommitted(accounts, **options)
         self.open.append(result)
 
@@ -102,35 +102,36 @@ class World:
         del self.open[index]
 
     def commit_and_crash(self, account: User) -> None:
-        """Commit, and end before the rows are numbered."""
+        """Commit, and crash before the rows are numbered."""
         with transaction.atomic():
             notify_accounts(account, "news", "Hello")
             connection.run_on_commit = []
-        self.lasts(CHECK)
+        self.allow_seconds(CHECK_SECONDS)
 
     def broadcast(self, audience: Any, **options: Any) -> None:
         broadcast("news", "Hello all", audience=audience, **options)
         self.record()
 
     def mark(self, account: User, mark: str, ids: list[str]) -> None:
-        """Mark from a device that has no socket."""
+        """Mark from a device without a connection."""
         marked = marks.mark(Recipient.of(account), mark, ids)
-        self._did(account, marked)
+        self._marked(account, marked)
 
     def mark_all(self, account: User, mark: str) -> None:
-        cursor = pages.read_latest(Recipient.of(account)).position
-        self._did(
-            account, marks.mark_all(Recipient.of(account), mark, cursor.seq, cursor.broadcast_seq)
+        position = pages.read_latest(Recipient.of(account)).position
+        self._marked(
+            account,
+            marks.mark_all(Recipient.of(account), mark, position.seq, position.broadcast_seq),
         )
 
     def undo(self, index: int) -> None:
-        account, change_range = self.spans.pop(index)
+        account, change_range = self.ranges.pop(index)
         marks.undo(Recipient.of(account), change_range)
         self.record()
 
-    def _did(self, account: User, marked: marks.Marked) -> None:
+    def _marked(self, account: User, marked: marks.Marked) -> None:
         if marked.change_range:
-            self.spans.append((account, marked.change_range))
+            self.ranges.append((account, marked.change_range))
         self.record()
 
     def maintain(self) -> None:
@@ -138,7 +139,7 @@ class World:
         self.record()
 
     def retain(self) -> None:
-        """Delete whatever is neither unread nor a broadcast that stands."""
+        """Delete everything but unread notifications and live broadcasts."""
         with override_settings(NOTIFICATIONS_RETENTION_DAYS=0):
             self.maintain()
 
@@ -147,11 +148,11 @@ class World:
             account.groups.add(self.group)
         else:
             account.groups.remove(self.group)
-        self.lasts(AUDIENCES)
+        self.allow_seconds(RECHECK_SECONDS)
 
-    def lasts(self, seconds: float) -> None:
-        """Something happened that is not made good before."""
-        self.healing_time = max(self.healing_time, seconds)
+    def allow_seconds(self, seconds: float) -> None:
+        """Note that catching up may take this long."""
+        self.catch_up_seconds = max(self.catch_up_seconds, seconds)
 
     def retract(self, wire_id: str) -> None:
         model = Notification if wire_id[0] == "n" else Broadcast
@@ -162,16 +163,16 @@ class World:
         self.snapshot = copy_of_database()
 
     def restore(self) -> None:
-        """Put the database back, as operators do: then a new epoch begins."""
+        """Restore the database, as operators do: then a new epoch begins."""
         assert self.snapshot
         for process in self.processes:
             process.in_flight.clear()
         restore_database(self.snapshot)
         self.snapshot = None
         begin_epoch()
-        self.lasts(AUDIENCES)
+        self.allow_seconds(RECHECK_SECONDS)
         self.open.clear()
-        self.spans.clear()
+        self.ranges.clear()
         for history in self.histories.values():
             history.clear()
         self.record()
@@ -179,7 +180,7 @@ class World:
             tab.restored()
 
     def record(self) -> None:
-        """Take down which states the items have been in."""
+        """Record the states that items have been in."""
         for row in Notification.objects.filter(seq__isnull=False):
             self._note(self.histories[row.account_id][row.wire_id], row.state)
         receipts = {(r.account_id, r.broadcast_id): r.state for r in BroadcastReceipt.objects.all()}
@@ -206,20 +207,20 @@ class World:
         self.processes[index] = Process(index, self.layer)
 
     def settle(self) -> None:
-        """Let every process do what there is to do now."""
+        """Run everything that is due, in every process."""
         self.record()
         for process in self.processes:
             process.settle()
 
     def flush(self) -> None:
-        """Let the layer forget who is in which group."""
+        """Let the layer forget its groups."""
         self.layer.groups.clear()
-        self.lasts(CHECK)
+        self.allow_seconds(CHECK_SECONDS)
 
     # --- At the end
 
-    def heal(self) -> None:
-        """Let everything in, until nothing happens any more."""
+    def catch_up(self) -> None:
+        """Let everything through, until nothing happens any more."""
         self.meanwhile = None
         self.layer.is_slow = False
         while self.open:
@@ -228,12 +229,12 @@ class World:
             process.is_slow = False
         for tab in self.tabs:
             tab.connect(self.processes[0])
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             for process in self.processes:
                 while process.in_flight:
                     process.deliver(0)
-                process.pass_time(self.healing_time)
-            self.record()  # what the check has numbered
+                process.pass_time(self.catch_up_seconds)
+            self.record()  # the check may have numbered rows
             for tab in self.tabs:
                 tab.connect(self.processes[0])
                 tab.beat()
@@ -242,12 +243,12 @@ class World:
                     tab.answer()
             if self._is_quiet():
                 return
-        raise Failure("it does not come to rest")
+        raise Failure("it never catches up")
 
     def _is_quiet(self) -> bool:
         return not any(process.in_flight for process in self.processes) and all(
-            tab.socket
-            and not tab.socket.behind
+            tab.connection
+            and not tab.connection.behind
             and tab.wire
             and not tab.wire.frames
             and not tab.requests
@@ -262,48 +263,50 @@ class World:
         for tab in self.tabs:
             tab.do("look")
             truth = Truth(tab.account)
-            self._check_told(tab, truth)
+            self._check_received(tab, truth)
 
             def without_archived(items: list[Any], tab: Tab = tab) -> list[Any]:
-                # Told only the state of what leaves the archive, a list that did not have
-                # it shows it after the next loading.
+                # A frame has only the state of an item that leaves the archive, so a list
+                # without the item shows it after the next load.
                 return [item for item in items if "archived" not in tab.history[item[0]]]
 
-            for view in ("inbox", "unread"):
-                load_all(tab, view)
-                expected = truth.inbox if view == "inbox" else truth.unread
-                # What retention has deleted stays in open tabs, and was read or gone before.
-                shown = [(key, state) for key, state in tab.shown[view] if key in truth.rows]
-                deleted = [item for item in tab.shown[view] if item[0] not in truth.rows]
+            for folder in ("inbox", "unread"):
+                load_all(tab, folder)
+                expected = truth.inbox if folder == "inbox" else truth.unread
+                # Items deleted by retention stay in open tabs; they were read or removed before.
+                shown = [(key, state) for key, state in tab.shown[folder] if key in truth.rows]
+                deleted = [item for item in tab.shown[folder] if item[0] not in truth.rows]
                 if unread := [key for key, state in deleted if state == "unread"]:
-                    raise Failure(f"{tab} shows in {view} {unread} as unread, which are deleted")
+                    raise Failure(
+                        f"{tab} shows in {folder} {unread} as unread, but they were deleted"
+                    )
                 for kind in "nb":
                     ours = [item for item in expected if item[0][0] == kind]
                     theirs = [item for item in shown if item[0][0] == kind]
                     if without_archived(ours) != without_archived(theirs):
-                        raise Failure(f"{tab} shows in {view} {theirs}, not {ours}")
+                        raise Failure(f"{tab} shows in {folder} {theirs}, not {ours}")
 
-    def _check_told(self, tab: Tab, truth: Truth) -> None:
-        """Check what the client has learned without loading its lists again."""
+    def _check_received(self, tab: Tab, truth: Truth) -> None:
+        """Check what the client knows without reloading its lists."""
         if tab.shown["counts"] != truth.counts:
             raise Failure(f"{tab} counts {tab.shown['counts']}, not {truth.counts}")
         states = dict(truth.inbox)
         for wire_id, state in tab.shown["inbox"]:
             if wire_id in truth.rows and states.get(wire_id) != state:
                 raise Failure(f"{tab} shows {wire_id} as {state}, not {states.get(wire_id)}")
-        since = {"n": tab.told_from["seq"], "b": tab.told_from["broadcast_seq"]}
+        since = {"n": tab.received_from["seq"], "b": tab.received_from["broadcast_seq"]}
         known = {wire_id for wire_id, _ in tab.shown["inbox"]}
         is_whole = "inbox" in tab.shown["loaded"] and "inbox" not in tab.shown["older"]
         for wire_id, number in truth.numbers.items():
             if number > since[wire_id[0]]:
                 if wire_id not in tab.notified:
-                    raise Failure(f"{tab} was never told of {wire_id}")
+                    raise Failure(f"{tab} never received {wire_id}")
                 if is_whole and wire_id not in known:
                     raise Failure(f"{tab} does not show {wire_id}")
 
 
 class Truth:
-    """What an account has, by the rows alone: newest first, each kind by itself."""
+    """An account's items according to the rows: newest first, notifications before broadcasts."""
 
     def __init__(self, account: User) -> None:
         recipient = Recipient.of(User.objects.get(pk=account.pk))
@@ -325,22 +328,22 @@ class Truth:
         self.counts = [sum(item[0][0] == kind for item in self.unread) for kind in "nb"]
 
 
-def load_all(tab: Tab, view: str) -> None:
-    tab.do("load", view)
+def load_all(tab: Tab, folder: str) -> None:
+    tab.do("load", folder)
     while tab.requests:
         tab.answer()
     pages = 0
-    while view in tab.shown["older"]:
+    while folder in tab.shown["older"]:
         pages += 1
-        if pages > PAGES:
-            raise Failure(f"{tab} loads {view} without an end")
-        tab.do("loadOlder", view)
+        if pages > MAX_PAGES:
+            raise Failure(f"{tab} never stops loading {folder}")
+        tab.do("loadOlder", folder)
         while tab.requests:
             tab.answer()
 
 
 def notify_uncommitted(accounts: Iterable[User], **options: Any) -> list[Notification]:
-    """Return the rows of a transaction that has not committed; their ids are taken."""
+    """Return the rows of a transaction that has not committed; their ids are used up."""
     with suppress(RolledBack), transaction.atomic():
         result = notify_accounts(accounts, "news", "Hello", **options)
         rows = list(Notification.objects.filter(pk__in=result.ids))

@@ -1,4 +1,4 @@
-"""Plain Channels: the tutorial's consumer, and two that end in ways of their own."""
+"""Plain Channels: the tutorial's consumer, and two that close or stop when they receive a frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.urls import path, re_path  # isort: skip
 
 
 class ClosingConsumer(AsyncWebsocketConsumer):
-    """Closes with the code that it is told."""
+    """Closes with the code that it receives."""
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         await self.close(int(text_data))

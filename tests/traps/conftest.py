@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from harness.benchmarks.peers import Missing
+from harness.benchmarks.peers import Unavailable
 from harness.demo_data import make_demo_data
 from harness.services import RedisServer, redis_server, running
-from tests.traps.peers import Ours, Peer, Plain, Seed
+from tests.traps.peers import GoServer, Ours, Peer, Plain
 
 P = TypeVar("P", bound=Peer)
 Start = Callable[[Callable[[Path], P]], P]
@@ -24,7 +24,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The demo's accounts and orders, in SQLite, for all servers but the seed."""
+    """The demo's accounts and orders in SQLite, for all servers except the Go server."""
     database = tmp_path_factory.mktemp("traps") / "site.sqlite3"
     env = {
         "DATABASE_URL": f"sqlite:///{database}",
@@ -47,23 +47,23 @@ def ours(env: dict[str, str]) -> Iterator[Ours]:
 
 
 @pytest.fixture(scope="session")
-def seed() -> Iterator[Seed]:
-    with started(Seed) as server:
+def go() -> Iterator[GoServer]:
+    with started(GoServer) as server:
         yield server
 
 
 @pytest.fixture
 def start() -> Iterator[Start[Any]]:
-    """Start a server for one test, which it may end."""
+    """Start a server for one test, which may stop it."""
     with ExitStack() as stack:
         yield lambda build: stack.enter_context(started(build))
 
 
 @contextmanager
 def started(build: Callable[[Path], P]) -> Iterator[P]:
-    """Skip the test where a server can't run on this machine."""
+    """Skip the test if the server can't run on this machine."""
     try:
         with running(build) as server:
             yield server
-    except Missing as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))

@@ -7,14 +7,14 @@ Layer = Any
 MESSAGE = {"type": "notify"}
 
 
-async def all_of(
-    layer: Layer, channel: str, timeout: float = 1, least: int = 0
+async def receive_all(
+    layer: Layer, channel: str, timeout: float = 1, min_count: int = 0
 ) -> list[dict[str, Any]]:
-    """Return what is received until nothing comes for so long; so many are waited for longer."""
+    """Receive until nothing arrives for `timeout` seconds; wait longer for `min_count` messages."""
     found: list[dict[str, Any]] = []
     try:
         while True:
-            async with asyncio.timeout(timeout if len(found) >= least else 10):
+            async with asyncio.timeout(timeout if len(found) >= min_count else 10):
                 found.append(await layer.receive(channel))
     except TimeoutError:
         return found

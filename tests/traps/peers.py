@@ -1,4 +1,4 @@
-"""The servers that a trial is done to, each by the same few verbs."""
+"""The servers under test, with a common interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from harness.benchmarks.peers import Seed as SeedPeer
+from harness.benchmarks.peers import GoServer as GoPeer
 from harness.services import Service, free_port, site_environment
 from harness.visitor import Visitor
 
@@ -26,7 +26,7 @@ class Peer(Service):
 
     name: str
     path: str
-    level = "register"  # the frame after which a push reaches the socket
+    ready_frame = "register"  # after this frame, live updates reach the connection
 
     def __init__(self, command: list[Any], directory: Path, env: dict[str, str]) -> None:
         super().__init__(command, directory, env=site_environment(env))
@@ -40,7 +40,7 @@ class Peer(Service):
         return f"http://127.0.0.1:{self.port}"
 
     def visitor(self, name: str) -> Visitor | None:
-        """Somebody who is logged in, where there is such a thing."""
+        """Return a logged-in visitor; None if the server has no log-in."""
         return Visitor().log_in(self.url, name)
 
     @contextmanager
@@ -53,7 +53,7 @@ class Peer(Service):
         query: dict[str, Any] | None = None,
         **options: Any,
     ) -> Iterator[ClientConnection]:
-        """Open a socket from a page of the site, unless told of another origin."""
+        """Open a connection, by default with the site's own origin."""
         cookie = visitor.cookie_header if visitor else ""
         with connect(
             f"ws://127.0.0.1:{self.port}{path or self.path}?{urlencode(query or {})}",
@@ -66,24 +66,24 @@ class Peer(Service):
             yield connection
 
     @contextmanager
-    def open_level(self, visitor: Visitor | None, **options: Any) -> Iterator[ClientConnection]:
-        """Open a socket, and wait until pushes reach it."""
+    def open_ready(self, visitor: Visitor | None, **options: Any) -> Iterator[ClientConnection]:
+        """Open a connection, and wait until live updates reach it."""
         with self.open(visitor, **options) as connection:
-            assert receive(connection, self.level)
+            assert receive(connection, self.ready_frame)
             yield connection
 
-    def tell(self, name: str, body: str, size: int = 0) -> None:
-        self._get(f"/tell/{self.name}/{name}/?{urlencode({'body': body, 'size': size})}")
+    def send(self, name: str, body: str, size: int = 0) -> None:
+        self._get(f"/send/{self.name}/{name}/?{urlencode({'body': body, 'size': size})}")
 
-    def tell_everyone(self, body: str, size: int = 0) -> None:
-        self.tell("everyone", body, size)
+    def broadcast_to_all(self, body: str, size: int = 0) -> None:
+        self.send("everyone", body, size)
 
     def _get(self, path: str, method: str = "GET", content: str = "") -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request(method, path, content)
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
         finally:
             connection.close()
 
@@ -103,7 +103,7 @@ class Plain(Peer):
 class Ours(Peer):
     name = "ours"
     path = "/ws/notifications/"
-    level = "heartbeat"
+    ready_frame = "heartbeat"
 
     def __init__(self, directory: Path, env: dict[str, str]) -> None:
         self.port = free_port()
@@ -112,15 +112,15 @@ class Ours(Peer):
         super().__init__(command, directory, env)
 
 
-class Seed(Peer):
-    """The article's design in Go, as the benchmarks have it: an account is who says so."""
+class GoServer(Peer):
+    """The benchmarks' Go server. It trusts the account that a client names."""
 
-    name = "seed"
+    name = "go"
     path = "/ws"
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
-        super().__init__(list(SeedPeer().command(self.port)), directory, {})
+        super().__init__(list(GoPeer().command(self.port)), directory, {})
 
     def visitor(self, name: str) -> None:
         return None
@@ -130,15 +130,15 @@ class Seed(Peer):
     ) -> AbstractContextManager[ClientConnection]:
         return super().open(visitor, **{"query": {"user_id": "alice"}, **options})
 
-    def tell(self, name: str, body: str, size: int = 0) -> None:
+    def send(self, name: str, body: str, size: int = 0) -> None:
         self._get(f"/push?account={name}", "POST", body.ljust(size, "x"))
 
-    def tell_everyone(self, body: str, size: int = 0) -> None:
+    def broadcast_to_all(self, body: str, size: int = 0) -> None:
         self._get("/broadcast", "POST", body.ljust(size, "x"))
 
 
 def refusal(peer: Peer, visitor: Visitor | None, **options: Any) -> int | None:
-    """Return the HTTP status that a handshake is refused with; None when it is accepted."""
+    """Return the HTTP status that refuses a handshake; None if it is accepted."""
     try:
         with peer.open(visitor, **options):
             return None
@@ -147,7 +147,7 @@ def refusal(peer: Peer, visitor: Visitor | None, **options: Any) -> int | None:
 
 
 def receive(connection: ClientConnection, type: str, timeout: float = 10) -> Any:
-    """Return the next frame of this type; None when none comes or the server closes."""
+    """Return the next frame of this type; None if none comes or the server closes."""
     end = time.monotonic() + timeout
     try:
         while True:
@@ -159,7 +159,7 @@ def receive(connection: ClientConnection, type: str, timeout: float = 10) -> Any
 
 
 def bodies(connection: ClientConnection, timeout: float = 1) -> list[str]:
-    """Return what is told until nothing comes for so long."""
+    """Return the received bodies until nothing comes for `timeout` seconds."""
     found = []
     while frame := receive(connection, "bench", timeout):
         found.append(frame["content"]["body"].rstrip("x"))
@@ -167,7 +167,7 @@ def bodies(connection: ClientConnection, timeout: float = 1) -> list[str]:
 
 
 def close_code(connection: ClientConnection, timeout: float = 5) -> int | None:
-    """Return the code that the server closes with, 1006 without a word, None if it stays open."""
+    """Return the server's close code, 1006 if it sends none, None if the connection stays open."""
     end = time.monotonic() + timeout
     try:
         while True:

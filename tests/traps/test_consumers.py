@@ -1,4 +1,4 @@
-"""Channels' consumers in one process: what each costs, and what they leave behind."""
+"""Channels' consumers in one process: their cost, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from notifications.routing import websocket_application as ours
 from notifications.testing import Tab, log_in, open_tabs
 from tests.traps.asgi import application as plain
 
-SOCKETS = 20
+CONNECTIONS = 20
 
 
 class PlainTab(WebsocketCommunicator):
@@ -58,8 +58,8 @@ async def connect(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
         yield connect
 
 
-async def heartbeat_takes(tab: Any) -> float:
-    """Return how many seconds a heartbeat waits for while another's query takes 1.5."""
+async def heartbeat_seconds(tab: Any) -> float:
+    """Return the seconds that a heartbeat waits while another consumer's query takes 1.5."""
     querying = asyncio.create_task(database_sync_to_async(time.sleep)(1.5))
     await asyncio.sleep(0.1)
     started = time.monotonic()
@@ -71,37 +71,35 @@ async def heartbeat_takes(tab: Any) -> float:
     return took
 
 
-async def test_one_slow_query_delays_the_heartbeats_of_all(connect_plain, connect, alice) -> None:
-    assert await heartbeat_takes(await connect_plain(alice)) > 1
+async def test_one_slow_query_delays_all_heartbeats(connect_plain, connect, alice) -> None:
+    assert await heartbeat_seconds(await connect_plain(alice)) > 1
 
     tab = await connect(alice)
     await tab.receive_until_caught_up()
-    assert await heartbeat_takes(tab) < 0.7
+    assert await heartbeat_seconds(tab) < 0.7
 
 
-async def test_an_idle_socket_keeps_tasks(connect_plain, connect, alice) -> None:
-    async def tasks_per_socket(connect: Any, settle: Any) -> float:
-        await settle(await connect(alice))  # what is there once
+async def test_an_idle_connection_keeps_tasks(connect_plain, connect, alice) -> None:
+    async def tasks_per_connection(connect: Any, settle: Any) -> float:
+        await settle(await connect(alice))  # creates what is shared
         before = len(asyncio.all_tasks())
-        for _ in range(SOCKETS):
+        for _ in range(CONNECTIONS):
             await settle(await connect(alice))
-        idle = before + 10 * SOCKETS
-        for _ in range(20):  # the hub's own come and go
+        idle = before + 10 * CONNECTIONS
+        for _ in range(20):  # the hub's own tasks come and go
             idle = min(idle, len(asyncio.all_tasks()))
             await asyncio.sleep(0.02)
-        return (idle - before) / SOCKETS
+        return (idle - before) / CONNECTIONS
 
     async def registered(tab: Any) -> None:
         await asyncio.sleep(0)
 
-    # One of each is the communicator's, that runs the application.
-    assert await tasks_per_socket(connect_plain, registered) >= 3
-    assert await tasks_per_socket(connect, lambda tab: tab.receive_until_caught_up()) <= 1
+    # The communicator has one task per connection, which runs the application.
+    assert await tasks_per_connection(connect_plain, registered) >= 3
+    assert await tasks_per_connection(connect, lambda tab: tab.receive_until_caught_up()) <= 1
 
 
-async def test_a_consumer_that_fails_does_not_leave_its_groups(
-    connect_plain, connect, alice
-) -> None:
+async def test_a_failed_consumer_stays_in_its_groups(connect_plain, connect, alice) -> None:
     tab = await connect_plain(alice)
     await tab.send_to(text_data="not json")
     with pytest.raises(ValueError):
@@ -109,7 +107,7 @@ async def test_a_consumer_that_fails_does_not_leave_its_groups(
         await tab.future
     assert get_channel_layer().groups["everyone"]
 
-    # Not by `connect`, which would go on using it.
+    # Without `connect`, which would use the tab again.
     tab = Tab(ours, await sync_to_async(log_in)(alice))
     await tab.connect()
     await tab.receive_until_caught_up()
@@ -122,21 +120,21 @@ async def test_a_consumer_that_fails_does_not_leave_its_groups(
 async def test_cancelled_consumers_stay_in_their_groups(
     connect_plain, connect, alice, settings, redis
 ) -> None:
-    """As Daphne cancels them when a browser has gone without a close."""
+    """Daphne cancels them when a browser disappears without a close."""
     backend = f"{RedisPubSubChannelLayer.__module__}.RedisPubSubChannelLayer"
     hosts = [{"address": redis.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": hosts}}}
     layer = get_channel_layer()
-    tabs = [await connect_plain(alice) for _ in range(SOCKETS)]
+    tabs = [await connect_plain(alice) for _ in range(CONNECTIONS)]
     for tab in tabs:
         tab.future.cancel()
     await asyncio.wait([tab.future for tab in tabs])
-    assert [len(members) for members in layer.groups.values()] == [SOCKETS, SOCKETS]
+    assert [len(members) for members in layer.groups.values()] == [CONNECTIONS, CONNECTIONS]
     for shard in layer._shards:
         await shard.flush()
 
 
-async def test_a_rotated_key_costs_a_visitor_the_session(connect, alice, settings) -> None:
+async def test_a_rotated_key_deletes_the_session(connect, alice, settings) -> None:
     session = await sync_to_async(log_in)(alice)
     other = await sync_to_async(log_in)(alice)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
@@ -151,19 +149,19 @@ async def test_a_rotated_key_costs_a_visitor_the_session(connect, alice, setting
     assert await Session.objects.filter(session_key=other).aexists()
 
 
-def test_a_logout_is_told_while_the_session_is_still_there(client, alice) -> None:
-    """So a hub that is told of one remembers it, instead of looking."""
+def test_the_logout_signal_comes_before_the_session_is_deleted(client, alice) -> None:
+    """So our hubs remember a logout instead of looking for the session."""
     found = []
 
-    def look(request: Any, **kwargs: Any) -> None:
+    def check_session(request: Any, **kwargs: Any) -> None:
         found.append(Session.objects.filter(session_key=request.session.session_key).exists())
 
-    user_logged_out.connect(look)
+    user_logged_out.connect(check_session)
     try:
         client.force_login(alice)
         client.post("/logout/")
     finally:
-        user_logged_out.disconnect(look)
+        user_logged_out.disconnect(check_session)
 
     assert found == [True]
     assert not Session.objects.exists()

@@ -1,4 +1,4 @@
-"""What goes wrong with rows and numbers when it is done in the plain way."""
+"""Problems with rows and numbers in the obvious designs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def connect(postgres: str) -> Iterator[Connect]:
-    """Connections that see each other's commits, and an inbox with a row or two."""
+    """Open connections to a small schema with accounts, inboxes and notes."""
     connections: list[psycopg.Connection] = []
 
     def connect() -> psycopg.Connection:
@@ -47,21 +47,21 @@ def connect(postgres: str) -> Iterator[Connect]:
         each.close()
 
 
-def test_a_reader_of_newer_ids_misses_what_commits_late(connect: Connect) -> None:
-    """So our cursor is a number given after the commit, not the primary key."""
+def test_reading_newer_ids_misses_late_commits(connect: Connect) -> None:
+    """So our position is a number assigned after the commit, not a primary key."""
     slow, fast, reader = connect(), connect(), connect()
     reader.autocommit = True
     slow.execute("INSERT INTO note (key) VALUES ('slow')")
     fast.execute("INSERT INTO note (key) VALUES ('fast')")
     fast.commit()
     seen: list[str] = []
-    cursor = 0
+    position = 0
 
     def read() -> None:
-        nonlocal cursor
-        for pk, key in reader.execute("SELECT id, key FROM note WHERE id > %s", [cursor]):
+        nonlocal position
+        for pk, key in reader.execute("SELECT id, key FROM note WHERE id > %s", [position]):
             seen.append(key)
-            cursor = pk
+            position = pk
 
     read()
     slow.commit()
@@ -70,10 +70,10 @@ def test_a_reader_of_newer_ids_misses_what_commits_late(connect: Connect) -> Non
     assert seen == ["fast"]
 
 
-def test_locking_and_reading_in_one_statement_reads_what_was_before_the_lock(
+def test_locking_and_reading_in_one_statement_reads_the_state_before_the_lock(
     connect: Connect,
 ) -> None:
-    """So ours locks the inbox in one statement, and reads what to number in a second."""
+    """So we lock the inbox in one statement, and read the rows to number in a second."""
     first, second = connect(), connect()
     first.execute("INSERT INTO note (key) VALUES ('a')")
     first.commit()
@@ -98,12 +98,12 @@ def test_locking_and_reading_in_one_statement_reads_what_was_before_the_lock(
     first.commit()
     waiting.join(10)
 
-    assert unnumbered == [("a",)]  # which has a number
+    assert unnumbered == [("a",)]  # which already has a number
     assert second.execute("SELECT key FROM note WHERE seq IS NULL").fetchall() == []
 
 
-def test_a_checked_reference_fails_the_callers_commit(connect: Connect) -> None:
-    """So our rows have no constraint to the accounts'."""
+def test_a_foreign_key_fails_the_callers_commit(connect: Connect) -> None:
+    """So our rows have no foreign key constraint to accounts."""
     caller, other = connect(), connect()
     caller.execute(
         "ALTER TABLE note ADD account int REFERENCES account DEFERRABLE INITIALLY DEFERRED"
@@ -117,7 +117,7 @@ def test_a_checked_reference_fails_the_callers_commit(connect: Connect) -> None:
         caller.commit()
 
 
-def test_a_checked_reference_waits_for_who_locks_the_account(connect: Connect) -> None:
+def test_a_foreign_key_waits_for_a_lock_on_the_account(connect: Connect) -> None:
     caller, other = connect(), connect()
     caller.execute("ALTER TABLE note ADD account int REFERENCES account")
     caller.commit()
@@ -128,8 +128,8 @@ def test_a_checked_reference_waits_for_who_locks_the_account(connect: Connect) -
         caller.execute("INSERT INTO note (account) VALUES (1)")
 
 
-def test_numbers_taken_under_repeatable_read_fail(connect: Connect) -> None:
-    """So ours are taken in a transaction of their own, and again when that fails."""
+def test_numbering_under_repeatable_read_fails(connect: Connect) -> None:
+    """So we number in a transaction of its own, and retry."""
     first, second = connect(), connect()
     second.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     second.execute("SELECT * FROM inbox")
@@ -140,8 +140,8 @@ def test_numbers_taken_under_repeatable_read_fail(connect: Connect) -> None:
         second.execute("UPDATE inbox SET seq = seq + 1")
 
 
-def test_who_looks_before_replacing_replaces_too_little(connect: Connect) -> None:
-    """So ours are replaced when they are numbered, under the inbox's lock."""
+def test_reading_before_replacing_misses_concurrent_rows(connect: Connect) -> None:
+    """So we replace while numbering, under the inbox's lock."""
     callers = [connect(), connect()]
     for caller in callers:
         assert caller.execute("SELECT id FROM note").fetchall() == []
@@ -152,8 +152,8 @@ def test_who_looks_before_replacing_replaces_too_little(connect: Connect) -> Non
     assert callers[0].execute("SELECT count(*) FROM note").fetchone() == (2,)
 
 
-def test_unique_keys_inserted_in_another_order_deadlock(connect: Connect) -> None:
-    """So ours are inserted in the order of the accounts."""
+def test_unique_keys_inserted_in_different_orders_deadlock(connect: Connect) -> None:
+    """So we insert in the order of accounts."""
     callers = [connect(), connect()]
     keys = [("a", "b"), ("b", "a")]
     barrier = threading.Barrier(2)
@@ -181,8 +181,8 @@ def test_unique_keys_inserted_in_another_order_deadlock(connect: Connect) -> Non
     assert [type(error) for error in failed] == [psycopg.errors.DeadlockDetected]
 
 
-def test_sqlite_refuses_at_once_who_reads_first_and_writes_then(tmp_path: Path) -> None:
-    """However long the time-out; so a check asks for IMMEDIATE transactions."""
+def test_sqlite_fails_at_once_when_a_transaction_reads_before_it_writes(tmp_path: Path) -> None:
+    """Whatever the timeout; so a system check asks for IMMEDIATE transactions."""
 
     def open_database() -> sqlite3.Connection:
         database = sqlite3.connect(tmp_path / "db", timeout=20, isolation_level=None)
@@ -207,12 +207,12 @@ def test_sqlite_refuses_at_once_who_reads_first_and_writes_then(tmp_path: Path) 
     second.close()
 
 
-def test_a_hook_that_fails_takes_the_later_ones_along(transactional_db: None, alice: User) -> None:
-    """So ours is robust; and what another's failure keeps it from is made good by the check."""
+def test_a_failing_hook_skips_the_later_ones(transactional_db: None, alice: User) -> None:
+    """So ours is robust; and if another hook's failure skips it, the hub's check catches up."""
     done = []
 
     def fail() -> None:
-        raise RuntimeError("the mail server is away")
+        raise RuntimeError("the mail server is down")
 
     with pytest.raises(RuntimeError), transaction.atomic():
         transaction.on_commit(fail)
@@ -226,9 +226,7 @@ def test_a_hook_that_fails_takes_the_later_ones_along(transactional_db: None, al
     assert done == ["later"]
 
 
-def test_a_row_of_an_account_deleted_meanwhile_is_committed(
-    transactional_db: None, alice: User
-) -> None:
+def test_a_row_of_a_deleted_account_is_committed(transactional_db: None, alice: User) -> None:
     with transaction.atomic():
         notify_accounts(alice, "hello", "Hello")
         User.objects.filter(pk=alice.pk).delete()

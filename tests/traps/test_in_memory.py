@@ -1,4 +1,4 @@
-"""Channels' in-memory layer, used as its documentation says, without our rules for it."""
+"""Channels' in-memory layer, used as documented, without our rules for it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from channels.layers import InMemoryChannelLayer
 from notifications import notify_accounts
 from notifications.routing import websocket_application
 from notifications.testing import open_tabs
-from tests.traps.layers import MESSAGE, all_of
+from tests.traps.layers import MESSAGE, receive_all
 
 
-async def test_in_memory_of_a_burst_a_hundred_arrive() -> None:
-    """So a check asks for more room."""
+async def test_in_memory_a_burst_loses_all_but_a_hundred() -> None:
+    """So a system check asks for more capacity."""
     for layer, arrived in (
         (InMemoryChannelLayer(), 100),
         (InMemoryChannelLayer(capacity=100_000), 1000),
@@ -27,13 +27,13 @@ async def test_in_memory_of_a_burst_a_hundred_arrive() -> None:
         await layer.group_add("account_1", channel)
         for n in range(1000):
             await layer.group_send("account_1", {**MESSAGE, "n": n})
-        assert len(await all_of(layer, channel, 0.05)) == arrived
+        assert len(await receive_all(layer, channel, 0.05)) == arrived
 
 
-async def test_in_memory_an_old_message_takes_its_channel_out_of_all_groups(
+async def test_in_memory_an_expired_message_removes_its_channel_from_all_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After a suspended laptop, or a clock put forward; so our hub joins again."""
+    """After the laptop sleeps or the clock jumps forward; so our hub rejoins its groups."""
     layer = InMemoryChannelLayer()
     channel = await layer.new_channel()
     await layer.group_add("account_1", channel)
@@ -43,17 +43,17 @@ async def test_in_memory_an_old_message_takes_its_channel_out_of_all_groups(
 
     await layer.group_send("account_1", MESSAGE)
 
-    assert await all_of(layer, channel, 0.05) == []
+    assert await receive_all(layer, channel, 0.05) == []
     assert layer.groups.get("account_1", {}) == {}
 
 
-async def test_each_message_costs_a_walk_through_all_groups() -> None:
-    """So a push of ours is one message, however many it is for."""
+async def test_in_memory_each_message_walks_through_all_groups() -> None:
+    """So we send one message, however many accounts it is for."""
 
     async def seconds_with(groups: int) -> float:
         layer = InMemoryChannelLayer()
         for n in range(groups):
-            await layer.group_add(f"account_{n}", f"socket_{n}")
+            await layer.group_add(f"account_{n}", f"connection_{n}")
         started = time.process_time()
         for _ in range(20):
             await layer.group_send("account_1", MESSAGE)
@@ -68,10 +68,8 @@ async def connect(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
         yield connect
 
 
-async def test_what_a_thread_sends_waits_until_the_loop_has_something_else_to_do(
-    connect, alice
-) -> None:
-    """So a push of ours goes to the loop of each hub in this process, and wakes it."""
+async def test_in_memory_a_message_from_a_thread_does_not_wake_the_loop(connect, alice) -> None:
+    """So our live updates wake the loop of each hub in this process."""
     layer = InMemoryChannelLayer()
     channel = await layer.new_channel()
     await layer.group_add("account_1", channel)
@@ -84,7 +82,7 @@ async def test_what_a_thread_sends_waits_until_the_loop_has_something_else_to_do
     receiving = asyncio.create_task(receive())
     await asyncio.sleep(0.1)
     started = time.monotonic()
-    # Not at once: the loop has to be asleep by then.
+    # After a delay, because the loop has to be asleep by then.
     sending = layer.group_send("account_1", MESSAGE)
     threading.Timer(0.2, asyncio.run, [sending]).start()
     await asyncio.sleep(1.5)
@@ -99,8 +97,8 @@ async def test_what_a_thread_sends_waits_until_the_loop_has_something_else_to_do
     assert time.monotonic() - started < 1.4
 
 
-def test_a_loop_that_is_closed_fails_the_next_sender() -> None:
-    """So a push of ours goes by the loops that run."""
+def test_in_memory_a_closed_loop_fails_the_next_sender() -> None:
+    """So our live updates only use running loops."""
     layer = InMemoryChannelLayer()
 
     async def wait_and_leave() -> None:

@@ -1,4 +1,4 @@
-"""The site's, and those by which accounts are told something: plainly, and by our API."""
+"""The site's URLs, and views that send messages by the layer alone and by our API."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def body(request: HttpRequest) -> str:
     return request.GET["body"].ljust(int(request.GET.get("size", 0)), "x")
 
 
-def plainly(group: str, body: str) -> None:
+def send_by_layer(group: str, body: str) -> None:
     content = {"body": body, "meta_data": ""}
     event = {"type": "notify", "frame": {"type": "bench", "content": content}}
     async_to_sync(get_channel_layer().group_send)(group, event)
 
 
-def tell(request: HttpRequest, peer: str, name: str) -> HttpResponse:
+def send(request: HttpRequest, peer: str, name: str) -> HttpResponse:
     account = User.objects.get(username=name)
     if peer == "plain":
-        plainly(f"account_{account.pk}", body(request))
+        send_by_layer(f"account_{account.pk}", body(request))
     else:
         notify_accounts(account, "bench", body(request))
     return HttpResponse()
 
 
-def tell_everyone(request: HttpRequest, peer: str) -> HttpResponse:
+def broadcast_to_all(request: HttpRequest, peer: str) -> HttpResponse:
     if peer == "plain":
-        plainly("everyone", body(request))
+        send_by_layer("everyone", body(request))
     else:
         broadcast("bench", body(request))
     return HttpResponse()
@@ -43,6 +43,6 @@ def tell_everyone(request: HttpRequest, peer: str) -> HttpResponse:
 
 urlpatterns: list[Any] = [
     *site_urlpatterns,
-    path("tell/<peer>/everyone/", tell_everyone),
-    path("tell/<peer>/<name>/", tell),
+    path("send/<peer>/everyone/", broadcast_to_all),
+    path("send/<peer>/<name>/", send),
 ]

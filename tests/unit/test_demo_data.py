@@ -72,7 +72,7 @@ def test_running_it_again_resets_nothing() -> None:
     assert alice_order.paid_at
 
 
-def test_who_has_paid_everything_gets_new_orders() -> None:
+def test_an_account_that_has_paid_everything_gets_new_orders() -> None:
     demo_data()
     for order in Order.objects.filter(account__username="bob"):
         pay(order)
@@ -84,7 +84,7 @@ def test_who_has_paid_everything_gets_new_orders() -> None:
     assert len({order.item for order in orders}) == 10
 
 
-def test_it_refuses_on_a_site_that_is_not_debugging(settings: Any) -> None:
+def test_it_refuses_to_run_when_debugging_is_off(settings: Any) -> None:
     settings.DEBUG = False
 
     with pytest.raises(CommandError, match="DJANGO_DEBUG"):

@@ -1,4 +1,4 @@
-"""What the demo's reports of errors say, which Django would say otherwise."""
+"""The demo's error reports contain no secrets, unlike Django's own."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ def report(rf: RequestFactory, settings: Any) -> Callable[[type], str]:
     return report
 
 
-def told(text: str) -> list[str]:
+def secrets_in(text: str) -> list[str]:
     return [number for number in "1234" if f"{SECRET}{number}" in text]
 
 
-def test_in_production_it_tells_no_secret_of_urls_forms_and_variables(
+def test_in_production_reports_hide_secrets_in_urls_forms_and_variables(
     report: Callable[[type], str], settings: Any
 ) -> None:
     text = report(ReporterFilter)
     assert "2 parameters" in text and "read" in text
-    assert told(text) == []
-    assert told(report(SafeExceptionReporterFilter)) == ["1", "2", "3", "4"]
+    assert secrets_in(text) == []
+    assert secrets_in(report(SafeExceptionReporterFilter)) == ["1", "2", "3", "4"]
 
 
-def test_while_debugging_it_shows_variables(report: Callable[[type], str], settings: Any) -> None:
+def test_while_debugging_reports_show_variables(
+    report: Callable[[type], str], settings: Any
+) -> None:
     settings.DEBUG = True
-    assert told(report(ReporterFilter)) == ["4"]
+    assert secrets_in(report(ReporterFilter)) == ["4"]

@@ -1,4 +1,4 @@
-"""The fuzzer's targets take what they start from, and its report says what was found."""
+"""The fuzzer's targets accept their seed inputs, and its report shows findings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from harness.fuzz.__main__ import Outcome
 
-SAID = """\
+OUTPUT = """\
 INFO: seed corpus: files: 5 min: 2b max: 75b total: 181b rss: 65Mb
 #6	INITED cov: 1882 ft: 1890 corp: 4/170b exec/s: 0 rss: 66Mb
 #64	NEW    cov: 1901 ft: 1950 corp: 5/190b lim: 75 exec/s: 32 rss: 66Mb L: 20/75 MS: 1 EraseBytes-
@@ -15,20 +15,20 @@ INFO: seed corpus: files: 5 min: 2b max: 75b total: 181b rss: 65Mb
 """
 
 
-def test_the_report_says_how_much_was_tried_and_reached():
-    ended = f"{SAID}Done 2100 runs in 11 second(s)\n"
+def test_the_report_counts_executions_and_covered_code():
+    output = f"{OUTPUT}Done 2100 runs in 11 second(s)\n"
 
-    assert str(Outcome.of(ended, 0)) == (
-        "2,100 executions in 11 s, 1,910 edges (1,882 with the seeds), 9 inputs kept: no finding"
+    assert str(Outcome.parse(output, 0)) == (
+        "2,100 executions in 11 s, 1,910 edges (1,882 with the seeds), 9 inputs kept: no findings"
     )
 
 
-def test_a_target_that_ended_before_its_time_has_found_something():
-    assert "FOUND SOMETHING" in str(Outcome.of(SAID, 77))
-    assert Outcome.of("Traceback", 1) == Outcome(0, 0, 0, 0, 0, True)
+def test_a_target_that_exits_early_has_a_finding():
+    assert "FOUND A PROBLEM" in str(Outcome.parse(OUTPUT, 77))
+    assert Outcome.parse("Traceback", 1) == Outcome(0, 0, 0, 0, 0, True)
 
 
-def test_nothing_is_found_in_what_the_fuzzer_starts_from():
+def test_the_seed_inputs_have_no_findings():
     replayed = subprocess.run(
         [sys.executable, "-m", "harness.fuzz.replay"], capture_output=True, text=True, timeout=120
     )

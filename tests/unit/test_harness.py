@@ -1,4 +1,4 @@
-"""harness/ stands beside the tests: it knows the app and the site, and the tests use it."""
+"""The harness may import the app and the site, but not the tests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(harness.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def named(path: Path) -> Iterator[str]:
-    """Yield what a module imports, and all its strings: settings and commands name modules too."""
+def mentions(path: Path) -> Iterator[str]:
+    """Yield a module's imports and strings, because settings and commands name modules too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -27,4 +27,4 @@ def named(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_harness_imports_no_tests(path: Path) -> None:
-    assert not [name for name in named(path) if name == "tests" or name.startswith("tests.")]
+    assert not [name for name in mentions(path) if name == "tests" or name.startswith("tests.")]

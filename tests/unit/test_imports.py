@@ -1,4 +1,4 @@
-"""What import-linter, whose contracts are in pyproject.toml, does not see of our imports."""
+"""Import rules that import-linter (see pyproject.toml) can't check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODULES = {str(path.relative_to(ROOT)): path for path in ROOT.rglob("*.py")}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the full names of what a module imports of others' packages, at its top or later."""
+    """Yield the full names that a module imports from other packages, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -34,7 +34,7 @@ def test_only_the_sender_and_the_hubs_subscriptions_talk_to_the_channel_layer() 
     assert senders == {"channel_layer/sender.py"}
 
 
-def test_what_sites_import_stays_where_it_is() -> None:
+def test_public_modules_exist() -> None:
     public = [
         "admin",
         "asgi",

@@ -1,4 +1,4 @@
-"""How fast a client may talk, how many sockets an account and a process may have."""
+"""Limits: the frame rate of a client, and the connections of an account and of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from notifications.hub import limits
 from notifications.hub.limits import BURST_SECONDS, FLOOD_SECONDS, Capacity, FrameRate, surplus
 
 
-def test_who_keeps_to_the_rate_is_never_early() -> None:
+def test_a_client_within_the_rate_is_never_too_early() -> None:
     rate = FrameRate()
 
     early = [rate.take(1000 + n / 10) for n in range(10_000)]
@@ -20,7 +20,7 @@ def test_who_keeps_to_the_rate_is_never_early() -> None:
     assert max(early) < 0.2
 
 
-def test_ten_seconds_worth_may_come_at_once_and_as_much_again_is_refused(settings: Any) -> None:
+def test_a_burst_of_ten_seconds_worth_is_allowed_and_twice_that_is_a_flood(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 4
     rate = FrameRate()
 
@@ -30,7 +30,7 @@ def test_ten_seconds_worth_may_come_at_once_and_as_much_again_is_refused(setting
     assert [n for n, seconds in enumerate(early, 1) if seconds > FLOOD_SECONDS] == [81]
 
 
-def test_silence_makes_room_again_but_saves_nothing_up() -> None:
+def test_silence_restores_the_burst_but_does_not_accumulate() -> None:
     rate = FrameRate()
     for _ in range(100):
         rate.take(1000)
@@ -39,7 +39,7 @@ def test_silence_makes_room_again_but_saves_nothing_up() -> None:
     assert rate.take(9000) == pytest.approx(0.1)
 
 
-def test_who_is_a_little_too_fast_for_long_is_cut_off_as_well() -> None:
+def test_a_client_slightly_too_fast_for_long_is_cut_off_too() -> None:
     rate = FrameRate()
 
     early = [rate.take(1000 + n / 12) for n in range(1500)]  # two minutes
@@ -47,36 +47,36 @@ def test_who_is_a_little_too_fast_for_long_is_cut_off_as_well() -> None:
     assert next(n for n, seconds in enumerate(early) if seconds > FLOOD_SECONDS) < 1300
 
 
-def test_without_a_limit_nobody_is_early(settings: Any) -> None:
+def test_without_a_limit_no_frame_is_too_early(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = None
     rate = FrameRate()
 
     assert {rate.take(1000) for _ in range(10_000)} == {0}
 
 
-def test_a_room_takes_as_many_as_it_has_places(settings: Any) -> None:
+def test_capacity_admits_only_as_many_connections_as_configured(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 2
-    room = Capacity()
+    capacity = Capacity()
 
-    assert [room.enter() for _ in range(4)] == [True, True, False, False]
-    room.leave()
-    assert [room.enter() for _ in range(2)] == [True, False]
+    assert [capacity.enter() for _ in range(4)] == [True, True, False, False]
+    capacity.leave()
+    assert [capacity.enter() for _ in range(2)] == [True, False]
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = None
-    assert room.enter()
+    assert capacity.enter()
 
 
-def test_the_newest_of_an_account_stay(settings: Any) -> None:
+def test_an_accounts_newest_connections_stay(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = 2
     now = datetime(2026, 1, 1)
-    sockets: Any = [SimpleNamespace(opened_at=now - timedelta(seconds=n)) for n in (3, 0, 2, 1)]
+    connections: Any = [SimpleNamespace(opened_at=now - timedelta(seconds=n)) for n in (3, 0, 2, 1)]
 
-    assert surplus(sockets) == [sockets[0], sockets[2]]
-    assert surplus(sockets[1:3]) == []
+    assert surplus(connections) == [connections[0], connections[2]]
+    assert surplus(connections[1:3]) == []
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = None
-    assert surplus(sockets) == []
+    assert surplus(connections) == []
 
 
-def test_who_finds_no_room_comes_back_some_time_later() -> None:
+def test_clients_refused_for_capacity_return_at_different_times() -> None:
     delays = [limits.delay() for _ in range(100)]
 
     assert 5 <= min(delays) < max(delays) <= 15

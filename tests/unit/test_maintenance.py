@@ -1,4 +1,4 @@
-"""The periodic task: what one pass does, whose turn it is, and what it says."""
+"""The periodic task: what a pass does, who runs it, and what it reports."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make_worker() -> Callable[..., Worker]:
 
 
 @pytest.fixture
-def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def layer_messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(
         sender, "publish", lambda sent: messages.extend(message for _, message in sent)
@@ -69,10 +69,10 @@ def run_command(**options: Any) -> str:
     return output.getvalue()
 
 
-# --- What a pass does
+# --- One pass
 
 
-def test_dead_workers_are_reaped_with_their_connections_and_live_ones_stay(
+def test_dead_workers_are_reaped_with_their_connections(
     alice: User, bob: User, make_worker: Callable[..., Worker]
 ) -> None:
     make_worker(-1, alice, alice, bob)
@@ -86,8 +86,8 @@ def test_dead_workers_are_reaped_with_their_connections_and_live_ones_stay(
     assert [row.account for row in Connection.objects.all()] == [bob]
 
 
-def test_overdue_sockets_are_closed_by_the_hub_that_has_them(
-    alice: User, make_worker: Callable[..., Worker], pushed: list[Any]
+def test_overdue_connections_are_closed_by_their_hub(
+    alice: User, make_worker: Callable[..., Worker], layer_messages: list[Any]
 ) -> None:
     make_worker(60, alice, alice)
     overdue = Connection.objects.all()[0]
@@ -95,14 +95,14 @@ def test_overdue_sockets_are_closed_by_the_hub_that_has_them(
 
     assert Maintenance().run() == Report(overdue_connections=1)
 
-    (message,) = pushed
+    (message,) = layer_messages
     assert message["connections"] == [str(overdue.pk)]
     assert message["code"] == CloseCode.HEARTBEAT_LOST
-    assert Connection.objects.count() == 2  # the hub, closing it, deletes the row
+    assert Connection.objects.count() == 2  # the hub deletes the row when it closes the connection
 
 
-def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(
-    alice: User, bob: User, pushed: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_rows_left_by_a_crash_are_numbered_and_published(
+    alice: User, bob: User, layer_messages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "BATCH_SIZE", 1)
     notify_accounts([alice, bob], "hello", "One")
@@ -114,14 +114,14 @@ def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(
     assert report == Report(notifications_numbered=3, broadcasts_numbered=1)
     assert not Notification.objects.unnumbered().exists()
     assert Broadcast.objects.get().seq == 1
-    entries = [entry for message in pushed for entry in message.get("entries", [])]
+    entries = [entry for message in layer_messages for entry in message.get("entries", [])]
     assert sorted((entry["account"], entry["seq"]) for entry in entries) == sorted(
         [(str(alice.pk), 1), (str(alice.pk), 2), (str(bob.pk), 1)]
     )
-    assert pushed[-1]["type"] == "notifications.broadcast"
+    assert layer_messages[-1]["type"] == "notifications.broadcast"
 
 
-def test_what_has_expired_is_withdrawn(alice: User, pushed: list[Any]) -> None:
+def test_expired_messages_are_removed(alice: User, layer_messages: list[Any]) -> None:
     notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
     broadcast("news", "News", expires_at=timezone.now())
 
@@ -141,7 +141,7 @@ def leave_rows() -> Callable[[User], None]:
     return leave
 
 
-def test_what_a_deleted_account_left_is_swept(
+def test_rows_of_deleted_accounts_are_swept(
     alice: User,
     bob: User,
     leave_rows: Callable[[User], None],
@@ -155,7 +155,7 @@ def test_what_a_deleted_account_left_is_swept(
     leave_rows(bob)
     notify_accounts(bob, "hello", "Unnumbered")
     make_worker(60, alice, bob)
-    bob.delete()  # nothing of ours stands in the way
+    bob.delete()  # none of our rows prevent it
 
     report = Maintenance().run(full=True)
 
@@ -165,7 +165,7 @@ def test_what_a_deleted_account_left_is_swept(
     assert Maintenance().run(full=True) == Report()
 
 
-def test_pass_after_pass_looks_at_the_next_accounts_and_begins_again(
+def test_each_pass_checks_the_next_accounts_and_then_starts_over(
     make_account: Callable[..., User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "BATCH_SIZE", 2)
@@ -174,7 +174,7 @@ def test_pass_after_pass_looks_at_the_next_accounts_and_begins_again(
     numbering.number_and_publish([account.pk for account in accounts], "default")
     task = Maintenance()
     assert task.run() == Report()
-    accounts[0].delete()  # one that has just been looked at
+    accounts[0].delete()  # already checked in this round
     accounts[4].delete()
 
     swept = [task.run().accounts_swept for _ in range(4)]
@@ -183,8 +183,8 @@ def test_pass_after_pass_looks_at_the_next_accounts_and_begins_again(
     assert Inbox.objects.count() == 3
 
 
-class Elsewhere:
-    """A replica that lags: it has no account yet."""
+class ReplicaRouter:
+    """Reads go to a lagging replica, which has no accounts yet."""
 
     def db_for_read(self, model: type, **hints: Any) -> str:
         return "replica" if model is User else "default"
@@ -193,10 +193,10 @@ class Elsewhere:
         return "default"
 
 
-def test_an_account_that_no_replica_has_yet_keeps_its_rows(alice: User, settings: Any) -> None:
+def test_an_account_missing_on_a_lagging_replica_keeps_its_rows(alice: User, settings: Any) -> None:
     notify_accounts(alice, "hello", "Hello")
-    # There is no such database: reading from it would fail.
-    settings.DATABASE_ROUTERS = [Elsewhere()]
+    # The replica doesn't exist, so reading from it would fail.
+    settings.DATABASE_ROUTERS = [ReplicaRouter()]
 
     assert Maintenance().run(full=True).accounts_swept == 0
 
@@ -212,7 +212,7 @@ def test_a_pass_with_nothing_to_do_takes_few_queries(django_assert_max_num_queri
 
 
 def fail(*args: Any) -> None:
-    raise OperationalError("the database went away")
+    raise OperationalError("the database is down")
 
 
 @pytest.mark.parametrize("where", ["_take_turn", "_close_overdue"])
@@ -222,7 +222,7 @@ def test_after_a_database_error_nobody_is_reaped_for_one_lease(
     settings: Any,
     where: str,
 ) -> None:
-    """They could not renew their leases either."""
+    """Workers could not renew their leases either."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 20
     now = time.monotonic()
@@ -243,14 +243,14 @@ def test_after_a_database_error_nobody_is_reaped_for_one_lease(
 # --- Turns
 
 
-def test_one_pass_per_interval_whoever_runs_it(settings: Any) -> None:
+def test_there_is_one_pass_per_interval_in_the_whole_cluster(settings: Any) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 100
     one, other = Maintenance(), Maintenance()
 
     assert one.run_in_turn() == Report()
     assert other.run_in_turn() is None
     assert one.run_in_turn() is None
-    # A little before the interval is over, or every second turn would come too early.
+    # Slightly shorter than the interval, or every second turn would be too early.
     lease = MaintenanceLease.objects.filter(
         expires_at__gt=Now() + timedelta(seconds=75), expires_at__lt=Now() + timedelta(seconds=81)
     )
@@ -261,7 +261,7 @@ def test_one_pass_per_interval_whoever_runs_it(settings: Any) -> None:
     assert one.run_in_turn() is None
 
 
-def test_readiness_warns_when_no_pass_was_completed_for_five_intervals(
+def test_readiness_warns_after_five_intervals_without_a_pass(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 10
@@ -282,18 +282,18 @@ def test_readiness_warns_when_no_pass_was_completed_for_five_intervals(
         assert maintenance.is_late() is late
 
 
-def test_a_pass_by_hand_counts_as_one(settings: Any) -> None:
-    """As by a scheduler that runs `--once` on a site where no server takes turns."""
+def test_a_manual_pass_counts_too(settings: Any) -> None:
+    """For example by a scheduler, on a site whose servers don't run the task."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 10
 
     run_command(once=True)
 
     assert not maintenance.is_late()
-    assert Maintenance().run_in_turn() == Report()  # it took nobody's turn
+    assert Maintenance().run_in_turn() == Report()  # the lease was not taken
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_in_a_server_a_failed_pass_is_logged_and_the_next_one_tried(
+async def test_a_server_logs_a_failed_pass_and_continues(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.01
@@ -330,11 +330,11 @@ async def test_in_a_server_a_failed_pass_is_logged_and_the_next_one_tried(
 # --- The command
 
 
-def test_the_command_says_that_there_was_nothing_to_do() -> None:
+def test_the_command_reports_that_there_was_nothing_to_do() -> None:
     assert run_command(once=True) == "Maintenance: nothing to do.\n"
 
 
-def test_the_command_says_what_it_did(
+def test_the_command_reports_what_it_did(
     alice: User, bob: User, make_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "BATCH_SIZE", 1)
@@ -343,27 +343,27 @@ def test_the_command_says_what_it_did(
     numbering.number_and_publish([alice.pk, bob.pk], "default")
     bob.delete()
 
-    # However many inboxes there are, --once looks at all.
+    # --once checks all inboxes, however many there are.
     assert run_command(once=True) == (
         "Maintenance: workers reaped: 1, connections reaped: 2, accounts swept: 1.\n"
     )
 
 
-def test_the_command_begins_another_epoch_each_time(alice: User) -> None:
-    cursor = pages.read_latest(Recipient.of(alice)).position
+def test_the_command_begins_a_new_epoch_each_time(alice: User) -> None:
+    position = pages.read_latest(Recipient.of(alice)).position
     before = int(time.time())
 
-    said = run_command(new_epoch=True)
+    output = run_command(new_epoch=True)
 
     first = BroadcastSequence.objects.get().epoch
-    assert first >= before > cursor.epoch
-    assert said.startswith(f"Epoch {first} has begun: ")
+    assert first >= before > position.epoch
+    assert output.startswith(f"Epoch {first} has begun: ")
     run_command(new_epoch=True)
     assert BroadcastSequence.objects.get().epoch > first
-    assert read_changes(Recipient.of(alice), cursor, 100).resync
+    assert read_changes(Recipient.of(alice), position, 100).resync
 
 
-def test_restored_twice_from_one_backup_no_epoch_is_used_twice(
+def test_restoring_a_backup_twice_reuses_no_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     maintenance.begin_epoch()
@@ -376,6 +376,6 @@ def test_restored_twice_from_one_backup_no_epoch_is_used_twice(
 
 
 @pytest.mark.parametrize("interval", [0, -1, math.nan, math.inf])
-def test_the_command_refuses_an_interval_that_is_none(interval: float) -> None:
+def test_the_command_refuses_an_invalid_interval(interval: float) -> None:
     with pytest.raises(CommandError, match=f"--interval must be .* seconds, not {interval:g}"):
         run_command(interval=interval)

@@ -1,4 +1,4 @@
-"""Other apps called notifications: what they may share with ours, and what a check tells of."""
+"""Conflicts with other apps called notifications, and the system checks that report them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app_name = "notifications"
 urlpatterns = [path("", HttpResponse, name="list")]
 """
 Write = Callable[[dict[str, str]], None]
-Told = Callable[[], tuple[str, str]]
+Check = Callable[[], tuple[str, str]]
 
 
 @pytest.fixture
@@ -56,20 +56,20 @@ def install(write: Write, settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Told:
-    """Check, and return the id and the text of the only message, which the quickstart shows."""
+def check(tmp_path: Path) -> Check:
+    """Run the checks; return id and text of the only message, which the quickstart must quote."""
 
-    def told() -> tuple[str, str]:
+    def check() -> tuple[str, str]:
         (message,) = check_names()
         text = message.msg.replace(str(tmp_path), "/srv/mysite")
         assert f"({message.id}) {text}\n" in QUICKSTART
         assert f"HINT: {message.hint}\n" in QUICKSTART
         return message.id.removeprefix("notifications."), text
 
-    return told
+    return check
 
 
-def test_an_app_of_the_same_name_is_no_fault(install: Callable[..., None]) -> None:
+def test_an_app_of_the_same_name_is_allowed(install: Callable[..., None]) -> None:
     install(
         {
             "templates/notifications/list.html": "",
@@ -82,7 +82,7 @@ def test_an_app_of_the_same_name_is_no_fault(install: Callable[..., None]) -> No
     assert check_names() == []
 
 
-def test_an_app_with_our_former_label_has_tables_and_addresses_of_its_own(
+def test_an_app_labelled_notifications_has_its_own_tables_and_urls(
     install: Callable[..., None], write: Write, tmp_path: Path
 ) -> None:
     write(
@@ -134,7 +134,7 @@ admin.site.register(Notification)
 """,
         }
     )
-    answer = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "try_it.py"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "settings"},
@@ -142,12 +142,12 @@ admin.site.register(Notification)
         text=True,
     )
 
-    assert answer.stdout.splitlines() == [
+    assert result.stdout.splitlines() == [
         "System check identified no issues (0 silenced).",
         "notifications_notification 1 /admin/notifications/notification/",
         "site_notifications_notification 2 /admin/site_notifications/notification/",
         "2",
-    ], answer.stderr
+    ], result.stderr
 
 
 # --- Distributions
@@ -164,19 +164,19 @@ def distribution(name: str, package: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("package", [TOP_LEVEL, RECORD])
-def test_another_distribution_with_the_package_is_named(
-    write: Write, told: Told, package: dict[str, str]
+def test_the_check_names_another_distribution_with_the_package(
+    write: Write, check: Check, package: dict[str, str]
 ) -> None:
     write(distribution("django-notifications-hq", package))
     write(distribution(DISTRIBUTION, package))
 
-    assert told() == (
+    assert check() == (
         "E023",
         "Another installed distribution has a package “notifications”: django-notifications-hq.",
     )
 
 
-def test_several_are_named_in_order(write: Write) -> None:
+def test_several_distributions_are_named_in_order(write: Write) -> None:
     write(distribution("Django_Notifs", TOP_LEVEL))
     write(distribution("django-notifications-hq", TOP_LEVEL))
 
@@ -211,12 +211,12 @@ def test_a_distribution_may_have_packages_of_other_names(
 # --- Templates
 
 
-def test_templates_that_another_app_hides_are_named(
-    install: Callable[..., None], told: Told
+def test_the_check_names_templates_that_another_app_hides(
+    install: Callable[..., None], check: Check
 ) -> None:
     install({f"templates/notifications/{name}.html": "" for name in ("inbox", "_item", "list")})
 
-    assert told() == (
+    assert check() == (
         "W024",
         "The app “shop.notifications” has templates that hide ours: "
         "notifications/_item.html, notifications/inbox.html.",
@@ -253,19 +253,19 @@ def test_a_site_replaces_templates_in_its_dirs(
 # --- Static files
 
 
-def test_static_files_that_another_app_hides_are_named(
-    install: Callable[..., None], told: Told
+def test_the_check_names_static_files_that_another_app_hides(
+    install: Callable[..., None], check: Check
 ) -> None:
     install({f"static/notifications/{name}": "" for name in ("index.js", "client.js", "x.css")})
 
-    assert told() == (
+    assert check() == (
         "W025",
         "Static files in /srv/mysite/shop/notifications/static hide ours: "
         "notifications/client.js, notifications/index.js.",
     )
 
 
-def test_static_files_of_the_site_hide_ours_as_well(
+def test_static_files_of_the_site_can_hide_ours_too(
     write: Write, settings: Any, tmp_path: Path
 ) -> None:
     write({"static/notifications/notifications.css": ""})
@@ -277,7 +277,7 @@ def test_static_files_of_the_site_hide_ours_as_well(
     assert message.msg.startswith(f"Static files in {tmp_path / 'static'} hide ours: ")
 
 
-def test_without_the_app_of_static_files_none_are_looked_for(
+def test_static_files_are_not_checked_without_their_app(
     install: Callable[..., None], settings: Any
 ) -> None:
     install({"static/notifications/index.js": ""})
@@ -300,23 +300,21 @@ OURS, THEIRS = "'notifications.urls'", "'shop.notifications.urls'"
 
 
 @pytest.mark.parametrize("included", [[THEIRS], [THEIRS, OURS]])
-def test_another_app_that_has_the_url_namespace_is_named(
-    install: Callable[..., None], write: Write, told: Told, settings: Any, included: list[str]
+def test_the_check_names_another_app_with_the_url_namespace(
+    install: Callable[..., None], write: Write, check: Check, settings: Any, included: list[str]
 ) -> None:
     install({"urls.py": THEIR_URLS})
     write({"shop/urls.py": include(*included)})
     settings.ROOT_URLCONF = "shop.urls"
 
-    assert told() == (
+    assert check() == (
         "E026",
         "The URL namespace “notifications” is that of shop.notifications.urls, "
         "which has no changes, inbox, items, mark.",
     )
 
 
-def test_a_list_that_has_the_url_namespace_is_named_by_its_address(
-    write: Write, settings: Any
-) -> None:
+def test_the_check_names_a_url_list_by_its_path(write: Write, settings: Any) -> None:
     write({"shop/urls.py": include("([], 'notifications')")})
     settings.ROOT_URLCONF = "shop.urls"
 
@@ -329,9 +327,9 @@ def test_a_list_that_has_the_url_namespace_is_named_by_its_address(
     "included",
     [
         [OURS, THEIRS],
-        # An instance with another name is found by the namespace of the app.
+        # An instance with another name is found by the app's namespace.
         ["([], 'shop'), 'notifications'", f"{OURS}, 'alerts'"],
-        # Our views in a list of the site's.
+        # Our views in a list of the site.
         ["(__import__('notifications.urls').urls.urlpatterns, 'notifications')"],
         # None at all.
         [],
@@ -363,10 +361,12 @@ def library(name: str) -> dict[str, str]:
     }
 
 
-def test_another_tag_library_of_the_name_is_named(install: Callable[..., None], told: Told) -> None:
+def test_the_check_names_another_tag_library_of_the_same_name(
+    install: Callable[..., None], check: Check
+) -> None:
     install(library("template.Library()"), after=True)
 
-    id, text = told()
+    id, text = check()
 
     assert id == "E027"
     assert text.startswith(
@@ -376,7 +376,7 @@ def test_another_tag_library_of_the_name_is_named(install: Callable[..., None], 
     assert {*register.tags, *register.filters} <= set(text.rstrip(".").replace(",", "").split())
 
 
-def test_a_tag_library_that_has_ours_may_replace_it(install: Callable[..., None]) -> None:
+def test_a_tag_library_that_includes_ours_may_replace_it(install: Callable[..., None]) -> None:
     ours = "__import__('notifications.templatetags.notifications').templatetags.notifications"
     install(library(f"{ours}.register"), after=True)
 

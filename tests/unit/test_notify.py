@@ -1,4 +1,4 @@
-"""The way in: what `notify_accounts` and `broadcast` take, refuse and write."""
+"""The entry points: what `notify_accounts` and `broadcast` accept, refuse and write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Commit = Callable[[], AbstractContextManager[Any]]
 
 @pytest.fixture
 def commit(django_capture_on_commit_callbacks: Any) -> Commit:
-    """Run what is scheduled for after the commit, as a commit would."""
+    """Run the on_commit hooks, as a commit would."""
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 
@@ -41,7 +41,7 @@ def recipients() -> list[str]:
     return sorted(Notification.objects.values_list("account__username", flat=True))
 
 
-# --- Accounts, however they are named
+# --- Ways to name accounts
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def recipients() -> list[str]:
         lambda alice: [alice],
         lambda alice: (alice.pk,),
         lambda alice: {alice, alice.pk, str(alice.pk)},
-        lambda alice: {alice.pk: "a dictionary names its keys"},
+        lambda alice: {alice.pk: "a dictionary stands for its keys"},
         lambda alice: (account for account in [alice, alice.pk, alice]),
         lambda alice: iter([SimpleLazyObject(lambda: alice)]),
         lambda alice: User.objects.filter(pk=alice.pk),
@@ -65,7 +65,7 @@ def recipients() -> list[str]:
         lambda alice: Group.objects.filter(user=alice).values_list("user", flat=True),
     ],
 )
-def test_an_account_is_found_however_it_is_named(
+def test_an_account_can_be_given_in_many_ways(
     alice: User, bob: User, named: Callable[[User], Any]
 ) -> None:
     alice.groups.add(Group.objects.create(name="One"), Group.objects.create(name="Two"))
@@ -85,10 +85,10 @@ def test_request_user_is_an_account(alice: User, settings: Any) -> None:
     assert recipients() == ["alice"]
 
 
-def test_a_queryset_of_another_column_names_what_is_in_the_column(
+def test_a_queryset_of_another_column_gives_the_columns_values(
     alice: User, bob: User, carol: User
 ) -> None:
-    # As of users.values_list("supervisor"); not the users themselves.
+    # As in users.values_list("supervisor"): the supervisors, not the users.
     bob.first_name = str(alice.pk)
     bob.save()
 
@@ -99,7 +99,7 @@ def test_a_queryset_of_another_column_names_what_is_in_the_column(
     assert recipients() == ["alice"]
 
 
-def test_many_accounts_each_get_one_and_ids_come_ascending(
+def test_many_accounts_get_one_each_and_ids_are_ascending(
     alice: User, bob: User, carol: User
 ) -> None:
     result = notify_accounts([carol, alice, bob, alice.pk], "hello", "Hello")
@@ -109,7 +109,7 @@ def test_many_accounts_each_get_one_and_ids_come_ascending(
     assert result.ids == sorted(Notification.objects.values_list("pk", flat=True))
 
 
-def test_more_accounts_than_one_statement_takes(
+def test_many_accounts_are_split_into_several_statements(
     alice: User, bob: User, carol: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.notify.ROWS_PER_STATEMENT", 2)
@@ -124,18 +124,18 @@ def test_more_accounts_than_one_statement_takes(
 
 
 @pytest.mark.parametrize("nobody", [[], (), User.objects.none, iter([])])
-def test_nobody_gets_nothing(nobody: Any) -> None:
+def test_no_accounts_create_nothing(nobody: Any) -> None:
     assert notify_accounts(nobody() if callable(nobody) else nobody, "hello", "Hello") == (
         NotifyResult()
     )
     assert not Notification.objects.exists()
 
 
-def test_it_takes_as_many_queries_for_two_accounts_as_for_three(
+def test_the_number_of_queries_does_not_depend_on_the_accounts(
     alice: User, bob: User, carol: User, django_assert_num_queries: Any
 ) -> None:
     for accounts in ([alice, bob], [alice, bob, carol]):
-        # Do they exist? Insert.
+        # One query checks that they exist, one inserts.
         with django_assert_num_queries(2):
             notify_accounts(accounts, "hello", "Hello")
 
@@ -146,8 +146,8 @@ def test_deactivated_accounts_have_inboxes_too(alice: User) -> None:
     assert notify_accounts(alice.pk, "hello", "Hello").created == 1
 
 
-class Elsewhere:
-    """A replica that lags: it has no account yet."""
+class ReplicaRouter:
+    """Reads go to a lagging replica, which has no accounts yet."""
 
     def db_for_read(self, model: type, **hints: Any) -> str:
         return "replica"
@@ -156,20 +156,20 @@ class Elsewhere:
         return "default"
 
 
-def test_an_account_that_no_replica_has_yet_is_known(alice: User, settings: Any) -> None:
-    # There is no such database: reading from it would fail.
-    settings.DATABASE_ROUTERS = [Elsewhere()]
+def test_an_account_missing_on_a_lagging_replica_is_found(alice: User, settings: Any) -> None:
+    # The replica doesn't exist, so reading from it would fail.
+    settings.DATABASE_ROUTERS = [ReplicaRouter()]
 
     assert notify_accounts(alice.pk, "hello", "Hello").created == 1
 
 
-# --- What is refused, with nothing written
+# --- Refused arguments
 
 
 @pytest.fixture
 def nothing_written(db: None) -> Iterator[None]:
     yield
-    # Also no half-finished transaction: the caller may go on.
+    # These queries also prove that the transaction is still usable.
     assert not Notification.objects.exists()
     assert not Broadcast.objects.exists()
     assert not Inbox.objects.exists()
@@ -221,12 +221,12 @@ BAD_MESSAGES = [
 
 
 @pytest.mark.parametrize(("wrong", "allowed", "value"), BAD_MESSAGES)
-def test_a_bad_message_is_refused_by_the_name_of_its_argument(
+def test_the_error_for_a_bad_message_names_the_argument(
     nothing_written: None, alice: User, wrong: dict[str, Any], allowed: str, value: str
 ) -> None:
     message = {"type": "hello", "body": "Hello", **wrong}
 
-    with transaction.atomic():  # which goes on after the error
+    with transaction.atomic():  # still usable after the error
         for persist in (True, False):
             with pytest.raises(ValueError, match=f"(?s){allowed}.*{value}") as refused:
                 notify_accounts(alice, **message, persist=persist)
@@ -247,7 +247,7 @@ def test_deeply_nested_meta_data_is_refused(nothing_written: None, alice: User) 
 
 @pytest.mark.parametrize("name", ["idempotency_key", "replace_key"])
 @pytest.mark.parametrize("key", ["", "a" * 201, 12, b"key", "a\x00", "\ud800", ["a"]])
-def test_a_bad_key_is_refused_by_its_name(
+def test_the_error_for_a_bad_key_names_the_argument(
     nothing_written: None, alice: User, name: str, key: Any
 ) -> None:
     with pytest.raises(ValueError, match=f"{name} must be None or text of 1 to 200 characters"):
@@ -258,7 +258,7 @@ def test_a_bad_key_is_refused_by_its_name(
     "needs_row",
     [{"idempotency_key": "a"}, {"replace_key": "a"}, {"expires_at": datetime.now(UTC)}],
 )
-def test_what_needs_a_row_is_refused_without_one(
+def test_options_that_need_a_row_are_refused_without_one(
     nothing_written: None, alice: User, needs_row: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match="persist=False.*idempotency_key, replace_key and exp"):
@@ -267,14 +267,14 @@ def test_what_needs_a_row_is_refused_without_one(
 
 @pytest.mark.parametrize("persist", [True, False])
 @pytest.mark.parametrize("unknown", [999_999, -1, 2**31, 2**63 - 1, -(2**63) + 1, "999999"])
-def test_an_unknown_account_is_refused_by_its_key(
+def test_the_error_for_an_unknown_account_names_its_key(
     nothing_written: None, alice: User, unknown: Any, persist: bool
 ) -> None:
     with pytest.raises(ValueError, match=f"accounts must exist.*primary key {unknown}"):
         notify_accounts([alice, unknown], "hello", "Hello", persist=persist)
 
 
-def test_of_many_unknown_accounts_the_first_five_are_named(nothing_written: None) -> None:
+def test_the_error_names_the_first_five_unknown_accounts(nothing_written: None) -> None:
     with pytest.raises(ValueError, match="999001, 999002, 999003, 999004, 999005 and 2 more"):
         notify_accounts(range(999_001, 999_008), "hello", "Hello")
 
@@ -302,7 +302,7 @@ def test_of_many_unknown_accounts_the_first_five_are_named(nothing_written: None
         ([{"pk": 1}], "{'pk': 1}"),
     ],
 )
-def test_what_is_no_account_is_refused(
+def test_a_value_that_is_not_an_account_is_refused(
     nothing_written: None, alice: User, nobody: Any, value: str
 ) -> None:
     with pytest.raises(ValueError, match=f"accounts must be accounts or their.*{value}"):
@@ -327,7 +327,7 @@ def test_a_bad_audience_is_refused(nothing_written: None, audience: Any, value: 
         ) as refused:
             broadcast("news", "Hello", audience=audience)
         assert len(str(refused.value)) < 500
-        assert not User.objects.exists()  # the transaction goes on
+        assert not User.objects.exists()  # the transaction is still usable
 
 
 @pytest.mark.parametrize("sent_by", [AnonymousUser(), User(username="unsaved"), "alice", 1])
@@ -338,10 +338,10 @@ def test_a_broadcast_is_sent_by_an_account_or_nobody(nothing_written: None, sent
         assert not User.objects.exists()
 
 
-# --- What is written
+# --- Stored rows
 
 
-def test_all_that_is_given_is_stored(alice: User) -> None:
+def test_all_arguments_are_stored(alice: User) -> None:
     expires_at = datetime(2030, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
     notify_accounts(
         alice,
@@ -371,7 +371,7 @@ def test_all_that_is_given_is_stored(alice: User) -> None:
     + ["a" * (16 * 1024 - 2), 10**400],
     ids=lambda value: f"{value!r:.20}",
 )
-def test_any_json_value_comes_back_as_it_was(
+def test_any_json_value_is_stored_unchanged(
     alice: User, commit: Commit, meta_data: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
     with commit():
@@ -385,7 +385,7 @@ def test_any_json_value_comes_back_as_it_was(
         assert stored.seq == 1
 
 
-def test_without_a_row_nothing_is_stored_and_nothing_counted(alice: User, commit: Commit) -> None:
+def test_without_a_row_nothing_is_stored_or_counted(alice: User, commit: Commit) -> None:
     with commit():
         result = notify_accounts(alice, "typing", "bob is typing", persist=False)
 
@@ -413,7 +413,7 @@ def test_a_broadcast_is_one_row(operator: User, alice: User, commit: Commit) -> 
 
 
 @pytest.mark.parametrize("audience", ["everyone", "staff"])
-def test_a_broadcast_names_its_audience(audience: str) -> None:
+def test_a_broadcast_stores_its_audience(audience: str) -> None:
     assert broadcast("news", "Hello", audience=audience).audience == audience
 
 
@@ -432,12 +432,12 @@ def test_the_same_key_creates_nothing_new(alice: User, bob: User) -> None:
     ]
 
 
-def test_another_key_or_none_creates_another(alice: User) -> None:
+def test_a_different_key_or_none_creates_another(alice: User) -> None:
     for key in ("a", "b", None, None):
         assert notify_accounts(alice, "hello", "Hello", idempotency_key=key).created == 1
 
 
-def test_a_key_of_a_rolled_back_transaction_is_free_again(alice: User) -> None:
+def test_a_key_can_be_reused_after_a_rollback(alice: User) -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
         notify_accounts(alice, "hello", "Hello", idempotency_key="a")
         raise RuntimeError
@@ -446,7 +446,7 @@ def test_a_key_of_a_rolled_back_transaction_is_free_again(alice: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_at_once_with_the_same_key_create_one_without_an_error(
+def test_concurrent_calls_with_the_same_key_create_one_and_do_not_fail(
     alice: User, bob: User, carol: User
 ) -> None:
     accounts = [alice.pk, bob.pk, carol.pk]
@@ -468,7 +468,7 @@ def test_two_at_once_with_the_same_key_create_one_without_an_error(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_second_with_a_key_waits_for_the_first_to_commit(alice: User) -> None:
+def test_a_second_call_with_the_same_key_waits_for_the_first_to_commit(alice: User) -> None:
     second_begins, ended = threading.Event(), threading.Event()
 
     def second() -> NotifyResult:
@@ -493,7 +493,7 @@ def test_the_second_with_a_key_waits_for_the_first_to_commit(alice: User) -> Non
 # --- Event loops
 
 
-async def test_in_an_event_loop_the_error_names_what_to_await(alice: User) -> None:
+async def test_the_error_in_an_event_loop_names_the_async_function(alice: User) -> None:
     with pytest.raises(RuntimeError, match=r"use await anotify_accounts\(\.\.\.\)"):
         notify_accounts(alice, "hello", "Hello")
     with pytest.raises(RuntimeError, match=r"broadcast\(\).*database_sync_to_async"):
@@ -511,7 +511,7 @@ async def test_anotify_accounts_does_the_same_in_an_event_loop(alice: User) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_async_view_can_notify_its_visitor(alice: User, settings: Any) -> None:
+def test_an_async_view_can_notify_its_user(alice: User, settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     browser = AsyncClient()
     browser.force_login(alice)
@@ -523,7 +523,7 @@ def test_an_async_view_can_notify_its_visitor(alice: User, settings: Any) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_view_that_fails_under_atomic_requests_notifies_nobody(
+def test_a_failing_view_with_atomic_requests_notifies_nobody(
     alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch, published: Published
 ) -> None:
     settings.ROOT_URLCONF = __name__
@@ -551,7 +551,7 @@ def failing_view(request: HttpRequest) -> HttpResponse:
 
 
 async def async_view(request: HttpRequest) -> HttpResponse:
-    # Lazy: asking the database who it is takes place in the thread.
+    # request.user is lazy, so its query runs in the thread.
     result = await anotify_accounts(request.user, "hello", "Hello")
     return JsonResponse({"created": result.created})
 
@@ -566,7 +566,7 @@ urlpatterns = [
 # --- The package
 
 
-def test_the_package_offers_what_it_names() -> None:
+def test_all_exported_names_exist() -> None:
     for name in notifications.__all__:
         assert callable(getattr(notifications, name))
     with pytest.raises(AttributeError, match="'notifications' has no attribute 'notfy'"):

@@ -1,4 +1,4 @@
-"""Who is connected: leases, connections and the signals of coming and going."""
+"""Presence: leases, connections and the online and offline signals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def worker(make_worker: Callable[..., Worker]) -> Worker:
 
 
 def expire(worker: Worker, seconds_ago: float) -> None:
-    """Let a lease end at some distance from now, by the database's clock."""
+    """End a lease this many seconds ago, by the database's clock."""
     Worker.objects.filter(pk=worker.pk).update(lease_until=Now() - timedelta(seconds=seconds_ago))
 
 
@@ -53,27 +53,27 @@ def opened(account: User, worker: Worker) -> Connection:
 
 
 @pytest.fixture
-def told() -> Iterator[list[tuple[str, Any]]]:
-    """What the signals say, one after another."""
-    told: list[tuple[str, Any]] = []
+def signals() -> Iterator[list[tuple[str, Any]]]:
+    """The signals that were sent, in order."""
+    signals: list[tuple[str, Any]] = []
 
-    def come(account_id: Any, **kwargs: Any) -> None:
-        told.append(("online", account_id))
+    def came_online(account_id: Any, **kwargs: Any) -> None:
+        signals.append(("online", account_id))
 
-    def go(account_id: Any, **kwargs: Any) -> None:
-        told.append(("offline", account_id))
+    def went_offline(account_id: Any, **kwargs: Any) -> None:
+        signals.append(("offline", account_id))
 
-    account_online.connect(come)
-    account_offline.connect(go)
-    yield told
-    account_online.disconnect(come)
-    account_offline.disconnect(go)
+    account_online.connect(came_online)
+    account_offline.connect(went_offline)
+    yield signals
+    account_online.disconnect(came_online)
+    account_offline.disconnect(went_offline)
 
 
 # --- online()
 
 
-def test_online_are_those_with_a_live_socket(
+def test_accounts_with_a_live_connection_are_online(
     alice: User, bob: User, carol: User, make_worker: Callable[..., Worker]
 ) -> None:
     opened(alice, make_worker())
@@ -88,7 +88,7 @@ def test_online_are_those_with_a_live_socket(
     assert online([]) == set()
 
 
-def test_online_asks_once_for_many(
+def test_online_takes_one_query_for_many_accounts(
     alice: User, bob: User, worker: Worker, django_assert_num_queries: Any
 ) -> None:
     for account in (alice, alice, bob):
@@ -98,7 +98,7 @@ def test_online_asks_once_for_many(
         assert online([alice, bob]) == {alice.pk, bob.pk}
 
 
-def test_more_accounts_than_one_query_takes(
+def test_online_splits_many_accounts_into_several_queries(
     alice: User, bob: User, carol: User, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for account in (alice, carol):
@@ -108,7 +108,7 @@ def test_more_accounts_than_one_query_takes(
     assert online([alice, bob, carol]) == {alice.pk, carol.pk}
 
 
-def test_online_refuses_what_is_no_account() -> None:
+def test_online_refuses_a_value_that_is_not_an_account() -> None:
     with pytest.raises(ValueError, match="accounts must be accounts or their primary keys"):
         online("alice")
 
@@ -118,7 +118,7 @@ def test_online_refuses_what_is_no_account() -> None:
 
 def test_a_new_worker_gets_a_lease_by_the_databases_clock(alice: User, settings: Any) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 100
-    # The clock of its host stands still since 2020.
+    # The host's clock stopped in 2020.
     worker = Worker(host="web1", pid=1, lease_until=LONG_AGO)
     tab = connection_of(alice, worker, opened_at=LONG_AGO, last_seen=LONG_AGO)
 
@@ -131,7 +131,7 @@ def test_a_new_worker_gets_a_lease_by_the_databases_clock(alice: User, settings:
     assert renewed.count() == 1
 
 
-def test_renewing_prolongs_only_the_own_lease(
+def test_a_worker_renews_only_its_own_lease(
     make_worker: Callable[..., Worker], django_assert_num_queries: Any
 ) -> None:
     worker, other = make_worker(), make_worker()
@@ -145,9 +145,7 @@ def test_renewing_prolongs_only_the_own_lease(
     assert [row.pk for row in Worker.objects.dead()] == [other.pk]
 
 
-def test_a_worker_that_was_reaped_comes_back_with_its_connections(
-    alice: User, worker: Worker
-) -> None:
+def test_a_reaped_worker_registers_again_with_its_connections(alice: User, worker: Worker) -> None:
     tab = opened(alice, worker)
     expire(worker, 1)
     assert presence.reap() == (1, 1)
@@ -159,7 +157,9 @@ def test_a_worker_that_was_reaped_comes_back_with_its_connections(
     assert list(Connection.objects.all()) == [tab]
 
 
-def test_tabs_of_a_worker_that_comes_back_are_not_overdue(alice: User, worker: Worker) -> None:
+def test_connections_of_a_worker_that_registers_again_are_not_overdue(
+    alice: User, worker: Worker
+) -> None:
     tab = connection_of(alice, worker, opened_at=LONG_AGO, last_seen=LONG_AGO)
     presence.retire(worker)
 
@@ -169,10 +169,10 @@ def test_tabs_of_a_worker_that_comes_back_are_not_overdue(alice: User, worker: W
     assert Connection.objects.get().opened_at == LONG_AGO
 
 
-# --- What happened to connections
+# --- Opened and closed connections
 
 
-def test_arrivals_and_departures_are_written(alice: User, bob: User, worker: Worker) -> None:
+def test_opened_and_closed_connections_are_recorded(alice: User, bob: User, worker: Worker) -> None:
     first = opened(alice, worker)
     second, third = connection_of(alice, worker), connection_of(bob, worker)
 
@@ -181,18 +181,18 @@ def test_arrivals_and_departures_are_written(alice: User, bob: User, worker: Wor
     assert set(Connection.objects.all()) == {second, third}
 
 
-def test_a_socket_that_ended_at_once_needs_no_row(
-    alice: User, worker: Worker, told: list[Any]
+def test_a_connection_that_closed_at_once_needs_no_row(
+    alice: User, worker: Worker, signals: list[Any]
 ) -> None:
     tab = connection_of(alice, worker)
 
     presence.record([tab], [tab], [])
 
     assert not Connection.objects.exists()
-    assert told == []
+    assert signals == []
 
 
-def test_writing_twice_does_no_harm(alice: User, worker: Worker) -> None:
+def test_recording_twice_has_no_further_effect(alice: User, worker: Worker) -> None:
     tab = opened(alice, worker)
 
     presence.record([tab], [], [])
@@ -203,7 +203,7 @@ def test_writing_twice_does_no_harm(alice: User, worker: Worker) -> None:
     assert not Connection.objects.exists()
 
 
-def test_the_host_of_a_worker_may_have_a_clock_that_is_wrong(alice: User, worker: Worker) -> None:
+def test_a_wrong_clock_on_a_workers_host_does_no_harm(alice: User, worker: Worker) -> None:
     tab = connection_of(alice, worker, last_seen=LONG_AGO)
 
     presence.record([tab], [], [])
@@ -211,7 +211,7 @@ def test_the_host_of_a_worker_may_have_a_clock_that_is_wrong(alice: User, worker
     assert not Connection.objects.overdue().exists()
 
 
-def test_who_was_seen_is_not_overdue(
+def test_a_connection_seen_recently_is_not_overdue(
     alice: User, make_worker: Callable[..., Worker], settings: Any
 ) -> None:
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 20
@@ -223,13 +223,13 @@ def test_who_was_seen_is_not_overdue(
 
     presence.record([], [], [seen.pk, uuid.uuid4()])
 
-    # Those of dead workers are reaped, nobody could close them.
+    # Those of dead workers are reaped, because nobody could close them.
     assert list(Connection.objects.overdue()) == [silent]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_written_is_told_to_the_worker(alice: User) -> None:
-    """Its row was reaped: the worker writes everything again, the connection as well."""
+def test_recording_fails_for_a_worker_without_a_row(alice: User) -> None:
+    """After its row was reaped, the worker writes all its connections again."""
     tab = connection_of(alice, Worker(host="web1", pid=1))
 
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -242,39 +242,39 @@ def test_what_cannot_be_written_is_told_to_the_worker(alice: User) -> None:
 # --- Signals
 
 
-def test_the_first_and_the_last_socket_of_an_account_are_told(
-    alice: User, bob: User, make_worker: Callable[..., Worker], told: list[Any]
+def test_an_accounts_first_and_last_connection_send_signals(
+    alice: User, bob: User, make_worker: Callable[..., Worker], signals: list[Any]
 ) -> None:
     one, other = make_worker(), make_worker()
     first, second = opened(alice, one), opened(alice, other)
-    assert told == [("online", alice.pk)]
+    assert signals == [("online", alice.pk)]
 
     opened(bob, one)
     presence.record([], [first], [])
-    assert told[1:] == [("online", bob.pk)]
+    assert signals[1:] == [("online", bob.pk)]
 
     presence.record([], [second], [])
-    assert told[2:] == [("offline", alice.pk)]
+    assert signals[2:] == [("offline", alice.pk)]
 
 
-def test_moving_to_another_socket_is_neither_coming_nor_going(
-    alice: User, worker: Worker, told: list[Any]
+def test_replacing_a_connection_sends_no_signal(
+    alice: User, worker: Worker, signals: list[Any]
 ) -> None:
     first = opened(alice, worker)
 
     presence.record([connection_of(alice, worker)], [first], [])
 
-    assert told == [("online", alice.pk)]
+    assert signals == [("online", alice.pk)]
 
 
 @pytest.mark.parametrize("how", ["retired", "reaped"])
-def test_a_worker_that_ends_takes_its_accounts_offline(
-    alice: User, bob: User, make_worker: Callable[..., Worker], told: list[Any], how: str
+def test_accounts_go_offline_with_their_last_worker(
+    alice: User, bob: User, make_worker: Callable[..., Worker], signals: list[Any], how: str
 ) -> None:
     ending, staying = make_worker(), make_worker()
     for account, worker in ((alice, ending), (alice, ending), (bob, ending), (bob, staying)):
         opened(account, worker)
-    told.clear()
+    signals.clear()
 
     if how == "retired":
         presence.retire(ending)
@@ -282,13 +282,13 @@ def test_a_worker_that_ends_takes_its_accounts_offline(
         expire(ending, 1)
         assert presence.reap() == (1, 3)
 
-    assert told == [("offline", alice.pk)]
+    assert signals == [("offline", alice.pk)]
     assert list(Worker.objects.all()) == [staying]
     assert Connection.objects.count() == 1
 
 
-def test_a_receiver_that_fails_harms_nobody(
-    alice: User, worker: Worker, told: list[Any], caplog: pytest.LogCaptureFixture
+def test_a_failing_receiver_affects_nothing_else(
+    alice: User, worker: Worker, signals: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(**kwargs: Any) -> None:
         raise RuntimeError
@@ -300,18 +300,18 @@ def test_a_receiver_that_fails_harms_nobody(
     finally:
         account_online.disconnect(fail)
 
-    assert told == [("online", alice.pk)]
+    assert signals == [("online", alice.pk)]
     assert online(alice) == {alice.pk}
 
 
-def test_nothing_to_reap() -> None:
+def test_reaping_may_find_nothing() -> None:
     assert presence.reap() == (0, 0)
 
 
-# --- Too many of one account
+# --- Too many connections of one account
 
 
-def test_the_oldest_live_connections_of_an_account_are_too_many(
+def test_an_accounts_oldest_connections_are_surplus(
     make_worker: Callable[..., Worker], alice: User, bob: User, carol: User, settings: Any
 ) -> None:
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = 2

@@ -20,7 +20,7 @@ from notifications.protocol import ClientError, CloseCode
 @pytest.mark.parametrize(
     "key", [1, 10**18, "alice", "a.b-c_d", "A" * 80, uuid.UUID(int=7)], ids=str
 )
-def test_a_plain_key_is_in_the_group_name_as_it_is(key: object) -> None:
+def test_the_group_name_contains_a_plain_key(key: object) -> None:
     assert protocol.account_group(key) == f"account_{key}"
 
 
@@ -31,10 +31,10 @@ def test_any_other_key_is_hashed(key: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
-def test_every_account_has_a_legal_group_of_its_own(one: str, other: str) -> None:
+def test_every_account_has_its_own_valid_group_name(one: str, other: str) -> None:
     name = protocol.account_group(one)
 
-    # What the channel layers demand of a name.
+    # What channel layers require of a group name.
     assert re.fullmatch(r"[a-zA-Z0-9_.-]{1,99}", name, re.ASCII)
     assert (name == protocol.account_group(other)) == (one == other)
 
@@ -43,7 +43,7 @@ def test_every_account_has_a_legal_group_of_its_own(one: str, other: str) -> Non
 
 
 @pytest.mark.parametrize("value", ["a", "order_paid", "shop.order_paid2", "a" * 64])
-def test_an_application_may_call_its_messages_so(value: str) -> None:
+def test_valid_message_types(value: str) -> None:
     assert protocol.is_valid_type(value)
 
 
@@ -52,11 +52,11 @@ def test_an_application_may_call_its_messages_so(value: str) -> None:
     ["", "a" * 65, "A", "1a", "_a", ".a", "a-b", "a b", "a\n", "ä", "aä", None, 1, b"a", ["a"]]
     + sorted(protocol.RESERVED_TYPES),
 )
-def test_an_application_may_not_call_its_messages_so(value: object) -> None:
+def test_invalid_message_types(value: object) -> None:
     assert not protocol.is_valid_type(value)
 
 
-def test_the_reserved_types_are_those_that_the_protocol_uses() -> None:
+def test_the_protocols_own_types_are_reserved() -> None:
     frames = [
         protocol.error("bad_json", "No."),
         protocol.bye(CloseCode.RESTART),
@@ -68,7 +68,7 @@ def test_the_reserved_types_are_those_that_the_protocol_uses() -> None:
     assert {frame["type"] for frame in frames} < protocol.RESERVED_TYPES
 
 
-# --- Addresses
+# --- URLs
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_reserved_types_are_those_that_the_protocol_uses() -> None:
         "/" + "a" * 1999,
     ],
 )
-def test_a_notification_may_lead_there(url: str) -> None:
+def test_safe_urls(url: str) -> None:
     assert protocol.is_safe_url(url)
 
 
@@ -131,22 +131,22 @@ def test_a_notification_may_lead_there(url: str) -> None:
         b"/orders/",
     ],
 )
-def test_a_notification_may_not_lead_there(url: object) -> None:
+def test_unsafe_urls(url: object) -> None:
     assert not protocol.is_safe_url(url)
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(), max_size=12) | st.from_regex(r"(/|https?:).{0,9}"))
-def test_what_is_safe_can_be_stored_and_never_names_a_script(url: str) -> None:
+def test_a_safe_url_can_be_stored_and_is_never_a_script(url: str) -> None:
     if protocol.is_safe_url(url):
         url.encode()
         assert not url or re.match(r"/(?!/)|https?://", url, re.IGNORECASE)
 
 
-# --- Frames of the server
+# --- Server frames
 
 
-def test_a_frame_has_the_form_of_the_seed() -> None:
+def test_a_frame_has_the_form_of_protocol_v1() -> None:
     frame = protocol.frame("order_paid", "Paid", {"order_id": 12}, seq=3)
 
     assert frame == {
@@ -157,7 +157,7 @@ def test_a_frame_has_the_form_of_the_seed() -> None:
     assert protocol.frame("ping")["content"] == {"body": "", "meta_data": ""}
 
 
-def test_a_frame_goes_out_compact_and_readable() -> None:
+def test_a_frame_is_encoded_compactly_without_escapes() -> None:
     assert (
         protocol.encode(protocol.frame("a", "Größe 😀", None))
         == '{"type":"a","content":{"body":"Größe 😀","meta_data":null}}'
@@ -166,10 +166,14 @@ def test_a_frame_goes_out_compact_and_readable() -> None:
 
 def test_a_state_frame_names_items_or_a_range() -> None:
     ids = protocol.state("read", ["n1", "b2"], seq=4)
-    span = protocol.state_range("read", {"from": 1, "seq": 4, "upto": {}}, seq=4)
+    change_range = protocol.state_range("read", {"from": 1, "seq": 4, "upto": {}}, seq=4)
 
     assert (ids["as"], ids["ids"], ids["seq"]) == ("read", ["n1", "b2"], 4)
-    assert (span["as"], span["range"]["from"], span["seq"]) == ("read", 1, 4)
+    assert (change_range["as"], change_range["range"]["from"], change_range["seq"]) == (
+        "read",
+        1,
+        4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,18 +191,18 @@ def test_a_state_frame_names_items_or_a_range() -> None:
         (CloseCode.OVERLOADED, 4503, True),
     ],
 )
-def test_a_bye_says_whether_to_come_back(code: CloseCode, number: int, reconnect: bool) -> None:
+def test_a_bye_contains_whether_to_reconnect(code: CloseCode, number: int, reconnect: bool) -> None:
     bye = json.loads(protocol.encode(protocol.bye(code, delay=1.5)))
 
     assert (bye["type"], bye["code"]) == ("bye", number)
     assert (bye["reconnect"], bye["delay"]) == (reconnect, 1.5)
 
 
-def test_every_close_code_is_one_that_the_table_above_knows() -> None:
+def test_the_test_above_covers_every_close_code() -> None:
     assert len(CloseCode) == 10
 
 
-# --- Frames of the client
+# --- Client frames
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ def test_every_close_code_is_one_that_the_table_above_knows() -> None:
         '{"type":"heartbeat","x":"' + "ä" * 2000 + '"}',
     ],
 )
-def test_a_heartbeat_is_understood(text: str) -> None:
+def test_a_heartbeat_is_parsed(text: str) -> None:
     assert protocol.parse_client_frame(text, 4096) == "heartbeat"
 
 
@@ -240,7 +244,7 @@ def test_a_heartbeat_is_understood(text: str) -> None:
         ("\ud800" * 10, "bad_json"),
     ],
 )
-def test_anything_else_is_refused_with_its_code(text: str | None, code: str) -> None:
+def test_any_other_frame_is_refused_with_its_code(text: str | None, code: str) -> None:
     with pytest.raises(ClientError) as refused:
         protocol.parse_client_frame(text, 4096)
 
@@ -256,7 +260,7 @@ _json = st.recursive(
 
 @settings(deadline=None)
 @given(st.text() | _json.map(json.dumps))
-def test_no_text_does_more_than_be_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         assert protocol.parse_client_frame(text, 4096) == "heartbeat"
     except ClientError as refused:

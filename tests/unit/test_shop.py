@@ -74,7 +74,7 @@ def test_paying_twice_notifies_once(alices_browser: Client, order: Order) -> Non
     assert Notification.objects.count() == 1
 
 
-def test_a_payment_that_a_receiver_refuses_is_not_made(order: Order) -> None:
+def test_a_payment_is_rolled_back_when_a_receiver_fails(order: Order) -> None:
     def refuse(**kwargs: Any) -> None:
         raise RuntimeError("no stock")
 
@@ -90,23 +90,23 @@ def test_a_payment_that_a_receiver_refuses_is_not_made(order: Order) -> None:
     assert not Notification.objects.exists()
 
 
-def test_nobody_pays_by_following_a_link(alices_browser: Client, order: Order) -> None:
+def test_paying_needs_a_post(alices_browser: Client, order: Order) -> None:
     assert alices_browser.get(f"/orders/{order.pk}/pay/").status_code == 405
 
 
-def test_a_foreign_form_can_not_pay(alice: User, order: Order) -> None:
+def test_a_form_on_another_site_cannot_pay(alice: User, order: Order) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(alice)
 
-    answer = browser.post(f"/orders/{order.pk}/pay/")
+    response = browser.post(f"/orders/{order.pk}/pay/")
 
-    assert answer.status_code == 403
-    assert "Please try again" in answer.content.decode()
+    assert response.status_code == 403
+    assert "Please try again" in response.content.decode()
     order.refresh_from_db()
     assert not order.paid_at
 
 
-# --- Whose orders
+# --- Access to orders
 
 
 def test_the_list_has_own_orders_only(
@@ -116,7 +116,7 @@ def test_the_list_has_own_orders_only(
     assert "Espresso machine" not in bobs_browser.get("/").content.decode()
 
 
-def test_another_accounts_order_is_not_there(bobs_browser: Client, order: Order) -> None:
+def test_another_accounts_order_is_not_found(bobs_browser: Client, order: Order) -> None:
     assert bobs_browser.get(f"/orders/{order.pk}/").status_code == 404
     assert bobs_browser.post(f"/orders/{order.pk}/pay/").status_code == 404
     order.refresh_from_db()
@@ -124,14 +124,16 @@ def test_another_accounts_order_is_not_there(bobs_browser: Client, order: Order)
 
 
 @pytest.mark.parametrize("path", ["/", "/orders/1/"])
-def test_a_visitor_is_sent_to_the_log_in_page(client: Client, db: None, path: str) -> None:
-    answer = client.get(path)
+def test_an_anonymous_visitor_is_redirected_to_the_log_in_page(
+    client: Client, db: None, path: str
+) -> None:
+    response = client.get(path)
 
-    assert answer.status_code == 302
-    assert answer["Location"] == f"/login/?next={path}"
+    assert response.status_code == 302
+    assert response["Location"] == f"/login/?next={path}"
 
 
-def test_the_list_says_what_is_to_pay_and_what_is_paid(
+def test_the_list_separates_unpaid_and_paid_orders(
     alices_browser: Client, alice: User, order: Order
 ) -> None:
     Order.objects.create(account=alice, item="Wool blanket", price=Decimal("98.00"))
@@ -144,7 +146,7 @@ def test_the_list_says_what_is_to_pay_and_what_is_paid(
     assert page.count("mark--paid") == 1
 
 
-def test_the_list_says_when_nothing_is_left_to_pay(alices_browser: Client, order: Order) -> None:
+def test_the_list_shows_when_everything_is_paid(alices_browser: Client, order: Order) -> None:
     pay(order)
 
     page = alices_browser.get("/").content.decode()
@@ -159,7 +161,7 @@ def test_an_order_has_a_pay_button_until_it_is_paid(alices_browser: Client, orde
     assert "/pay/" not in alices_browser.get(order.get_absolute_url()).content.decode()
 
 
-def test_the_name_of_an_item_is_text(alices_browser: Client, alice: User) -> None:
+def test_an_items_name_is_escaped(alices_browser: Client, alice: User) -> None:
     Order.objects.create(account=alice, item="<script>alert(1)</script>", price=1)
 
     assert "<script>alert" not in alices_browser.get("/").content.decode()
@@ -168,32 +170,32 @@ def test_the_name_of_an_item_is_text(alices_browser: Client, alice: User) -> Non
 # --- Logging in and out
 
 
-def test_logging_in_leads_to_the_orders(client: Client, alice: User) -> None:
-    answer = client.post("/login/", {"username": "alice", "password": "demo"})
+def test_logging_in_redirects_to_the_orders(client: Client, alice: User) -> None:
+    response = client.post("/login/", {"username": "alice", "password": "demo"})
 
-    assert answer["Location"] == "/"
-
-
-def test_a_wrong_password_is_told(client: Client, alice: User) -> None:
-    answer = client.post("/login/", {"username": "alice", "password": "wrong"})
-
-    assert "correct username and password" in answer.content.decode()
+    assert response["Location"] == "/"
 
 
-def test_logging_in_leads_nowhere_else(client: Client, alice: User) -> None:
-    told = {"username": "alice", "password": "demo", "next": "https://evil.example/"}
+def test_a_wrong_password_shows_an_error(client: Client, alice: User) -> None:
+    response = client.post("/login/", {"username": "alice", "password": "wrong"})
 
-    assert client.post("/login/", told)["Location"] == "/"
+    assert "correct username and password" in response.content.decode()
 
 
-def test_logging_out_is_a_form(alices_browser: Client) -> None:
+def test_logging_in_does_not_redirect_to_another_site(client: Client, alice: User) -> None:
+    fields = {"username": "alice", "password": "demo", "next": "https://evil.example/"}
+
+    assert client.post("/login/", fields)["Location"] == "/"
+
+
+def test_logging_out_needs_a_post(alices_browser: Client) -> None:
     assert alices_browser.get("/logout/").status_code == 405
     assert 'action="/logout/" method="post"' in alices_browser.get("/").content.decode()
     assert alices_browser.post("/logout/")["Location"] == "/login/"
     assert alices_browser.get("/").status_code == 302
 
 
-def test_demo_accounts_are_named_only_while_debugging(
+def test_demo_accounts_are_shown_only_while_debugging(
     client: Client, db: None, settings: Any
 ) -> None:
     settings.DEBUG = False
@@ -205,7 +207,7 @@ def test_demo_accounts_are_named_only_while_debugging(
 # --- Every page
 
 
-def test_only_staff_see_the_way_to_the_admin(
+def test_only_staff_see_the_link_to_the_admin(
     alices_browser: Client, client: Client, operator: User
 ) -> None:
     client.force_login(operator)
@@ -214,15 +216,15 @@ def test_only_staff_see_the_way_to_the_admin(
     assert "/admin/" not in alices_browser.get("/").content.decode()
 
 
-def test_a_page_that_is_not_there_looks_like_the_site(alices_browser: Client) -> None:
-    answer = alices_browser.get("/nowhere/")
+def test_the_404_page_looks_like_the_site(alices_browser: Client) -> None:
+    response = alices_browser.get("/nowhere/")
 
-    assert answer.status_code == 404
-    assert "Page not found" in answer.content.decode()
-    assert "site-header" in answer.content.decode()
+    assert response.status_code == 404
+    assert "Page not found" in response.content.decode()
+    assert "site-header" in response.content.decode()
 
 
-def test_the_page_for_a_failure_needs_neither_request_nor_database() -> None:
+def test_the_500_page_needs_neither_request_nor_database() -> None:
     page = loader.get_template("500.html").render()
 
     assert "Something went wrong" in page
@@ -241,5 +243,5 @@ def test_no_page_needs_an_inline_script_or_style(
         assert not re.search(r"<script(?![^>]*\ssrc=)", text), template
 
 
-def test_the_header_marks_the_page_one_is_on(alices_browser: Client) -> None:
+def test_the_header_marks_the_current_page(alices_browser: Client) -> None:
     assert '<a href="/" aria-current="page">' in alices_browser.get("/").content.decode()

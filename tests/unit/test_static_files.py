@@ -1,8 +1,8 @@
 """
-Each of our modules loads once, under the name that its contents give it.
+Each of our modules loads once, under its hashed name.
 
-Storages that put a hash into names rewrite imports with regular expressions:
-what of our source they would not find is loaded a second time, or stale.
+Storages that put hashes into names rewrite imports with regular expressions.
+An import that they miss would load a module twice, or an outdated one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WhiteNoiseStorage(CompressedManifestStaticFilesStorage):
 
 
 def collect(settings: Any, directory: Path, storage: str) -> Path:
-    """Collect the static files as a deployment does; return where ours are."""
+    """Collect the static files as a deployment does; return the directory of ours."""
     settings.STATIC_ROOT = directory
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}
     call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["admin"])
@@ -47,7 +47,7 @@ def collect(settings: Any, directory: Path, storage: str) -> Path:
 
 
 def entry() -> str:
-    """The name, among our files, of the module that pages load."""
+    """Return the collected name of the module that pages load."""
     name: str = staticfiles_storage.url(f"notifications/{ENTRY}")
     return name.removeprefix("/static/notifications/")
 
@@ -60,7 +60,7 @@ def without_hash(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_static_import_is_one_that_django_rewrites(name: str) -> None:
+def test_django_rewrites_every_static_import(name: str) -> None:
     source = (SOURCE / name).read_text()
     statements = re.findall(r"^\s*(?:import\b(?!\()|export\b[^\n]*\bfrom\b)[^\n]*", source, re.M)
 
@@ -80,23 +80,23 @@ def test_every_dynamic_import_names_a_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_comment_has_an_import(name: str) -> None:
+def test_no_comment_looks_like_an_import(name: str) -> None:
     for comment in COMMENT.findall((SOURCE / name).read_text()):
         assert not re.search(r"""\b(import|from)\b\s*\(?["'{*]""", comment), comment
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    """Names by contents can't be given to modules that wait for each other's names."""
+def test_there_are_no_circular_imports() -> None:
+    """Modules that import each other can't be named by their contents."""
     for name in MODULES:
         for imported in imports(SOURCE, name):
             assert name not in reached(SOURCE, imported), f"{name} and {imported}"
 
 
-def test_names_by_contents_settle_in_the_passes_that_django_makes() -> None:
-    """In whatever order the files lie on the disk: of them only deeper folders come first."""
+def test_hashed_names_are_final_within_djangos_passes() -> None:
+    """In any order of files; only deeper folders are certain to come first."""
 
     def settled_in(name: str) -> int:
-        """The pass in which all that this one imports has its name, at the latest."""
+        """Return the last pass in which an import of this module gets its final name."""
         return max(
             (
                 settled_in(imported) + (imported.count("/") <= name.count("/"))
@@ -105,42 +105,40 @@ def test_names_by_contents_settle_in_the_passes_that_django_makes() -> None:
             default=0,
         )
 
-    # The last pass has to find nothing to change.
+    # The last pass must not change anything.
     assert max(map(settled_in, MODULES)) < stock.HashedFilesMixin.max_post_process_passes
 
 
-def test_every_module_is_reached_from_the_entry() -> None:
+def test_every_module_can_be_reached_from_the_entry() -> None:
     assert sorted(reached(SOURCE, ENTRY)) == MODULES
 
 
-# --- What is collected
+# --- Collected files
 
 
 @pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE, DEMO])
 def test_each_module_loads_once(settings: Any, tmp_path: Path, storage: str) -> None:
     directory = collect(settings, tmp_path, storage)
 
-    loaded = reached(directory, entry())  # raises where there is no such file
+    loaded = reached(directory, entry())  # raises if a file is missing
 
     assert Counter(map(without_hash, loaded)) == Counter(MODULES)
 
 
 @pytest.mark.parametrize("storage", [MANIFEST, WHITENOISE, DEMO])
-def test_what_is_loaded_is_named_by_its_contents(
-    settings: Any, tmp_path: Path, storage: str
-) -> None:
+def test_loaded_modules_have_hashed_names(settings: Any, tmp_path: Path, storage: str) -> None:
     directory = collect(settings, tmp_path, storage)
 
     loaded = reached(directory, entry())
 
     assert all(name != without_hash(name) for name in loaded)
-    # A page that imports one of them itself gets the same one.
+    # A page that imports a module directly gets the same file.
     for name in MODULES:
         url: str = staticfiles_storage.url(f"notifications/{name}")
         assert url.removeprefix("/static/notifications/") in loaded
 
 
-def test_the_demo_leaves_out_what_only_people_read(settings: Any, tmp_path: Path) -> None:
+def test_the_demo_minifies_the_files(settings: Any, tmp_path: Path) -> None:
     directory = collect(settings, tmp_path, DEMO)
 
     for name in [*reached(directory, entry()), "notifications.css"]:
@@ -149,7 +147,7 @@ def test_the_demo_leaves_out_what_only_people_read(settings: Any, tmp_path: Path
         assert COMMENT.findall(collected) == []
 
 
-def test_a_change_deep_down_gives_the_entry_another_name(settings: Any, tmp_path: Path) -> None:
+def test_a_change_in_a_nested_module_renames_the_entry(settings: Any, tmp_path: Path) -> None:
     collect(settings, tmp_path / "before", DEMO)
     before = entry()
     changed = tmp_path / "changed/notifications/elements/time.js"
@@ -171,23 +169,25 @@ def warnings() -> list[str]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("storage", [PLAIN, MANIFEST, WHITENOISE, DEMO])
-def test_these_storages_are_as_they_should_be(settings: Any, storage: str) -> None:
+def test_these_storages_cause_no_warning(settings: Any, storage: str) -> None:
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}
 
     assert warnings() == []
 
 
 @pytest.mark.django_db
-def test_a_storage_that_leaves_imports_alone_is_warned_of(settings: Any, tmp_path: Path) -> None:
+def test_a_storage_that_does_not_rewrite_imports_causes_a_warning(
+    settings: Any, tmp_path: Path
+) -> None:
     directory = collect(settings, tmp_path, MANIFEST_WITHOUT_IMPORTS)
 
     assert warnings() == ["notifications.W021"]
-    # What is warned of: browsers would keep these for as long as they are told to.
+    # The reason for the warning: browsers would cache this file after an upgrade.
     assert "client.js" in reached(directory, entry())
 
 
 @pytest.mark.django_db
-def test_a_site_without_the_static_files_app_is_not_warned(settings: Any) -> None:
+def test_a_site_without_the_static_files_app_gets_no_warning(settings: Any) -> None:
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": MANIFEST_WITHOUT_IMPORTS}}
     settings.INSTALLED_APPS = [
         app for app in settings.INSTALLED_APPS if app != "django.contrib.staticfiles"

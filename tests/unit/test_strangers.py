@@ -1,8 +1,8 @@
 """
-What somebody gets who asks for what is not theirs, at every address that there is.
+Requests for other people's data, at every URL of the site.
 
-The addresses, the admin's actions and the marks are not listed here but found,
-so that a new one is tried as well.
+URLs, admin actions and marks are discovered rather than listed, so that new
+ones are tested too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db
 MARK = "/notifications/mark/"
 SECRET = "for-bobs-eyes-only"
 
-AWAY = [
+FOREIGN_URLS = [
     "https://evil.example/",
     "//evil.example/",
     "///evil.example/",
@@ -79,7 +79,7 @@ HOSTILE_URLS = [
 
 @pytest.fixture
 def bobs(bob: User, commit: Commit) -> dict[str, Any]:
-    """The keys of what is bob's: an order, notifications in each state, a connection."""
+    """The keys of bob's rows: an order, notifications in each state, a connection."""
     order = Order.objects.create(account=bob, item=SECRET, price=10)
     with commit():
         for _ in range(4):
@@ -102,7 +102,7 @@ def bobs(bob: User, commit: Commit) -> dict[str, Any]:
 
 
 def snapshot(*but: type) -> dict[str, list[Any]]:
-    """Every row of every table, apart from sessions."""
+    """Return every row of every table, except sessions."""
     return {
         model.__name__: sorted(map(repr, model._base_manager.values_list()))
         for model in apps.get_models(include_auto_created=True)
@@ -110,8 +110,8 @@ def snapshot(*but: type) -> dict[str, list[Any]]:
     }
 
 
-def addresses(keys: list[Any]) -> list[str]:
-    """Every address of the site, with each of these keys wherever one takes a key."""
+def urls(keys: list[Any]) -> list[str]:
+    """Return every URL of the site, with each of these keys wherever it takes one."""
     found: dict[str, None] = {}
     for route in routes(get_resolver()):
         for key in keys:
@@ -126,7 +126,7 @@ def routes(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
             yield from routes(pattern, route)
         elif "(?P<app_label>" in route:  # the admin's pages of each app
             yield from (f"{prefix}{label}/" for label in ("auth", "site_notifications", "shop"))
-        elif "(?P<url>" not in route:  # the admin's answer to everything else
+        elif "(?P<url>" not in route:  # the admin's catch-all
             yield route.removesuffix("\\Z")
 
 
@@ -137,14 +137,14 @@ def visitor(account: User | None, **options: Any) -> Client:
     return browser
 
 
-def is_failure(answer: HttpResponseBase, address: str) -> bool:
-    # Django's own redirect to a row fails at a number where its model has another kind of key;
-    # whether a server is ready is asked for half a second, which a busy machine may not have.
-    return answer.status_code >= 500 and not address.startswith(("/admin/r/", "/readyz"))
+def is_failure(response: HttpResponseBase, url_path: str) -> bool:
+    # Django's own redirect to a row fails for a number if the model has another kind of key.
+    # /readyz has a timeout of half a second, which a busy machine may exceed.
+    return response.status_code >= 500 and not url_path.startswith(("/admin/r/", "/readyz"))
 
 
-def test_all_addresses_are_found(bobs: dict[str, Any]) -> None:
-    found = addresses([bobs["order"]])
+def test_all_urls_are_found(bobs: dict[str, Any]) -> None:
+    found = urls([bobs["order"]])
 
     for known in (
         "/",
@@ -156,65 +156,63 @@ def test_all_addresses_are_found(bobs: dict[str, Any]) -> None:
     assert len(found) > 50
 
 
-# --- Reading changes nothing, and changing takes the token
+# --- Safe methods change nothing, others need the CSRF token
 
 
 @pytest.mark.verify
 @pytest.mark.parametrize("who", ["nobody", "bob", "operator"])
-def test_no_address_changes_anything_when_it_is_only_read(
+def test_safe_methods_change_nothing_at_any_url(
     bobs: dict[str, Any], bob: User, operator: User, who: str
 ) -> None:
     browser = visitor({"bob": bob, "operator": operator}.get(who))
     before = snapshot()
 
-    for address in addresses([bobs["order"], bobs["account"], bobs["connection"]]):
+    for url_path in urls([bobs["order"], bobs["account"], bobs["connection"]]):
         for read in (browser.get, browser.head, browser.options):
-            assert not is_failure(read(address), address)
+            assert not is_failure(read(url_path), url_path)
 
     assert snapshot() == before
 
 
 @pytest.mark.verify
-def test_no_address_takes_a_change_without_the_token(bobs: dict[str, Any], operator: User) -> None:
+def test_every_url_needs_the_csrf_token_for_changes(bobs: dict[str, Any], operator: User) -> None:
     browser = visitor(operator, enforce_csrf_checks=True)
-    browser.get("/")  # the cookie alone is what a foreign form brings along
+    browser.get("/")  # a foreign form only has the cookie
     before = snapshot()
 
-    for address in addresses([bobs["order"], bobs["notification0"]]):
+    for url_path in urls([bobs["order"], bobs["notification0"]]):
         for method in (browser.post, browser.put, browser.patch, browser.delete):
-            assert method(address).status_code == 403, address
+            assert method(url_path).status_code == 403, url_path
 
     assert snapshot() == before
 
 
-# --- Whatever is somebody else's
+# --- Other accounts' data
 
 
 @pytest.mark.verify
-def test_no_address_shows_or_changes_what_is_somebody_elses(
-    bobs: dict[str, Any], alice: User
-) -> None:
+def test_no_url_shows_or_changes_another_accounts_data(bobs: dict[str, Any], alice: User) -> None:
     browser = visitor(alice)
-    Inbox.objects.create(account=alice)  # the first mark would
+    Inbox.objects.create(account=alice)  # otherwise the first mark creates it
     before = snapshot()
 
-    for address in addresses(list(bobs.values())):
-        if address in ("/logout/", "/admin/logout/"):
+    for url_path in urls(list(bobs.values())):
+        if url_path in ("/logout/", "/admin/logout/"):
             continue
         wire_ids = [f"n{key}" for name, key in bobs.items() if name.startswith("notification")]
-        for answer in (
-            browser.get(address),
-            browser.get(address, {"before": "n9b9", "seq": 0, "broadcast_seq": 0, "epoch": 1}),
-            browser.post(address, {"ids": wire_ids, "as": "read", "next": "/"}),
+        for response in (
+            browser.get(url_path),
+            browser.get(url_path, {"before": "n9b9", "seq": 0, "broadcast_seq": 0, "epoch": 1}),
+            browser.post(url_path, {"ids": wire_ids, "as": "read", "next": "/"}),
         ):
-            assert not is_failure(answer, address)
-            assert SECRET not in answer.content.decode(), address
+            assert not is_failure(response, url_path)
+            assert SECRET not in response.content.decode(), url_path
 
     assert snapshot() == before
 
 
 @pytest.mark.parametrize("mark", MARKS)
-def test_no_mark_tells_others_ids_from_ids_of_nothing(
+def test_marks_treat_other_accounts_ids_as_unknown(
     bobs: dict[str, Any], alice: User, mark: str, published: Published
 ) -> None:
     browser = visitor(alice)
@@ -223,23 +221,23 @@ def test_no_mark_tells_others_ids_from_ids_of_nothing(
     theirs = [f"n{key}" for name, key in bobs.items() if name.startswith("notification")]
     nothing = [f"n{key + 10**6}" for name, key in bobs.items() if name.startswith("notification")]
 
-    def answer(told: dict[str, Any]) -> tuple[int, Any]:
-        answer = browser.post(MARK, json.dumps(told), content_type="application/json")
-        return answer.status_code, answer.json()
+    def mark_as(content: dict[str, Any]) -> tuple[int, Any]:
+        response = browser.post(MARK, json.dumps(content), content_type="application/json")
+        return response.status_code, response.json()
 
-    assert answer({"ids": theirs, "as": mark}) == answer({"ids": nothing, "as": mark})
-    # The numbers of bob's changes are numbers of nothing to her, too.
-    newest = Inbox.objects.get(account=bobs["account"]).seq
-    for first, last in product(range(newest + 1), repeat=2):
-        status, told = answer({"undo": {"as": mark, "from": first, "seq": last}})
-        assert (status, told["range"], told["ids"]) == (200, None, [])
-    answer({"upto": {"seq": 10**9, "broadcast_seq": 0}, "as": mark})
+    assert mark_as({"ids": theirs, "as": mark}) == mark_as({"ids": nothing, "as": mark})
+    # The numbers of bob's changes mean nothing for her inbox either.
+    latest = Inbox.objects.get(account=bobs["account"]).seq
+    for first, last in product(range(latest + 1), repeat=2):
+        status, content = mark_as({"undo": {"as": mark, "from": first, "seq": last}})
+        assert (status, content["range"], content["ids"]) == (200, None, [])
+    mark_as({"upto": {"seq": 10**9, "broadcast_seq": 0}, "as": mark})
 
     assert snapshot() == before
     assert not any(SECRET in json.dumps(frame) for frame in published.frames)
 
 
-# --- The admin's actions need their permissions
+# --- Admin actions need their permissions
 
 ACTIONS = {
     ("notification", "retract"): "delete_notification",
@@ -260,13 +258,13 @@ def own_actions() -> set[tuple[str, str]]:
     }
 
 
-def test_all_actions_of_the_admin_are_known_here() -> None:
+def test_all_admin_actions_are_covered() -> None:
     assert own_actions() == set(ACTIONS)
 
 
 @pytest.fixture
 def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Try every action on what is bob's as this account; return which of them did anything."""
+    """Try every action on bob's rows as this account; return the actions that had an effect."""
     closed: list[Any] = []
     monkeypatch.setattr(
         "notifications.channel_layer.hub_commands.close_connections",
@@ -281,7 +279,7 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
             app = "auth" if model == "user" else "site_notifications"
             before, closed_before = snapshot(), len(closed)
             with commit():
-                answer = browser.post(
+                response = browser.post(
                     f"/admin/{app}/{model}/",
                     {
                         "action": action,
@@ -293,7 +291,7 @@ def act(bobs: dict[str, Any], commit: Commit, monkeypatch: pytest.MonkeyPatch) -
                         "level": "info",
                     },
                 )
-            assert answer.status_code < 500
+            assert response.status_code < 500
             if snapshot() != before or len(closed) > closed_before:
                 done.add((model, action))
         return done
@@ -307,7 +305,7 @@ def staff(make_account: Callable[..., User], name: str, permissions: Any) -> Use
     return account
 
 
-def test_no_action_is_done_for_who_may_only_look_add_and_change(
+def test_no_action_is_possible_with_view_add_and_change_permissions_only(
     act: Any, make_account: Callable[..., User]
 ) -> None:
     ours = Permission.objects.filter(content_type__app_label__in=["site_notifications", "auth"])
@@ -318,7 +316,7 @@ def test_no_action_is_done_for_who_may_only_look_add_and_change(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_action_takes_its_own_permission_and_no_other(
+def test_each_action_needs_its_own_permission_only(
     act: Any, make_account: Callable[..., User], action: tuple[str, str]
 ) -> None:
     looking = Permission.objects.filter(codename__startswith="view_")
@@ -334,10 +332,10 @@ def test_the_admin_shows_nothing_to_staff_without_permissions(
     browser = visitor(staff(make_account, "sam", []))
     before = snapshot()
 
-    for address in addresses(list(bobs.values())):
-        if address.startswith("/admin/") and address != "/admin/logout/":
-            for answer in (browser.get(address), browser.post(address, {"post": "yes"})):
-                assert SECRET not in answer.content.decode(), address
+    for url_path in urls(list(bobs.values())):
+        if url_path.startswith("/admin/") and url_path != "/admin/logout/":
+            for response in (browser.get(url_path), browser.post(url_path, {"post": "yes"})):
+                assert SECRET not in response.content.decode(), url_path
 
     assert snapshot() == before
 
@@ -347,65 +345,67 @@ def test_the_admin_shows_nothing_to_staff_without_permissions(
 
 @pytest.mark.verify
 @pytest.mark.parametrize("who", ["nobody", "alice", "operator"])
-def test_no_address_redirects_to_another_site(
+def test_no_url_redirects_to_another_site(
     bobs: dict[str, Any], alice: User, operator: User, who: str
 ) -> None:
     account = {"alice": alice, "operator": operator}.get(who)
     redirects = 0
     keys = [bobs["order"]]
-    for address, away in product(addresses(keys), AWAY):
-        if address.startswith("/admin/") and away != AWAY[1]:
-            continue  # one is enough for pages that read no such field
+    for url_path, away in product(urls(keys), FOREIGN_URLS):
+        if url_path.startswith("/admin/") and away != FOREIGN_URLS[1]:
+            continue  # one is enough, because the admin reads no such field
         browser = visitor(account)
         fields = {"next": away, "ids": ["n1"], "as": "read", "username": "alice"}
-        for answer in (
-            browser.get(address, {"next": away}),
-            browser.post(address, {**fields, "password": "demo"}),
+        for response in (
+            browser.get(url_path, {"next": away}),
+            browser.post(url_path, {**fields, "password": "demo"}),
         ):
-            if location := answer.headers.get("Location"):
+            if location := response.headers.get("Location"):
                 redirects += 1
-                assert stays(location), (address, away, location)
+                assert stays(location), (url_path, away, location)
     assert redirects > 20
 
 
 @pytest.mark.parametrize(
-    "address", ["/login/", "/admin/login/", "/logout/", "/admin/logout/", MARK]
+    "url_path", ["/login/", "/admin/login/", "/logout/", "/admin/logout/", MARK]
 )
-@pytest.mark.parametrize("away", AWAY)
-def test_what_takes_a_next_goes_nowhere_else(alice: User, address: str, away: str) -> None:
+@pytest.mark.parametrize("away", FOREIGN_URLS)
+def test_a_next_parameter_cannot_lead_to_another_site(
+    alice: User, url_path: str, away: str
+) -> None:
     alice.is_staff = True
     alice.save()
-    browser = visitor(None if "login" in address else alice)
+    browser = visitor(None if "login" in url_path else alice)
     fields = {"username": "alice", "password": "demo", "ids": ["n1"], "as": "read"}
 
-    answer = browser.post(f"{address}?next={quote(away)}", {**fields, "next": away})
+    response = browser.post(f"{url_path}?next={quote(away)}", {**fields, "next": away})
 
-    assert answer.status_code in (200, 302)
-    assert stays(answer.headers.get("Location", "/"))
+    assert response.status_code in (200, 302)
+    assert stays(response.headers.get("Location", "/"))
 
 
 @pytest.mark.parametrize(
     "path", ["//evil.example", "//evil.example/notifications", "/\\\\evil.example"]
 )
-def test_a_slash_is_appended_on_the_site_only(alice: User, path: str) -> None:
-    answer = visitor(alice).get("/", PATH_INFO=path)
+def test_appending_a_slash_stays_on_the_site(alice: User, path: str) -> None:
+    response = visitor(alice).get("/", PATH_INFO=path)
 
-    assert answer.status_code in (301, 404)
-    assert stays(answer.headers.get("Location", "/"))
+    assert response.status_code in (301, 404)
+    assert stays(response.headers.get("Location", "/"))
 
 
 def stays(location: str) -> bool:
-    """Whether a browser on this site stays on it."""
+    """Whether a browser stays on this site."""
     seen_by_browsers = re.sub(r"[\t\r\n]", "", location.strip()).replace("\\", "/")
     parts = urlsplit(urljoin("http://testserver/here/", seen_by_browsers))
     return parts.scheme == "http" and parts.netloc == "testserver"
 
 
-# --- Links lead to http(s) or the site
+# --- Links are http(s) or paths
 
 
 @pytest.mark.parametrize("url", HOSTILE_URLS)
-def test_a_hostile_link_is_no_link_however_it_was_stored(
+def test_a_hostile_link_is_removed_however_it_was_stored(
     alice: User, commit: Commit, published: Published, url: str
 ) -> None:
     Notification.objects.create(account=alice, type="hello", body="Look", url=url)
@@ -415,21 +415,19 @@ def test_a_hostile_link_is_no_link_however_it_was_stored(
     recipient = Recipient.of(User.objects.get(pk=alice.pk))
 
     page = read_page(recipient)
-    told = read_changes(
+    changes = read_changes(
         recipient, Position(0, 0, page.latest.position.epoch, recipient.audience_hash), 10
     )
 
     assert [item["url"] for item in page.items] == ["", ""]
-    assert [frame["url"] for frame in told.frames] == ["", ""]
-    pushed = [frame for frame in published.frames if "url" in frame]
-    assert [frame["url"] for frame in pushed] == ["", ""]
+    assert [frame["url"] for frame in changes.frames] == ["", ""]
+    live = [frame for frame in published.frames if "url" in frame]
+    assert [frame["url"] for frame in live] == ["", ""]
 
 
 @pytest.mark.parametrize("url", HOSTILE_URLS)
 @pytest.mark.parametrize("model", [Notification, Broadcast])
-def test_a_hostile_link_does_not_pass_the_models_validation(
-    alice: User, model: Any, url: str
-) -> None:
+def test_a_hostile_link_fails_model_validation(alice: User, model: Any, url: str) -> None:
     row = model(type="hello", body="Look", url=url)
     if model is Notification:
         row.account = alice

@@ -1,4 +1,4 @@
-"""Short transactions that are tried again when another one was in the way."""
+"""Short transactions are retried after a conflict with another one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from notifications.db.transactions import MAX_ATTEMPTS, in_short_transaction
 from notifications.models import Inbox, Notification
 
 
-def in_the_way(state: str = "40001") -> OperationalError:
+def conflict(state: str = "40001") -> OperationalError:
     error = OperationalError("could not serialize access due to concurrent update")
     error.__cause__ = type("DriverError", (Exception,), {"sqlstate": state})()
     return error
 
 
 class Work:
-    """Writes an inbox, then fails as it is told, once for each error."""
+    """Writes an inbox, then raises the given errors, one per call."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -45,7 +45,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_succeeds_runs_once_and_is_committed(pauses: list[float]) -> None:
+def test_a_successful_function_runs_once_and_is_committed(pauses: list[float]) -> None:
     assert in_short_transaction(work := Work(), "default") == 1
 
     assert (work.calls, pauses) == (1, [])
@@ -55,13 +55,11 @@ def test_what_succeeds_runs_once_and_is_committed(pauses: list[float]) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [in_the_way("40001"), in_the_way("40P01"), OperationalError("database is locked")],
+    [conflict("40001"), conflict("40P01"), OperationalError("database is locked")],
     ids=["serialisation failure", "deadlock", "locked"],
 )
 @pytest.mark.django_db(transaction=True)
-def test_what_was_in_the_way_is_tried_again_from_the_start(
-    pauses: list[float], error: OperationalError
-) -> None:
+def test_a_conflict_is_retried_from_the_start(pauses: list[float], error: OperationalError) -> None:
     assert in_short_transaction(Work(error, error), "default") == 3
 
     # The two failed attempts left nothing.
@@ -71,8 +69,8 @@ def test_what_was_in_the_way_is_tried_again_from_the_start(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_gives_up_in_the_end(pauses: list[float]) -> None:
-    work = Work(*[in_the_way()] * 10)
+def test_retries_are_limited(pauses: list[float]) -> None:
+    work = Work(*[conflict()] * 10)
 
     with pytest.raises(OperationalError):
         in_short_transaction(work, "default")
@@ -88,7 +86,7 @@ def test_it_gives_up_in_the_end(pauses: list[float]) -> None:
     ids=repr,
 )
 @pytest.mark.django_db(transaction=True)
-def test_another_failure_is_raised_at_once(error: Exception) -> None:
+def test_other_errors_are_raised_at_once(error: Exception) -> None:
     work = Work(error)
 
     with pytest.raises(type(error)):
@@ -99,20 +97,20 @@ def test_another_failure_is_raised_at_once(error: Exception) -> None:
 
 
 @pytest.mark.django_db
-def test_within_the_callers_transaction_nothing_is_tried_again() -> None:
-    work = Work(in_the_way())
+def test_nothing_is_retried_within_the_callers_transaction() -> None:
+    work = Work(conflict())
 
     with transaction.atomic(), pytest.raises(OperationalError):
         in_short_transaction(work, "default")
 
     assert work.calls == 1
-    assert not Inbox.objects.exists()  # and the caller's transaction goes on
+    assert not Inbox.objects.exists()  # and the caller's transaction is still usable
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
+def test_a_real_deadlock_is_retried(alice: User, bob: User) -> None:
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite locks the whole database at the start: there are no deadlocks")
+        pytest.skip("SQLite locks the whole database at the start, so there are no deadlocks")
     Inbox.objects.create(pk=alice.pk)
     Inbox.objects.create(pk=bob.pk)
     both_have_one = threading.Barrier(2)
@@ -139,7 +137,7 @@ def test_a_real_deadlock_is_overcome(alice: User, bob: User) -> None:
     assert list(Inbox.objects.values_list("seq", flat=True)) == [1, 1]
 
 
-# In other databases of this server, other tests wait; who waits for a row has locked its table.
+# Only this database, because other tests wait in others; a row's waiter has locked its table.
 WAITING_HERE = """
     SELECT count(*) FROM pg_locks waiting JOIN pg_locks held USING (pid)
     WHERE NOT waiting.granted AND held.database =
@@ -149,7 +147,7 @@ WAITING_HERE = """
 
 @pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
 @pytest.mark.django_db(transaction=True)
-def test_numbering_overcomes_a_real_serialisation_failure(
+def test_numbering_retries_a_real_serialisation_failure(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, level: str
 ) -> None:
     if connection.vendor == "sqlite":
@@ -160,11 +158,11 @@ def test_numbering_overcomes_a_real_serialisation_failure(
     monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
     Inbox.objects.create(pk=alice.pk)
     failures: list[OperationalError] = []
-    was_in_the_way = transactions._was_in_the_way
+    is_conflict = transactions._is_conflict
     monkeypatch.setattr(
         transactions,
-        "_was_in_the_way",
-        lambda error: failures.append(error) or was_in_the_way(error),  # type: ignore[func-returns-value]
+        "_is_conflict",
+        lambda error: failures.append(error) or is_conflict(error),  # type: ignore[func-returns-value]
     )
 
     def notify() -> None:
@@ -191,9 +189,9 @@ def test_numbering_overcomes_a_real_serialisation_failure(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_locked_database_is_waited_for(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_sqlite_database_is_retried(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     if connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL locks rows and waits for them by itself")
+        pytest.skip("PostgreSQL itself waits for locked rows")
     locked, tried = threading.Event(), threading.Event()
     monkeypatch.setattr(transactions.time, "sleep", lambda seconds: tried.set())
 

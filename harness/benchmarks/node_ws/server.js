@@ -1,10 +1,9 @@
-// The seed's server with node and ws: the same frames, the same two endpoints.
+// The same server as go_server/main.go, with node and ws: the same frames and endpoints.
 const http = require("node:http")
 const { WebSocketServer } = require("ws")
 
-// seconds
-const CHECK = 9
-const TIMEOUT = 20
+const CHECK_SECONDS = 9
+const TIMEOUT_SECONDS = 20
 const accounts = new Map()
 
 const frame = (type, body = "") => JSON.stringify({ type, content: { body, meta_data: "" } })
@@ -50,7 +49,7 @@ sockets.on("connection", (client, request) => {
 })
 
 setInterval(() => {
-  for (const client of sockets.clients) if (Date.now() - client.heardAt > TIMEOUT * 1000) client.terminate()
-}, CHECK * 1000)
+  for (const client of sockets.clients) if (Date.now() - client.heardAt > TIMEOUT_SECONDS * 1000) client.terminate()
+}, CHECK_SECONDS * 1000)
 
 server.listen(Number(process.argv[2]), "127.0.0.1", 4096)

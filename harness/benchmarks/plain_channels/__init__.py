@@ -1,1 +1,1 @@
-"""Notifications as Channels' tutorial would have them: one consumer, two groups, nothing else."""
+"""Notifications in the style of Channels' tutorial: one consumer, two groups, nothing else."""

@@ -1,4 +1,4 @@
-"""What a run is made of beside its surroundings: servers, producers and clients."""
+"""All processes of a run: backing services, servers, producers and clients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.backing_services import BackingServices, backing_services
 from harness.chaos.clients import Clients
 from harness.remote import Remote
 from harness.services import (
@@ -21,12 +22,11 @@ from harness.services import (
     site_environment,
     site_server,
 )
-from harness.surroundings import Surroundings, surroundings
 
 SERVERS: Final[tuple[ServerName, ...]] = ("daphne", "daphne", "uvicorn")
-# Passes connections on to ports, and yields the one to connect to.
+# A proxy: takes the servers' ports and yields the port that clients connect to.
 Front = Callable[[list[int]], AbstractContextManager[int]]
-CONNECTED: Final = 60.0  # seconds for all clients, before anybody notifies
+CONNECT_TIMEOUT_SECONDS: Final = 60.0  # for all clients, before the producers start
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Size:
 
 
 class Producer(Service):
-    """One of the processes that notify; a restarted one goes on with other draws and tokens."""
+    """A process that notifies. After a restart it uses another seed and other tokens."""
 
     def __init__(
         self, directory: Path, name: str, seed: int, size: Size, env: Mapping[str, str]
@@ -72,7 +72,7 @@ class Producer(Service):
 
 
 @dataclass
-class Processes(Surroundings):
+class Cluster(BackingServices):
     directory: Path
     servers: list[SiteServer]
     producers: list[Producer]
@@ -85,9 +85,9 @@ class Processes(Surroundings):
         ]
 
     @property
-    def pushes(self) -> Path:
-        """Where the channel layers write what they did to pushes."""
-        return self.directory / "pushes"
+    def layer_log(self) -> Path:
+        """The file where the channel layers record their faults."""
+        return self.directory / "layer-faults"
 
     def keep_logs(self) -> None:
         services: list[Service] = [*self.servers, *self.producers, self.postgres]
@@ -97,23 +97,23 @@ class Processes(Surroundings):
 
 
 @contextmanager
-def processes(
+def running_cluster(
     seed: int, size: Size, directory: Path, front: Front | None = None
-) -> Iterator[Processes]:
+) -> Iterator[Cluster]:
     """
-    Start everything; logs and all frames that clients got stay in `directory`.
+    Start everything; logs and all frames that clients received are kept in `directory`.
 
-    front: what stands before the servers; without, each client goes to one of them.
+    front: the proxy in front of the servers. Without it, each client picks a server.
     """
     with ExitStack() as stack:
         settings = {
             "DJANGO_SETTINGS_MODULE": "harness.chaos.settings",
             "CHAOS_SEED": str(seed),
-            "CHAOS_PUSHES": str(directory / "pushes"),
+            "CHAOS_LAYER_LOG": str(directory / "layer-faults"),
         }
-        around = stack.enter_context(surroundings(size.accounts, settings))
-        around.put_accounts_in_audiences()
-        env = around.env
+        backing = stack.enter_context(backing_services(size.accounts, settings))
+        backing.assign_audiences()
+        env = backing.env
         servers = [
             stack.enter_context(
                 site_server(free_port(), {**env, "CHAOS_SEED": f"{seed} server {i}"}, server)
@@ -135,13 +135,13 @@ def processes(
         producers = [
             stack.enter_context(_producer(f"p{i}", seed, size, env)) for i in range(size.producers)
         ]
-        everything = Processes(
-            around.redis, around.postgres, env, directory, servers, producers, clients
+        cluster = Cluster(
+            backing.redis, backing.postgres, env, directory, servers, producers, clients
         )
         try:
-            yield everything
+            yield cluster
         finally:
-            everything.keep_logs()
+            cluster.keep_logs()
 
 
 def _producer(
@@ -152,8 +152,8 @@ def _producer(
 
 
 def _await_connected(clients: Remote) -> None:
-    deadline = time.monotonic() + CONNECTED
+    deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
     while not all(position for _, position in clients.call("positions")):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"Not all clients were connected within {CONNECTED:g} s")
+            raise RuntimeError(f"Not all clients connected within {CONNECT_TIMEOUT_SECONDS:g} s")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What servers need around them: Redis, PostgreSQL, and accounts that each have a session."""
+"""The services behind the servers: Redis, and PostgreSQL with accounts and their sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from harness.accounts import AUDIENCES
+from harness.accounts import ASSIGN_AUDIENCES
 from harness.services import (
     ROOT,
     PostgresServer,
@@ -23,8 +23,8 @@ from harness.services import (
 
 
 @dataclass
-class Surroundings:
-    """One Redis and one database, for all processes that get `env`."""
+class BackingServices:
+    """One Redis and one database, used by all processes that run with `env`."""
 
     redis: RedisServer
     postgres: PostgresServer
@@ -37,16 +37,16 @@ class Surroundings:
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(self.env["DATABASE_URL"], autocommit=True)
 
-    def put_accounts_in_audiences(self) -> None:
+    def assign_audiences(self) -> None:
         with self.connect() as connection:
-            connection.execute(AUDIENCES)
+            connection.execute(ASSIGN_AUDIENCES)
 
 
 @contextmanager
-def surroundings(
+def backing_services(
     accounts: int, settings: Mapping[str, str], *postgres_options: str
-) -> Iterator[Surroundings]:
-    """Start everything, with accounts that have the keys 1 to `accounts` and a session each."""
+) -> Iterator[BackingServices]:
+    """Start them, with accounts that have the primary keys 1 to `accounts` and a session each."""
     with redis_server() as redis, postgres_server(*postgres_options) as postgres:
         env = {
             "DATABASE_URL": postgres.create_database("site"),
@@ -60,4 +60,4 @@ def surroundings(
             env=site_environment(env),
             check=True,
         )
-        yield Surroundings(redis, postgres, env)
+        yield BackingServices(redis, postgres, env)

@@ -1,17 +1,18 @@
-// The design that this project started from: an article about notifications
-// with Go and gorilla/websocket, reduced to what a benchmark needs.
+// The design that this project started from, from an article about
+// notifications with Go and gorilla/websocket, reduced to what the benchmark
+// needs. Its wire protocol is version 1 of ours.
 //
-// Kept: the two maps under one lock, the register and unregister channels, a
-// reading goroutine for each connection, the periodic check of heartbeats, and
-// Send, which looks up each account and writes to its connections in turn.
+// Unchanged: two maps under one lock, channels to register and unregister, a
+// reading goroutine per connection, the periodic heartbeat check, and Send,
+// which looks up each account and writes to its connections in turn.
 //
-// Repaired, because it would not work otherwise: the list of clients to check
-// began with as many nil entries (the check died in its first round); an ended
-// connection stayed registered; an expired one was not closed; two goroutines
-// could write to one connection at the same time, where gorilla panics.
+// Fixed, because it would not work otherwise: the list of clients to check
+// started with nil entries, so the first check panicked; closed connections
+// stayed registered; expired ones were not closed; two goroutines could write
+// to a connection at the same time, where gorilla panics.
 //
-// Replaced: gin by net/http, xid by a counter. Added: POST /broadcast and
-// POST /push?account=, whose body is the message's body.
+// Replaced: gin by net/http, and xid by a counter. Added: POST /broadcast and
+// POST /push?account=, which take the message's body.
 package main
 
 import (
