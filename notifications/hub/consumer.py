@@ -17,9 +17,8 @@ from notifications.conf import conf
 from notifications.protocol import ClientError, CloseCode
 from notifications.servers.base import Send
 from notifications.servers.detect import open_writer
-from notifications.sessions.authentication import (
-    Admission,
-    Session,
+from notifications.sessions.authentication import Admission, Session
+from notifications.sessions.handshake import (
     client_address,
     handshake_request,
     is_own_origin,

@@ -1,4 +1,4 @@
-"""One socket: who gets in, what it is told, how it ends."""
+"""One connection: who is let in, which frames it gets, how it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_a_forged_session_is_told_to_log_in(connect):
     assert await tab.closed_with() == 4401
 
 
-async def test_a_deactivated_account_is_told_so(connect, alice):
+async def test_a_deactivated_account_gets_a_code_of_its_own(connect, alice):
     session = await sync_to_async(log_in)(alice)
     alice.is_active = False
     await alice.asave()
@@ -118,7 +118,7 @@ async def test_a_trusted_origin_gets_in(connect, alice, settings):
     assert await tab.receive("register")
 
 
-async def test_a_socket_elsewhere_is_refused(transactional_db):
+async def test_a_socket_at_another_path_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 
     accepted, _ = await tab.connect(TIMEOUT_SECONDS)
@@ -142,7 +142,7 @@ async def test_register_comes_first_and_the_counts_follow(connect, alice, settin
     assert (level["unread"], level["unread_broadcasts"]) == (0, 0)
 
 
-async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
+async def test_a_heartbeat_is_answered_as_in_protocol_v1(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
