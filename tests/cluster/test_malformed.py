@@ -288,5 +288,5 @@ def test_who_floods_is_cut_off_while_a_neighbour_is_answered(server, alice, new_
         assert len(kinds) < 200
         assert (code, kinds[-1]) in {(4429, 4429), (None, 4429)}
         client.close()
-    assert server.output().count("Cut off a socket") == 5
+    assert server.output().count("Disconnected a client") == 5
     assert server.memory() - before < 20

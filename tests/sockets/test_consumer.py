@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 
@@ -125,6 +128,26 @@ async def test_a_socket_at_another_path_is_refused(transactional_db):
 
     assert not accepted
     await tab.disconnect()
+
+
+async def test_no_method_of_channels_consumers_is_used(connect, alice, monkeypatch):
+    """They may change with any release; ASGI does not."""
+
+    async def fail(*args, **kwargs):
+        raise AssertionError("a method of channels was called")
+
+    for base in (AsyncConsumer, AsyncWebsocketConsumer, AsyncJsonWebsocketConsumer):
+        for name, method in [*vars(base).items()]:
+            if inspect.iscoroutinefunction(method):
+                monkeypatch.setattr(base, name, fail)
+
+    assert await (await connect(None)).closed_with() == 4401
+    tab = await connect(alice)
+    assert await tab.receive("register")
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+    assert await tab.receive("heartbeat")
+    stranger = Tab(websocket_application, origin="http://evil.example")
+    assert await stranger.connect(TIMEOUT_SECONDS) == (False, 1000)
 
 
 async def test_register_comes_first_and_the_counts_follow(connect, alice, settings):
