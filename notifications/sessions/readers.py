@@ -8,10 +8,11 @@ sessions at once; any other is asked to load each one, by a subclass that can't 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
@@ -39,7 +40,13 @@ class SessionsUnavailable(DatabaseError):
     """The cache that has the sessions can't be reached: this ends no session, and admits nobody."""
 
 
-class SessionReader(Protocol):
+class SessionReader(ABC):
+    """One way to read the sessions of an engine."""
+
+    def __init__(self, engine: type[Any]) -> None:
+        self._engine = engine
+
+    @abstractmethod
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         """
         Return the data of the sessions that exist, by their keys; {} for an expired one.
@@ -48,11 +55,8 @@ class SessionReader(Protocol):
         """
 
 
-class RowReader:
+class RowReader(SessionReader):
     """Reads the rows of an engine that keeps its sessions in the database, by one query."""
-
-    def __init__(self, engine: type[Any]) -> None:
-        self._engine = engine
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         store = self._engine()
@@ -71,11 +75,8 @@ class RowReader:
         return found or differences(row, session_key=str, session_data=str, expire_date=object)
 
 
-class CacheReader:
+class CacheReader(SessionReader):
     """Reads the entries of an engine that keeps its sessions in the cache, by one call."""
-
-    def __init__(self, engine: type[Any]) -> None:
-        self._engine = engine
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         prefix = self._engine.cache_key_prefix
@@ -91,21 +92,21 @@ class CacheReader:
         return differences(self._engine(), cache_key_prefix=str)
 
 
-class StoreReader:
+class StoreReader(SessionReader):
     """Has an engine load its sessions, one by one."""
 
     def __init__(self, engine: type[Any], **methods: Callable[..., Any]) -> None:
-        """methods: those that replace the engine's own."""
+        """methods: functions that replace methods of the engine."""
         # Loading an expired session, some engines delete it and create another.
         writing = dict.fromkeys(_WRITING_METHODS, _do_nothing)
         # Django signs sessions with the engine's qualified name.
         names = {"__module__": engine.__module__, "__qualname__": engine.__qualname__}
-        self._store: Any = type(engine.__name__, (engine,), {**names, **writing, **methods})
+        super().__init__(type(engine.__name__, (engine,), {**names, **writing, **methods}))
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
-        if issubclass(self._store, CacheStore):
+        if issubclass(self._engine, CacheStore):
             _require_cache()  # its `load` takes a cache that can't be reached for an empty one
-        loaded = {key: self._store(key).load() for key in keys}
+        loaded = {key: self._engine(key).load() for key in keys}
         return {key: data for key, data in loaded.items() if data}
 
 
