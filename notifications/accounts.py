@@ -1,4 +1,4 @@
-"""Accounts as callers name them: objects, primary keys, iterables or querysets of either."""
+"""Accounts as callers pass them: objects, primary keys, iterables or querysets of either."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import router
+from django.db import NotSupportedError, router
 from django.db.models import Model, QuerySet
-from django.db.models.query import ModelIterable
 
 from .db.bulk import one_of
 
@@ -20,12 +19,12 @@ MAX_KEY: Final = 2**63 - 1
 
 def account_keys(accounts: Any) -> list[Any]:
     """
-    Return the primary keys of what is named, each once, ascending.
+    Return the primary keys of these accounts, each once, ascending.
 
-    Raises ValueError for what can't be an account.
+    Raises ValueError for anything that can't be an account.
     """
     user_model = get_user_model()
-    if isinstance(accounts, QuerySet) and _are_objects(accounts, user_model):
+    if isinstance(accounts, QuerySet) and _gives_accounts(accounts, user_model):
         return sorted(set(accounts.values_list("pk", flat=True)))
     return sorted({_account_key(account, user_model) for account in _each(accounts)})
 
@@ -46,9 +45,15 @@ def require_known(keys: list[Any]) -> None:
         raise ValueError(f"accounts must exist; there is none with primary key {named}{more}")
 
 
-def _are_objects(accounts: QuerySet[Any], user_model: type[Model]) -> bool:
-    """Whether it holds accounts, and not the values of one of their columns."""
-    return accounts.model is user_model and accounts._iterable_class is ModelIterable
+def _gives_accounts(accounts: QuerySet[Any], user_model: type[Model]) -> bool:
+    """Whether it gives accounts, and not the values of some of their columns."""
+    if accounts.model is not user_model:
+        return False
+    try:
+        accounts.only("pk")  # not after values() or values_list(), nor after union()
+    except (TypeError, NotSupportedError):
+        return False
+    return True
 
 
 def _each(accounts: Any) -> Iterable[Any]:
@@ -66,7 +71,7 @@ def _account_key(account: Any, user_model: type[Model]) -> Any:
     if isinstance(account, Model):
         key = account.pk if isinstance(account, user_model) else None
     try:
-        # Numbers that are no keys, to_python would round down to another's key.
+        # to_python would round down a number that is no key, to the key of another account.
         if key is None or isinstance(key, bool | bytes | float | Decimal):
             raise ValidationError("not a key")
         key = user_model._meta.pk.to_python(key)

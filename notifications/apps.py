@@ -22,6 +22,7 @@ class NotificationsConfig(AppConfig):
             check_static_files,
         )
         from .servers import logs
+        from .sessions.adapter import check_django
         from .sessions.revocation import connect_receivers
 
         logs.shorten()
@@ -31,4 +32,5 @@ class NotificationsConfig(AppConfig):
         checks.register(check_static_files)
         checks.register(check_sessions)
         checks.register(check_names)
+        checks.register(check_django)
         connect_receivers()

@@ -7,13 +7,13 @@ from typing import Any
 
 def with_notifications(django_application: Any) -> Any:
     """
-    Return the site's ASGI application with the notification socket beside its pages.
+    Return the site's ASGI application with the notification WebSocket beside its pages.
 
-    django_application: what `get_asgi_application()` returned. While debugging,
-    static files are served as well, as `runserver` does. A site with sockets of
-    its own builds its ProtocolTypeRouter itself, see routing.py.
+    django_application: what `get_asgi_application()` returned. With DEBUG it serves static
+    files as well, as `runserver` does. A site with other WebSockets builds its own
+    ProtocolTypeRouter, see routing.py.
     """
-    # Only now: the apps are loaded once Django's application is made.
+    # Imported here: making Django's application loads the apps.
     from channels.routing import ProtocolTypeRouter
     from django.conf import settings
     from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler

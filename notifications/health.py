@@ -1,4 +1,8 @@
-"""What a load balancer asks: does this process answer, and should it get requests?"""
+"""
+Health views for load balancers: `/healthz` and `/readyz`.
+
+A site includes them at its root: `path("", include("notifications.health"))`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -17,7 +22,7 @@ from .hub.hub import is_draining
 @never_cache
 @require_GET
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
+    """200: this process answers."""
     return JsonResponse({"status": "ok"})
 
 
@@ -25,9 +30,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_GET
 def readyz(request: HttpRequest) -> HttpResponse:
     """
-    The database and the channel layer answer, and the server is not about to end: 200, else 503.
+    200 if the database and the channel layer answer and the server is not shutting down, else 503.
 
-    A `warning` says when the periodic task has not run lately.
+    `unavailable` lists what does not answer, `warning` says that maintenance has not run lately.
     """
     problems = ["server"] if is_draining() else []
     try:
@@ -41,5 +46,11 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if problems:
         report["unavailable"] = problems
     elif maintenance.is_late():
-        report["warning"] = "The periodic task has not run lately: see notification_maintenance."
+        report["warning"] = "Maintenance has not run lately. See notification_maintenance."
     return JsonResponse(report, status=503 if problems else 200)
+
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+]

@@ -1,4 +1,4 @@
-"""Where the socket is; a site adds it to its ProtocolTypeRouter."""
+"""The path of the WebSocket; a site adds it to its ProtocolTypeRouter."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .hub.consumer import NotificationConsumer
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """Answer 403 to a socket of any other path, where URLRouter would raise."""
+    """Refuse a WebSocket at any other path by a 403, where URLRouter would raise."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 class SocketRouter(URLRouter):
-    """A URLRouter that refuses what it has no route for, instead of raising."""
+    """A URLRouter that refuses a path without a route, instead of raising."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # Daphne takes a root path from a header of any client.
+        # Daphne takes the root path from a header that any client can send.
         if scope["path"].startswith(scope.get("root_path", "")):
             await super().__call__(scope, receive, send)
         else:
@@ -32,5 +32,5 @@ _consumer: Any = NotificationConsumer.as_asgi()
 _refuse: Any = refuse
 websocket_urlpatterns: list[Any] = [path("ws/notifications/", _consumer)]
 
-# The whole socket side of a site that has no other sockets.
+# For a site that has no other WebSockets.
 websocket_application = SocketRouter([*websocket_urlpatterns, re_path("", _refuse)])

@@ -1,15 +1,16 @@
 """
-The inbox over HTTP: JSON for the client library, pages and forms for everybody else.
+The inbox over HTTP: JSON for the client library, a page and forms without JavaScript.
 
-Everything is read and changed by account: another account's ids are as if they
-did not exist. Changes need POST and the CSRF token.
+Everything is read and changed by account: another account's ids are treated as if
+they did not exist. Changes need POST and the CSRF token.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
@@ -29,30 +30,31 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from .audiences import Recipient
-from .health import healthz as healthz  # sites' URLs name them here as well
-from .health import readyz as readyz
 from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import ChangeRange, MarkError
 
-MAX_NUMBER = 2**63 - 1
-ACCOUNT_HEADER = "X-Notifications-Account"
+MAX_NUMBER: Final = 2**63 - 1
+ACCOUNT_HEADER: Final = "X-Notifications-Account"
+
+View = Callable[[HttpRequest], HttpResponse]
 
 
-def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _json_login_required(view: View) -> View:
     """
     Answer 401 instead of a redirect, which a script would follow to a page of HTML.
 
-    A page tells by a header which account it shows: in the same browser, another one may
-    have logged in since, whose items must not be shown there, or marked from there.
+    A page sends the account that it shows in a header. If another account has logged in
+    in the same browser since, its items must not be shown on that page, or marked from it.
     """
 
+    @wraps(view)
     def checked(request: HttpRequest) -> HttpResponse:
         if not request.user.is_authenticated:
             return JsonResponse({"error": "Log in first."}, status=401)
         own = str(request.user.pk)
         if request.headers.get(ACCOUNT_HEADER, own) != own:
-            error = "Another account has logged in since: load the page again."
+            error = "Another account has logged in since. Reload the page."
             return JsonResponse({"error": error}, status=401)
         return view(request)
 
@@ -64,16 +66,16 @@ def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., Htt
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
-    view = _folder(request)
+    folder = _folder(request)
     try:
         page = pages.read_page(
-            Recipient.of(request.user), request.GET.get("before") or None, folder=view
+            Recipient.of(request.user), request.GET.get("before") or None, folder=folder
         )
     except ValueError:
         return redirect("notifications:inbox")
     context = {
         "page": page,
-        "view": view,
+        "view": folder,
         "site_base": select_template(["base.html", "notifications/standalone.html"]),
     }
     return render(request, "notifications/inbox.html", context)
@@ -86,11 +88,11 @@ def items(request: HttpRequest) -> HttpResponse:
     """
     `GET items/?before=<cursor>&limit=<n>&unread=1`: a page of the inbox, newest first.
 
-    In place of `unread=1`, `archived=1` or `important=1` choose another view.
+    Instead of `unread=1`, `archived=1` or `important=1` chooses another folder.
 
-    Answers `items`, `next` (the `before` of the following page, or null),
-    where the inbox stands (`seq`, `broadcast_seq`, `epoch`, `scope`) and the
-    counts; 400 for a parameter that is not allowed.
+    The response has `items`, `next` (the `before` of the following page, or null), the
+    inbox's position (`seq`, `broadcast_seq`, `epoch`, `scope`) and its counts. An invalid
+    parameter gives a 400.
     """
     try:
         page = pages.read_page(
@@ -101,7 +103,7 @@ def items(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    return _reading(items=page.items, next=page.next, **page.latest.as_dict())
+    return _json_now(items=page.items, next=page.next, **page.latest.as_dict())
 
 
 @never_cache
@@ -109,14 +111,14 @@ def items(request: HttpRequest) -> HttpResponse:
 @_json_login_required
 def changes(request: HttpRequest) -> HttpResponse:
     """
-    `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: what happened since.
+    `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: the changes since this position.
 
-    Answers `frames` as the socket would have sent them, oldest first, the
-    cursor after them, the counts, `more` if there is more, and `resync` if
-    the list has to be loaded again.
+    The response has `frames` as the socket would have sent them, oldest first, the position
+    after them, the counts, `more` if there is more, and `resync` if the list has to be
+    loaded again.
     """
     try:
-        cursor = pages.Position(
+        position = pages.Position(
             _number(request.GET, "seq"),
             _number(request.GET, "broadcast_seq"),
             _number(request.GET, "epoch"),
@@ -124,13 +126,13 @@ def changes(request: HttpRequest) -> HttpResponse:
         )
     except ValueError as error:
         return _bad_request(error)
-    told = read_changes(Recipient.of(request.user), cursor, pages.MAX_PAGE_SIZE)
-    return _reading(
-        frames=told.frames,
-        resync=told.resync,
-        more=not told.complete,
-        **told.position.as_dict(),
-        **told.counts.as_dict(),
+    found = read_changes(Recipient.of(request.user), position, pages.MAX_PAGE_SIZE)
+    return _json_now(
+        frames=found.frames,
+        resync=found.resync,
+        more=not found.complete,
+        **found.position.as_dict(),
+        **found.counts.as_dict(),
     )
 
 
@@ -140,12 +142,12 @@ def changes(request: HttpRequest) -> HttpResponse:
 @_json_login_required
 def mark(request: HttpRequest) -> HttpResponse:
     """
-    `POST mark/`: change the state of own items; all devices are told by a `state` frame.
+    `POST mark/`: change the state of own items. All devices get a `state` frame.
 
     JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
-    `{"undo": range}`; answers the `range` it numbered (for `undo`; null if there
-    was nothing to change), the `ids` that changed and the counts.
-    A form posts `ids`, or `seq` and `broadcast_seq`, `as` and `next`, and is redirected.
+    `{"undo": range}`. The response has the `range` of the changes (for `undo`; null if
+    nothing changed), the `ids` that changed and the counts.
+    A form posts `ids`, or `seq` and `broadcast_seq`, with `as` and `next`, and is redirected.
     """
     from_form = request.content_type != "application/json"
     try:
@@ -154,7 +156,7 @@ def mark(request: HttpRequest) -> HttpResponse:
     except ValueError as error:
         return _bad_request(error)
     if from_form:
-        # Not redirect(), which would take a word for the name of a view.
+        # Not redirect(), which would take a single word for the name of a view.
         return HttpResponseRedirect(_next_url(request))
     return JsonResponse(
         {
@@ -165,8 +167,8 @@ def mark(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _marked(recipient: Recipient, told: dict[str, Any]) -> marks.Marked:
-    match told:
+def _marked(recipient: Recipient, data: dict[str, Any]) -> marks.Marked:
+    match data:
         case {"undo": {"as": str(name), "from": first, "seq": seq}} if _are_numbers(first, seq):
             return marks.undo(recipient, ChangeRange(name, first, min(seq, MAX_NUMBER)))
         case {
@@ -191,27 +193,27 @@ def _are_numbers(*values: Any) -> bool:
 
 
 def _folder(request: HttpRequest) -> pages.Folder:
-    views: tuple[pages.Folder, ...] = ("unread", "archived", "important")
-    return next((view for view in views if request.GET.get(view) == "1"), "inbox")
+    folders: tuple[pages.Folder, ...] = ("unread", "archived", "important")
+    return next((folder for folder in folders if request.GET.get(folder) == "1"), "inbox")
 
 
 def _json_object(request: HttpRequest) -> dict[str, Any]:
     try:
-        told = json.loads(request.body)
+        data = json.loads(request.body)
     except (ValueError, RecursionError):
         raise MarkError("The body must be JSON.") from None
-    if not isinstance(told, dict):
+    if not isinstance(data, dict):
         raise MarkError("The body must be a JSON object.")
-    return told
+    return data
 
 
 def _form(request: HttpRequest) -> dict[str, Any]:
-    told: dict[str, Any] = {"as": request.POST.get("as", "")}
+    data: dict[str, Any] = {"as": request.POST.get("as", "")}
     if "seq" in request.POST:
-        told["upto"] = {name: _number(request.POST, name) for name in ("seq", "broadcast_seq")}
+        data["upto"] = {name: _number(request.POST, name) for name in ("seq", "broadcast_seq")}
     else:
-        told["ids"] = request.POST.getlist("ids")
-    return told
+        data["ids"] = request.POST.getlist("ids")
+    return data
 
 
 def _next_url(request: HttpRequest) -> str:
@@ -238,8 +240,8 @@ def _number(
     return number
 
 
-def _reading(**content: Any) -> JsonResponse:
-    # A computer whose clock is wrong can still say how old something is.
+def _json_now(**content: Any) -> JsonResponse:
+    # With the server's time, so that ages are right on a computer whose clock is wrong.
     return JsonResponse({**content, "now": timezone.now().isoformat()})
 
 

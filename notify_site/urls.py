@@ -3,7 +3,6 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from notifications.health import healthz, readyz
 from notify_site.shop.views import LoginView
 
 urlpatterns = [
@@ -13,6 +12,5 @@ urlpatterns = [
     path("notifications/", include("notifications.urls")),
     path("language/", set_language, name="set_language"),
     path("admin/", admin.site.urls),
-    path("healthz", healthz, name="healthz"),
-    path("readyz", readyz, name="readyz"),
+    path("", include("notifications.health")),
 ]

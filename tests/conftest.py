@@ -11,6 +11,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 
 from notifications.channel_layer import sender
+from notifications.sessions import readers
 from tests.realtime import REASONS, without_parameters
 
 
@@ -75,7 +76,8 @@ def engine(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Ite
     settings.SESSION_FILE_PATH = str(tmp_path)
     store = import_module(settings.SESSION_ENGINE).SessionStore
     if hasattr(store, "_storage_path"):
-        del store._storage_path  # cached by another test
+        del store._storage_path  # remembered from another test
+    readers._store_reader.cache_clear()  # its class remembers the path as well
     yield request.param
     if hasattr(store, "_storage_path"):
         del store._storage_path

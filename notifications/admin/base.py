@@ -18,11 +18,25 @@ from notifications.models import Message
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    AdminMixin = admin.ModelAdmin[Any]  # what a mixin is part of, but is not itself
 else:
     ModelAdmin = admin.ModelAdmin
+    AdminMixin = object
 
 SEND_PERMISSION: Final = "site_notifications.send_broadcast"
 STYLE: Final = Media(css={"all": ["notifications/admin.css"]})
+
+
+def add_action(admin_class: Any, name: str) -> None:
+    """
+    Add one of its methods to the actions of an admin class, for `__init_subclass__` of mixins.
+
+    Not by `get_actions`, whose parameters and result changed in Django 6.1, and which
+    is never reached in a mixin that comes after ModelAdmin.
+    """
+    actions = getattr(admin_class, "actions", None)
+    if actions is not None and name not in actions:  # None: the site wants no actions at all
+        admin_class.actions = [*actions, name]
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -37,7 +51,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
 
 class OfAccountAdmin(ReadOnlyAdmin):
-    """Rows that belong to an account, which may have been deleted since."""
+    """Rows that belong to an account, which may have been deleted."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # A join, as select_related makes it, would hide the rows of deleted accounts.

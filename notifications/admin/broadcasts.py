@@ -1,4 +1,4 @@
-"""Broadcasts: compose, preview and send them, watch how many they reach."""
+"""Broadcasts: compose, preview and send them, see how many have read them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from django.utils.translation import ngettext
 
 from notifications import audiences
 from notifications.forms import BroadcastForm
-from notifications.models import Broadcast, BroadcastSequence
+from notifications.models import Broadcast, BroadcastSequence, State
 from notifications.notify import broadcast
 
-from . import reach
+from . import audience_size
+from .audience_size import AudienceSize
 from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
-from .retracting import RetractMixin
+from .retraction import RetractMixin
 
-# The same message again so soon is a second click, not a second broadcast.
+# The same message again within it is a second click, not a second broadcast.
 RESEND_WINDOW: Final = timedelta(minutes=1)
 
 
@@ -40,20 +41,26 @@ class BroadcastChangeList(ChangeList):
 
 
 def describe(broadcasts: Iterable[Broadcast]) -> None:
-    """Give each of a page's broadcasts its `reach` and `audience_in_words`, all at once."""
+    """Give each broadcast of a page its `audience_size` and `audience_in_words`, all at once."""
     broadcasts = list(broadcasts)
-    reaches = reach.of_broadcasts(broadcasts)
+    sizes = audience_size.of_broadcasts(broadcasts)
     pks = {audiences.group_id(row.audience) for row in broadcasts} - {None}
     groups = Group.objects.in_bulk(list(pks)) if pks else {}
     for row in broadcasts:
         group = groups.get(audiences.group_id(row.audience))
-        vars(row)["reach"] = reaches[row.pk]
+        vars(row)["audience_size"] = sizes[row.pk]
         vars(row)["audience_in_words"] = group.name if group else row.audience_name
+
+
+def size_of(row: Broadcast) -> AudienceSize:
+    """Return what `describe` gave the row."""
+    size: AudienceSize = vars(row)["audience_size"]
+    return size
 
 
 @admin.register(Broadcast)
 class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
-    """Compose, preview, send; what is sent can be looked at and retracted only."""
+    """Compose, preview, send. A sent broadcast can only be viewed and retracted."""
 
     form = BroadcastForm
     add_form_template = "admin/site_notifications/broadcast/compose.html"
@@ -64,7 +71,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         "audience_in_words",
         "sent_by",
         "created_at",
-        "in_inboxes",
+        "status",
         "online_now",
         "read_by",
     ]
@@ -88,7 +95,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
                     "sent_by",
                     "created_at",
                     "expires_at",
-                    "in_inboxes",
+                    "status",
                     "online_now",
                     "read_by",
                 ]
@@ -119,20 +126,20 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
     def audience_in_words(self, row: Broadcast) -> str:
         return str(vars(row)["audience_in_words"])
 
-    @admin.display(description=_("in inboxes"), boolean=True)
-    def in_inboxes(self, row: Broadcast) -> bool:
-        return row.removed_at is None
+    @admin.display(description=_("status"))
+    def status(self, row: Broadcast) -> str:
+        return str(State.REMOVED.label if row.removed_at else _("Sent"))
 
     @admin.display(description=_("online now"))
     def online_now(self, row: Broadcast) -> str:
-        return self._of_accounts(vars(row)["reach"].online, vars(row)["reach"].accounts)
+        return self._of_accounts(size_of(row).online, size_of(row))
 
     @admin.display(description=_("read by"))
     def read_by(self, row: Broadcast) -> str:
-        return self._of_accounts(vars(row)["reach"].read, vars(row)["reach"].accounts)
+        return self._of_accounts(size_of(row).read, size_of(row))
 
-    def _of_accounts(self, count: int, accounts: int) -> str:
-        return str(_("%(count)s of %(accounts)s") % {"count": count, "accounts": accounts})
+    def _of_accounts(self, count: int, size: AudienceSize) -> str:
+        return str(_("%(count)s of %(accounts)s") % {"count": count, "accounts": size.accounts})
 
     def recipients_in_words(self, rows: list[Broadcast]) -> list[str]:
         describe(rows)
@@ -140,12 +147,9 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             ngettext(
                 "%(audience)s, %(accounts)d account",
                 "%(audience)s, %(accounts)d accounts",
-                vars(row)["reach"].accounts,
+                size_of(row).accounts,
             )
-            % {
-                "audience": vars(row)["audience_in_words"],
-                "accounts": vars(row)["reach"].accounts,
-            }
+            % {"audience": vars(row)["audience_in_words"], "accounts": size_of(row).accounts}
             for row in rows
         ]
 
@@ -157,7 +161,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Compose, preview or send: three steps at one address, of which only the last stores."""
+        """Compose, preview or send: three steps at one address. Only the last one stores."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         fields = flatten_fieldsets(self.compose_fieldsets)
@@ -194,7 +198,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             "form": form,
             "message": form.instance,
             "audience": form.instance.audience_name,
-            "reach": reach.of_audience(form.cleaned_data["audience"]),
+            "audience_size": audience_size.of_audience(form.cleaned_data["audience"]),
             "media": self.media,
             "preserved_filters": self.get_preserved_filters(request),
         }
@@ -202,29 +206,29 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         return TemplateResponse(request, "admin/site_notifications/broadcast/preview.html", context)
 
     def _send(self, request: HttpRequest, form: BroadcastForm) -> HttpResponse:
-        told = {name: form.cleaned_data[name] for name in ("type", "body", "level", "url")}
-        told["expires_at"] = form.cleaned_data["expires_at"]
+        names = ("type", "body", "level", "url", "expires_at")
+        content = {name: form.cleaned_data[name] for name in names}
         accounts = audiences.accounts_in(form.cleaned_data["audience"]).count()
         using = router.db_for_write(Broadcast)
         with transaction.atomic(using=using):
             BroadcastSequence.objects.using(using).lock()  # a second click waits for the first
-            if self._was_just_sent(request, form, told):
+            if self._was_just_sent(request, form, content):
                 self.message_user(
                     request,
                     _("This broadcast was sent a moment ago; it was not sent again."),
                     messages.WARNING,
                 )
                 return self.response_post_save_add(request, form.instance)
-            row = broadcast(**told, audience=form.chosen_audience, sent_by=request.user)
+            row = broadcast(**content, audience=form.chosen_audience, sent_by=request.user)
             self.log_addition(request, row, [{"added": {}}])
         self.message_user(request, sent_to(accounts), messages.SUCCESS)
         return self.response_post_save_add(request, row)
 
     def _was_just_sent(
-        self, request: HttpRequest, form: BroadcastForm, told: dict[str, Any]
+        self, request: HttpRequest, form: BroadcastForm, content: dict[str, Any]
     ) -> bool:
         return Broadcast.objects.filter(
-            **told,
+            **content,
             audience=form.cleaned_data["audience"],
             sent_by=request.user.pk,
             created_at__gt=timezone.now() - RESEND_WINDOW,

@@ -1,13 +1,15 @@
-"""Who is connected, with which browser, to which worker."""
+"""The open connections: which account, with which browser, to which worker."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +24,7 @@ from .base import OfAccountAdmin, ReadOnlyAdmin
 
 @admin.register(Connection)
 class ConnectionAdmin(OfAccountAdmin):
-    """The sockets that are open now."""
+    """The connections that are open now."""
 
     actions = ["disconnect"]
     fields = ["account_name", "worker", "user_agent", "address", "opened_at", "last_seen"]
@@ -45,20 +47,20 @@ class ConnectionAdmin(OfAccountAdmin):
 
     @admin.display(description=_("last seen"), ordering="last_seen")
     def seen(self, row: Connection) -> str:
+        if timezone.now() - row.last_seen < timedelta(minutes=1):
+            return str(_("just now"))
         return str(_("%(age)s ago") % {"age": timesince(row.last_seen, depth=1)})
 
     @admin.action(description=_("Disconnect"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         keys = list(queryset.values_list("pk", flat=True))
         hub_commands.close_connections(keys, protocol.CloseCode.RESTART)
-        told = ngettext(
-            "%(connections)d connection is being closed. "
-            "Its tab comes back by itself, with a new one.",
-            "%(connections)d connections are being closed. "
-            "Their tabs come back by themselves, with new ones.",
+        closed = ngettext(
+            "%(connections)d connection closed. The tab will reconnect.",
+            "%(connections)d connections closed. The tabs will reconnect.",
             len(keys),
         )
-        self.message_user(request, told % {"connections": len(keys)}, messages.SUCCESS)
+        self.message_user(request, closed % {"connections": len(keys)}, messages.SUCCESS)
 
 
 @admin.register(Worker)
@@ -66,7 +68,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["__str__", "started_at", "lease_until"]
 
 
-# Most browsers also call themselves by the names of those further down.
+# In this order: most browsers also claim to be those further down.
 _BROWSERS = (
     ("Edge", re.compile(r"\bEdg(?:e|A|iOS)?/(\d+)")),
     ("Opera", re.compile(r"\bOPR/(\d+)")),
@@ -78,7 +80,7 @@ _SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Macintosh", "CrOS", "Linux"
 
 
 def browser_name(user_agent: str) -> str:
-    """Return “Firefox 128, Linux” for what a browser calls itself, otherwise its beginning."""
+    """Return “Firefox 128, Linux” for a known User-Agent, the beginning of any other."""
     for name, pattern in _BROWSERS:
         if found := pattern.search(user_agent):
             system = next((system for system in _SYSTEMS if system in user_agent), "")

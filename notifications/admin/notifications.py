@@ -1,4 +1,4 @@
-"""Notifications: find them; send one to chosen accounts, from the admin of the accounts."""
+"""Notifications: find them, and send one to accounts chosen in the admin of the accounts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ from notifications.forms import NotificationForm
 from notifications.models import Notification, State
 from notifications.notify import notify_accounts
 
-from .base import SEND_PERMISSION, STYLE, ModelAdmin, OfAccountAdmin, sent_to, summary
-from .retracting import RetractMixin
+from .base import (
+    SEND_PERMISSION,
+    STYLE,
+    AdminMixin,
+    OfAccountAdmin,
+    add_action,
+    sent_to,
+    summary,
+)
+from .retraction import RetractMixin
 
-ACCOUNTS_NAMED: Final = 10  # on the page that asks what to send to them
+MAX_ACCOUNTS_NAMED: Final = 10  # on the page that asks what to send to them
 
 
 class StateFilter(admin.SimpleListFilter):
-    title = _("state")
+    title = _("status")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -46,36 +54,38 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(Notification)
 class NotificationAdmin(RetractMixin, OfAccountAdmin):
-    fields = ["account_name", "type", "body", "level", "url", "state", "created_at", "expires_at"]
-    list_display = [summary, "account_name", "type", "level", "state", "created_at"]
+    fields = ["account_name", "type", "body", "level", "url", "status", "created_at", "expires_at"]
+    list_display = [summary, "account_name", "type", "level", "status", "created_at"]
     list_filter = [StateFilter, "level", "created_at"]
     ordering = ["-pk"]
     search_fields = ["type", "body"]
     show_full_result_count = False
 
-    @admin.display(description=_("state"))
-    def state(self, row: Notification) -> str:
+    @admin.display(description=_("status"))
+    def status(self, row: Notification) -> str:
         return str(row.state.label)
 
     def recipients_in_words(self, rows: list[Notification]) -> list[str]:
         return [self.account_name(row) for row in rows]
 
 
-class SendNotificationMixin(ModelAdmin):
+class SendNotificationMixin(AdminMixin):
     """
-    Gives the admin of a site's accounts the action “Send a notification…”:
+    Adds the action “Send a notification…” to a site's own admin of its accounts:
 
         from notifications.admin import SendNotificationMixin
 
         @admin.register(Member)
         class MemberAdmin(SendNotificationMixin, admin.ModelAdmin):
-            ...
+            actions = ["export"]
 
-    For operators with the permission `site_notifications.send_broadcast`. A class
-    with `actions` of its own names "send_notification" among them.
+    Operators with the permission `site_notifications.send_broadcast` see it. The class keeps
+    its own `actions` and `get_actions`; with `actions = None` it has none.
     """
 
-    actions = ["send_notification"]
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        add_action(cls, "send_notification")
 
     def has_send_notification_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(SEND_PERMISSION)
@@ -113,8 +123,8 @@ class SendNotificationMixin(ModelAdmin):
             "adminform": helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}),
             "errors": helpers.AdminErrorList(form, []),
             "accounts": accounts,
-            "named": [account.get_username() for account in queryset[:ACCOUNTS_NAMED]],
-            "unnamed": max(0, accounts - ACCOUNTS_NAMED),
+            "named": [account.get_username() for account in queryset[:MAX_ACCOUNTS_NAMED]],
+            "unnamed": max(0, accounts - MAX_ACCOUNTS_NAMED),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             # “All 5,000 accounts” is a flag, not 5,000 fields.
             "selected": selected[:1] if select_across else selected,

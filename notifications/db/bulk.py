@@ -96,7 +96,7 @@ def update_rows(
         # Not unnest: PostgreSQL knows how many rows that returns, and then sometimes reads the
         # whole table instead of its index.
         cells = ", ".join(
-            f"CAST(value ->> {n} AS {column.cast_db_type(connection)}) AS c{n}"
+            f"CAST(value ->> {n} AS {column.db_type(connection)}) AS c{n}"
             for n, column in enumerate(columns)
         )
         source = f"SELECT {cells} FROM jsonb_array_elements(%s::jsonb) AS value"

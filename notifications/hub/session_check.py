@@ -1,9 +1,10 @@
 """
-A socket lives as long as its session.
+Close a socket when its session ends.
 
-What ends one is told by a message: a logout at once, a changed account by being looked at. What
-nobody tells, an expiry, QuerySet.update() or what a layer that was away did not bring, is found by
-looking at all the sessions again, at intervals. So are the account's audiences.
+A message from the process that ends the session closes it at once; a message that an account has
+changed has its sessions rechecked. What no message announces (an expiry, QuerySet.update(), an
+outage of the channel layer) is found by rechecking all sessions at intervals. A recheck also
+updates the account's audiences.
 """
 
 from __future__ import annotations
@@ -22,25 +23,21 @@ from notifications.sessions.authentication import Admission, Session, recheck
 
 from .connection import LiveConnection
 
-SESSION_RECHECK_SECONDS: Final = 45.0  # seconds, at most, between two looks at all sessions
-RECHECK_INTERVALS: Final = 5  # of the hub's check, if that is sooner
-SETTLE_SECONDS: Final = (
-    1.0  # seconds; a request that changes a password soon renews its own session
-)
-COOKIE_RENEWAL_SECONDS: Final = (
-    2.0  # seconds until a browser has its new cookie, and may come back with it
-)
-ENDED_SESSION_MEMORY_SECONDS: Final = (
-    60.0  # seconds; who had read an ended session by then has opened its socket
-)
+SESSION_RECHECK_SECONDS: Final = 45.0  # at most, between two rechecks of all sessions
+RECHECK_INTERVALS: Final = 5  # heartbeat intervals between them, if that is sooner
+# A request that changes a password renews its own session a moment later.
+SETTLE_SECONDS: Final = 1.0
+# A browser has its new cookie by then, and may reconnect.
+COOKIE_RENEWAL_SECONDS: Final = 2.0
+# A handshake that read the session before it ended has opened its socket by then.
+ENDED_SESSION_MEMORY_SECONDS: Final = 60.0
 SESSIONS_PER_BATCH: Final = 500  # about 30 ms of the database thread
-BATCH_PAUSE_SECONDS: Final = (
-    0.1  # seconds in between, so that who comes and who is behind have their turn
-)
+# Lets handshakes and catching up run between batches.
+BATCH_PAUSE_SECONDS: Final = 0.1
 
 
 class SessionCheck:
-    """The sessions of a hub's sockets."""
+    """The sessions of a hub's connections."""
 
     def __init__(
         self,
@@ -51,9 +48,8 @@ class SessionCheck:
         self._database = database
         self._close = close
         self._fall_behind = fall_behind
-        self._connections: defaultdict[str, set[LiveConnection]] = defaultdict(
-            set
-        )  # by their session's names
+        # By each of their session's names.
+        self._connections: defaultdict[str, set[LiveConnection]] = defaultdict(set)
         self._ended: dict[str, tuple[float, CloseCode]] = {}  # by name, the oldest first
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
@@ -70,7 +66,7 @@ class SessionCheck:
                 del self._connections[name]
 
     def end(self, names: Iterable[str], code: CloseCode) -> None:
-        """Close the sockets of these sessions, also those that are still on their way."""
+        """Close the sockets of these sessions, also those whose handshake is under way."""
         now = time.monotonic()
         for name in names:
             self._ended.pop(name, None)
@@ -83,7 +79,7 @@ class SessionCheck:
             del self._ended[name]
 
     def refusal(self, session: Session) -> CloseCode | None:
-        """Return the code to close a new socket with if its session ended while it was let in."""
+        """Return the code to close a new socket with if its session ended during the handshake."""
         for name in session.names:
             ended_at, code = self._ended.get(name, (0.0, None))
             if code and time.monotonic() - ended_at < ENDED_SESSION_MEMORY_SECONDS:
@@ -91,41 +87,40 @@ class SessionCheck:
         return None
 
     def doubt(self, connections: Iterable[LiveConnection]) -> None:
-        """Look again, soon, at the sessions of these sockets: their account has changed."""
+        """Recheck the sessions of these connections soon: their account has changed."""
         self._doubtful.update(connection.session.name for connection in connections)
         if self._doubtful:
             self._wake.set()
 
     async def follow(self) -> None:
-        """Wait until sessions are doubtful, and look at them."""
+        """Wait until sessions are doubtful, and recheck them."""
         await self._wake.wait()
         await asyncio.sleep(SETTLE_SECONDS)
         self._wake.clear()
         doubtful, self._doubtful = self._doubtful, set()
         try:
-            await self._look(doubtful)
+            await self._recheck(doubtful)
         except Exception:
             self.doubt(chain.from_iterable(self._connections.get(name, ()) for name in doubtful))
             raise
 
     async def step(self) -> None:
-        """Look at all sessions, and wait for an interval."""
+        """Recheck all sessions, then wait for the interval."""
         connections = (next(iter(connections)) for connections in self._connections.values())
-        await self._look({connection.session.name for connection in connections})
-        # Last: a look that fails is tried again without it.
+        await self._recheck({connection.session.name for connection in connections})
+        # Last, so that a recheck that fails is retried without this wait.
         await asyncio.sleep(
             min(SESSION_RECHECK_SECONDS, RECHECK_INTERVALS * conf.HEARTBEAT_INTERVAL)
         )
 
-    async def _look(self, names: Iterable[str]) -> None:
+    async def _recheck(self, names: Iterable[str]) -> None:
         names = list(names)
         for start in range(0, len(names), SESSIONS_PER_BATCH):
             if start:
                 await asyncio.sleep(BATCH_PAUSE_SECONDS)
-            some = names[start : start + SESSIONS_PER_BATCH]
             sessions = [
                 next(iter(self._connections[name])).session
-                for name in some
+                for name in names[start : start + SESSIONS_PER_BATCH]
                 if name in self._connections
             ]
             admissions = await self._database.run(recheck, sessions)
@@ -139,11 +134,10 @@ class SessionCheck:
         elif admission.recipient.account_id != connection.recipient.account_id:
             self._end(connection, CloseCode.SESSION_CHANGED)
         elif admission.recipient != connection.recipient:
-            # In other audiences, an account has another inbox.
+            # With other audiences, an account has other broadcasts in its inbox.
             connection.recipient = admission.recipient
             self._fall_behind(connection)
 
     def _end(self, connection: LiveConnection, code: CloseCode) -> None:
-        self._close(
-            connection, code, COOKIE_RENEWAL_SECONDS if code is CloseCode.SESSION_CHANGED else 0
-        )
+        delay = COOKIE_RENEWAL_SECONDS if code is CloseCode.SESSION_CHANGED else 0
+        self._close(connection, code, delay)

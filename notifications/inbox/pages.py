@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from django.db import router
-from django.db.models import Count, Min
+from django.db.models import Count, F, Func, IntegerField, Min, OuterRef, Subquery, Value
 
 from notifications import protocol
 from notifications.audiences import Recipient
@@ -102,6 +102,8 @@ def read_latest(recipient: Recipient) -> Latest:
 def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
     """Return the same for many accounts, with as many queries as for one."""
     using = router.db_for_write(Inbox)
+    if len(recipients) == 1:
+        return [_read_latest_of_one(recipients[0], using)]
     broadcasts = BroadcastSequence.objects.using(using).current()
     inboxes = Inbox.objects.using(using).in_bulk([recipient.account_id for recipient in recipients])
     unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
@@ -114,16 +116,46 @@ def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
     return latest_of
 
 
+def _read_latest_of_one(recipient: Recipient, using: str) -> Latest:
+    """Return it by one query: each page of a site with a bell asks for it."""
+    columns = ("kind", "seq", "floor", "epoch", "unread")
+    inbox = Inbox.objects.using(using).filter(pk=recipient.account_id)
+    broadcasts = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
+    unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
+    # Not Count, with which Django would group by broadcast.
+    count = unread.values(count=Func(F("pk"), function="COUNT", output_field=IntegerField()))
+    rows = (
+        inbox.annotate(kind=Value("inbox"), epoch=Value(0))
+        .values_list(*columns)
+        .union(
+            broadcasts.annotate(kind=Value("broadcasts"), unread=Subquery(count)).values_list(
+                *columns
+            ),
+            all=True,
+        )
+    )
+    found = {kind: numbers for kind, *numbers in rows}
+    # Neither has a row before its first change.
+    seq, floor, _, unread_count = found.get("inbox", (0, 0, 0, 0))
+    broadcast_seq, broadcast_floor, epoch, unread_broadcasts = found.get(
+        "broadcasts", (0, 0, BroadcastSequence().epoch, 0)
+    )
+    return Latest(
+        Position(seq, broadcast_seq, epoch, recipient.audience_hash),
+        Counts(unread_count, unread_broadcasts),
+        floor,
+        broadcast_floor,
+    )
+
+
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:
     """
-    Return how many broadcasts up to a change number each account has not read.
+    Return how many broadcasts up to a change number each of many accounts has not read.
 
-    For many accounts: the broadcasts to their audiences, minus those they read. The
-    database counts their receipts, as fetching each one would take far longer.
+    They are the broadcasts to its audiences, minus those it read. The database counts
+    the receipts, as fetching each one would take far longer.
     """
     broadcasts = Broadcast.objects.using(using).filter(seq__lte=upto)
-    if len(recipients) == 1:
-        return [broadcasts.unread(recipients[0]).count()]
     audiences = frozenset[str]().union(*(recipient.audiences for recipient in recipients))
     live = broadcasts.filter(removed_at=None, audience__in=audiences)
     times: defaultdict[str, list[datetime]] = defaultdict(list)

@@ -1,1 +1,1 @@
-"""Who a session lets in, and when it ends."""
+"""Which account a session belongs to, and when it ends."""

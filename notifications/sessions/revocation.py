@@ -1,8 +1,9 @@
 """
-Tells the hubs, after the commit, which session has ended and which account has changed.
+Tell the hubs, after the commit, that a session has ended or an account has changed.
 
-For what Django says by a signal; the rest is found by looking (session_check.py). `post_delete` of
-the sessions is not listened to: with a receiver, `clearsessions` would have to load each row.
+This is for what Django announces by a signal. Everything else is found by the hubs' periodic
+recheck (session_check.py). Sessions have no receiver of `post_delete`: with one, `clearsessions`
+would have to load every row.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from notifications.protocol import CloseCode
 
 from .authentication import session_names
 
-# Others do not change who may be connected or what they get, or are found by the next look:
-# `last_login` is saved with every login.
+# Fields that decide who may be connected and what they receive. Without them, every login, which
+# saves `last_login`, would cause a recheck.
 _FIELDS = frozenset({"password", "is_active", "is_staff"})
 
 
@@ -41,12 +42,12 @@ def connect_receivers() -> None:
 
 def _logged_out(request: Any, user: Any, **kwargs: Any) -> None:
     if user is not None:
-        # Sent before the session is deleted: the hubs remember that it has ended.
+        # The signal comes before the session is deleted: the hubs remember that it has ended.
         _end({request.session.session_key, _cookie(request)}, CloseCode.NOT_LOGGED_IN)
 
 
 def _logged_in(request: Any, **kwargs: Any) -> None:
-    """A login gives the session another key, or takes the place of another account's session."""
+    """End the session that the browser had: a login gives it another key, or another account."""
     before = _cookie(request)
     if before != request.session.session_key:
         _end({before}, CloseCode.SESSION_CHANGED)
@@ -96,5 +97,5 @@ def _recheck(account_ids: Iterable[Any]) -> None:
     _after_commit(lambda: hub_commands.recheck_accounts(accounts))
 
 
-def _after_commit(tell: Callable[[], None]) -> None:
-    transaction.on_commit(tell, using=router.db_for_write(get_user_model()), robust=True)
+def _after_commit(send: Callable[[], None]) -> None:
+    transaction.on_commit(send, using=router.db_for_write(get_user_model()), robust=True)

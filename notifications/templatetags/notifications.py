@@ -1,9 +1,9 @@
-"""`{% load notifications %}`: the bell, which brings the whole browser side, and the banner."""
+"""`{% load notifications %}`: the bell with all it needs in the browser, the banner, filters."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django import template
 from django.http import HttpRequest
@@ -13,6 +13,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.functional import cached_property
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -24,8 +25,9 @@ from notifications.inbox import marks, pages
 
 register = template.Library()
 
-SOCKET_PATH = "/ws/notifications/"
-MAX_BANNERS = 3
+SOCKET_PATH: Final = "/ws/notifications/"
+MAX_BANNERS: Final = 3
+STATE_ATTRIBUTE: Final = "site_notifications"
 
 
 @register.inclusion_tag("notifications/_bell.html", takes_context=True)
@@ -33,7 +35,7 @@ def notifications_bell(context: Context, socket_path: str = SOCKET_PATH) -> dict
     """
     Render the bell with the unread count of the logged-in account, and all it needs.
 
-    Nothing for anonymous visitors. Without JavaScript the bell is a link to the inbox.
+    It renders nothing for anonymous visitors. Without JavaScript the bell is a link to the inbox.
     """
     return _setup(context, socket_path)
 
@@ -49,26 +51,29 @@ def notifications_config(context: Context, socket_path: str = SOCKET_PATH) -> Sa
     """
     Render only what `connect()` of client.js needs: for pages that have no element of ours.
 
-    Nothing for anonymous visitors, and where another of the tags has rendered it already.
+    It renders nothing for anonymous visitors, or where another tag has rendered it already.
     """
-    return _setup(context, socket_path, only_config=True).get("config") or SafeString()
+    request = _own_request(context)
+    return _config(request, socket_path) if request else SafeString()
 
 
 @register.inclusion_tag("notifications/_banner.html", takes_context=True)
 def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
     """
-    Render the account's unread broadcasts of level warning or error, the newest three.
+    Render the newest three of the account's unread broadcasts of level warning or error.
 
-    Each can be dismissed, which marks it as read: on all devices, and without JavaScript too.
+    Each can be dismissed, which marks it as read on all devices. That works without
+    JavaScript as well.
     """
-    setup = _setup(context, socket_path)
-    if not setup:
+    request = _own_request(context)
+    if request is None:
         return {}
+    setup = _setup(context, socket_path)
     banners = []
     if setup["unread_broadcasts"]:
-        recipient = Recipient.of(setup["account"])
+        recipient = PageState.of(request).recipient
         banners = pages.read_page(recipient, limit=MAX_BANNERS, folder="important").items
-    return {**setup, "banners": banners, "here": context["request"].get_full_path()}
+    return {**setup, "banners": banners, "here": request.get_full_path()}
 
 
 @register.filter
@@ -79,7 +84,7 @@ def notification_time(iso_time: str) -> datetime | None:
 
 @register.filter
 def notification_age(iso_time: str) -> str:
-    """Return how long ago an item was created, in its largest unit only; "" below a minute."""
+    """Return how long ago an item was created, in its largest unit; "" below a minute."""
     created_at = parse_datetime(iso_time)
     if not created_at or timezone.now() - created_at < timedelta(minutes=1):
         return ""
@@ -88,54 +93,82 @@ def notification_age(iso_time: str) -> str:
 
 @register.filter
 def notification_url(item: protocol.Frame | None) -> str:
-    """Return the item's url if it may be followed: a row can be older than the check."""
+    """Return the item's url if it is safe: a row can be older than the check."""
     url = item.get("url") if item else ""
     return str(url) if protocol.is_safe_url(url) else ""
 
 
 @register.filter
 def can_be_marked(item: protocol.Frame, mark: str) -> bool:
-    """Whether the mark changes anything of the item in its present state."""
+    """Whether the mark would change the item in its present state."""
     return item["state"] in marks.MARKS[mark]
 
 
 @register.filter
 def is_on_site(url: str) -> bool:
-    """Whether a url that may be followed is a path on this site."""
+    """Whether a safe url is a path on this site."""
     return url.startswith("/")
 
 
-def _setup(context: Context, socket_path: str, only_config: bool = False) -> dict[str, Any]:
+class PageState:
+    """What the tags of one page share. It is the attribute `site_notifications` of the request."""
+
+    def __init__(self, recipient: Recipient) -> None:
+        self.recipient = recipient
+        self._rendered: set[str] = set()
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> PageState:
+        state: PageState | None = getattr(request, STATE_ATTRIBUTE, None)
+        if state is None:
+            state = cls(Recipient.of(request.user))
+            setattr(request, STATE_ATTRIBUTE, state)
+        return state
+
+    @cached_property
+    def latest(self) -> pages.Latest:
+        return pages.read_latest(self.recipient)
+
+    def is_first(self, part: str) -> bool:
+        """Whether this part of the page has not been rendered yet; it counts as rendered now."""
+        is_first = part not in self._rendered
+        self._rendered.add(part)
+        return is_first
+
+
+def _own_request(context: Context) -> HttpRequest | None:
+    """Return the request that a page is rendered for, None for an anonymous visitor's."""
     request = context.get("request")
     if not isinstance(request, HttpRequest):
-        return {}
+        return None
     account = getattr(request, "user", None)
-    if account is None or not account.is_authenticated:
+    return request if account is not None and account.is_authenticated else None
+
+
+def _setup(context: Context, socket_path: str) -> dict[str, Any]:
+    """Return the variables that the templates of all elements have."""
+    request = _own_request(context)
+    if request is None:
         return {}
-    # Once in a page, however many of the tags it has.
-    setup = getattr(request, "_notifications", None) or _first_setup(request, socket_path)
-    needs_setup = setup["needs_setup"] and only_config
-    request._notifications = {**setup, "config": "", "needs_setup": needs_setup}  # type: ignore[attr-defined]
-    return setup
-
-
-def _first_setup(request: HttpRequest, socket_path: str) -> dict[str, Any]:
-    latest = pages.read_latest(Recipient.of(request.user))
+    state = PageState.of(request)
     return {
         "account": request.user,
-        "unread": latest.counts.total,
-        "unread_broadcasts": latest.counts.unread_broadcasts,
-        "needs_setup": True,
-        "config": _config(request, latest, socket_path),
+        "unread": state.latest.counts.total,
+        "unread_broadcasts": state.latest.counts.unread_broadcasts,
+        "needs_setup": state.is_first("setup"),
+        "config": _config(request, socket_path),
     }
 
 
-def _config(request: HttpRequest, latest: pages.Latest, socket_path: str) -> SafeString:
+def _config(request: HttpRequest, socket_path: str) -> SafeString:
+    state = PageState.of(request)
+    if not state.is_first("config"):
+        return SafeString()
     return json_script(
         {
             "account": str(request.user.pk),
-            "cursor": latest.position.as_dict(),
-            **latest.counts.as_dict(),
+            "cursor": state.latest.position.as_dict(),
+            **state.latest.counts.as_dict(),
             "protocol": protocol.VERSION,
             "heartbeat": {"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
             "sound": static(conf.SOUND) if conf.SOUND else "",

@@ -291,5 +291,5 @@ def test_a_flooding_client_is_cut_off_while_others_are_answered(server, alice, n
         assert len(kinds) < 200
         assert (code, kinds[-1]) in {(4429, 4429), (None, 4429)}
         client.close()
-    assert server.output().count("Cut off a socket") == 5
+    assert server.output().count("Disconnected a client") == 5
     assert server.memory_mb() - before < 20

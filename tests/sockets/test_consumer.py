@@ -1,11 +1,14 @@
-"""One socket: who gets in, what it is told, how it ends."""
+"""One connection: who is let in, which frames it gets, how it ends."""
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 
@@ -27,7 +30,7 @@ async def test_a_forged_session_is_told_to_log_in(connect):
     assert await tab.closed_with() == 4401
 
 
-async def test_a_deactivated_account_is_told_so(connect, alice):
+async def test_a_deactivated_account_gets_a_code_of_its_own(connect, alice):
     session = await sync_to_async(log_in)(alice)
     alice.is_active = False
     await alice.asave()
@@ -118,13 +121,33 @@ async def test_a_trusted_origin_gets_in(connect, alice, settings):
     assert await tab.receive("register")
 
 
-async def test_a_socket_elsewhere_is_refused(transactional_db):
+async def test_a_socket_at_another_path_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 
     accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert not accepted
     await tab.disconnect()
+
+
+async def test_no_method_of_channels_consumers_is_used(connect, alice, monkeypatch):
+    """They may change with any release; ASGI does not."""
+
+    async def fail(*args, **kwargs):
+        raise AssertionError("a method of channels was called")
+
+    for base in (AsyncConsumer, AsyncWebsocketConsumer, AsyncJsonWebsocketConsumer):
+        for name, method in [*vars(base).items()]:
+            if inspect.iscoroutinefunction(method):
+                monkeypatch.setattr(base, name, fail)
+
+    assert await (await connect(None)).closed_with() == 4401
+    tab = await connect(alice)
+    assert await tab.receive("register")
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+    assert await tab.receive("heartbeat")
+    stranger = Tab(websocket_application, origin="http://evil.example")
+    assert await stranger.connect(TIMEOUT_SECONDS) == (False, 1000)
 
 
 async def test_register_comes_first_and_the_counts_follow(connect, alice, settings):
@@ -142,7 +165,7 @@ async def test_register_comes_first_and_the_counts_follow(connect, alice, settin
     assert (level["unread"], level["unread_broadcasts"]) == (0, 0)
 
 
-async def test_a_heartbeat_is_answered_as_the_seed_answered_it(connect, alice):
+async def test_a_heartbeat_is_answered_as_in_protocol_v1(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 

@@ -62,7 +62,7 @@ async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, setti
         assert await tab.receive_nothing()
     records = [record for record in caplog.records if record.name == "notifications.hub.consumer"]
     assert [record.getMessage() for record in records] == [
-        f"Cut off a socket of account {alice.pk}: TOO_FAST"
+        f"Disconnected a client of account {alice.pk}: TOO_FAST"
     ]
     assert str(alice.pk) not in get_hub()._accounts
 

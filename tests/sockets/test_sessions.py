@@ -1,4 +1,4 @@
-"""A socket ends with its session, whichever engine keeps that and however it ends."""
+"""A socket is closed when its session ends, with any engine and in any way."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from notifications.sessions import authentication
 from notifications.sessions.authentication import session_names
 from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
-# Whose sessions can be ended: signed cookies are not stored anywhere else (W013).
+# Whose sessions can be ended: those in signed cookies are stored nowhere else (W013).
 ENGINES = ["db", "cached_db", "cache", "file"]
 
 
 @pytest.fixture
-def told(settings, monkeypatch):
-    """What happens is told by messages: a look at all sessions comes too late for any test."""
+def announced(settings, monkeypatch):
+    """Messages announce changes: the recheck of all sessions comes too late for any test."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 30
     monkeypatch.setattr(session_check, "SETTLE_SECONDS", 0.1)
 
 
 @pytest.fixture
-def looked_at(monkeypatch):
-    """What happens is told by nobody, and found by a look at all sessions in each interval."""
+def unannounced(monkeypatch):
+    """No message announces a change: it is found by the recheck of all sessions."""
     monkeypatch.setattr(session_check, "RECHECK_INTERVALS", 1)
     monkeypatch.setattr(sender, "publish", lambda messages: None)
 
@@ -66,7 +66,7 @@ def post(session, path, **fields):
 
 
 async def log_in_to(account, besides=None):
-    """Return a new session, another one than `besides`: signed in the same second, they are one."""
+    """Return a new session other than `besides`: two signed in the same second are the same."""
     while (session := await sync_to_async(log_in)(account)) == besides:
         await asyncio.sleep(0.1)
     return session
@@ -79,14 +79,14 @@ async def until(condition):
 
 
 async def stays(tab):
-    """Whether the tab is as open as before, after what would have closed it."""
+    """Whether the tab is still open, after what might have closed it."""
     await tab.send_json_to({"type": "heartbeat"})
     frames = await tab.receive_rest()
     return frames == [] and not tab.future.done()
 
 
 async def goodbye(tab):
-    """Return what the tab is told when it is closed."""
+    """Return the `bye` that closes the tab."""
     bye = await tab.receive("bye")
     assert await tab.closed_with() == bye["code"]
     return bye
@@ -95,7 +95,9 @@ async def goodbye(tab):
 # --- Logout
 
 
-async def test_a_logout_closes_the_sockets_of_that_session_alone(connect, alice, bob, engine, told):
+async def test_a_logout_closes_the_sockets_of_that_session_alone(
+    connect, alice, bob, engine, announced
+):
     session = await log_in_to(alice)
     other = await log_in_to(alice, besides=session)
     tabs = [await connect(session=session), await connect(session=session)]
@@ -113,7 +115,7 @@ async def test_a_logout_closes_the_sockets_of_that_session_alone(connect, alice,
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
-async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engine, looked_at):
+async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engine, unannounced):
     session = await log_in_to(alice)
     other = await log_in_to(alice, besides=session)
     tab = await connect(session=session)
@@ -129,7 +131,7 @@ async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engi
         assert await stays(each)
 
 
-async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, told):
+async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, announced):
     session = await log_in_to(alice)
     tab = await connect(session=session)
     await tab.receive_until_caught_up()
@@ -148,7 +150,7 @@ async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, told)
 
 
 async def test_who_is_let_in_while_the_session_ends_is_sent_away(
-    connect, alice, bob, told, monkeypatch
+    connect, alice, bob, announced, monkeypatch
 ):
     """The session was read before it ended, and the socket joins after the message."""
     session = await log_in_to(alice)
@@ -175,7 +177,7 @@ async def test_who_is_let_in_while_the_session_ends_is_sent_away(
     ids=["the logout at a server with the new one", "the socket at a server with the new one"],
 )
 async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
-    connect, alice, told, settings, of_socket, of_logout
+    connect, alice, announced, settings, of_socket, of_logout
 ):
     def rotate(keys):
         settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS = [key * 10 for key in keys]
@@ -192,8 +194,8 @@ async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
     assert (await goodbye(tab))["code"] == 4401
 
 
-async def test_a_session_that_ended_is_remembered_for_a_while_only(
-    connect, alice, told, monkeypatch
+async def test_an_ended_session_is_remembered_for_a_while_only(
+    connect, alice, announced, monkeypatch
 ):
     check = get_hub()._session_check
     session = await log_in_to(alice)
@@ -210,7 +212,7 @@ async def test_a_session_that_ended_is_remembered_for_a_while_only(
     assert check._ended == {}
 
 
-# --- Ends that nobody tells
+# --- Ends that no message announces
 
 
 def test_all_sessions_are_looked_at_within_a_minute():
@@ -220,14 +222,14 @@ def test_all_sessions_are_looked_at_within_a_minute():
 
 
 async def test_a_session_that_expires_closes_its_socket(
-    connect, alice, engine, looked_at, settings
+    connect, alice, engine, unannounced, settings
 ):
     settings.SESSION_COOKIE_AGE = 2
     session = await log_in_to(alice)
     tab = await connect(session=session)
     assert await tab.receive("register")
 
-    # Where it is simply not there any more, the browser might have another.
+    # Where an expired session is simply missing, the browser might have another one.
     expected = 4401 if engine in {"db", "cached_db"} else 4402
     assert (await goodbye(tab))["code"] == expected
     assert await (await connect(session=session)).closed_with() == 4401
@@ -257,7 +259,7 @@ WAYS = {
     + [("signed_cookies", way) for way in WAYS if way != "session"],
     indirect=["engine"],
 )
-async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine, looked_at, way):
+async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine, unannounced, way):
     session = await log_in_to(alice)
     tab, bobs_tab = await connect(session=session), await connect(bob)
     for each in (tab, bobs_tab):
@@ -268,15 +270,17 @@ async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine,
 
     bye = await goodbye(tab)
     assert bye["code"] == code
-    # Who may have another session by now comes back, and is told otherwise if not.
+    # A browser that may have another session by now reconnects, and is refused if it has none.
     assert (bye["reconnect"], bye["delay"]) == (code == 4402, 2 if code == 4402 else 0)
     refused = await (await connect(session=session)).closed_with()
     assert refused == (4403 if code == 4403 else 4401)
     assert await stays(bobs_tab)
 
 
-async def test_a_session_that_passed_to_another_account_is_left(connect, alice, bob, looked_at):
-    """As packages do that let operators see the site as somebody else."""
+async def test_a_session_that_passes_to_another_account_closes_its_sockets(
+    connect, alice, bob, unannounced
+):
+    """As packages do that let operators see the site as another user."""
     session = await log_in_to(alice)
     tab = await connect(session=session)
     await tab.receive_until_caught_up()
@@ -296,24 +300,24 @@ async def test_a_session_that_passed_to_another_account_is_left(connect, alice, 
 
 
 async def test_looking_neither_writes_nor_brings_back_a_session(
-    connect, alice, engine, looked_at, traces, monkeypatch
+    connect, alice, engine, unannounced, traces, monkeypatch
 ):
     session = await log_in_to(alice)
     tab = await connect(session=session)
     await tab.receive_until_caught_up()
     if engine == "cached_db":
         cache.clear()
-    looks = []
+    rechecks = []
     recheck = session_check.recheck
 
     def counted(sessions):
-        looks.append(len(sessions))
+        rechecks.append(len(sessions))
         return recheck(sessions)
 
     monkeypatch.setattr(session_check, "recheck", counted)
     before = await sync_to_async(traces)()
 
-    await until(lambda: len(looks) >= 3)
+    await until(lambda: len(rechecks) >= 3)
 
     assert await sync_to_async(traces)() == before
     assert await stays(tab)
@@ -322,52 +326,54 @@ async def test_looking_neither_writes_nor_brings_back_a_session(
 # --- Many, and outages
 
 
-async def test_five_hundred_sessions_are_looked_at_with_three_queries(
-    connect, alice, bob, carol, told, django_assert_num_queries, monkeypatch
+async def test_a_batch_of_sessions_is_rechecked_with_three_queries(
+    connect, alice, bob, carol, announced, django_assert_num_queries, monkeypatch
 ):
     tabs = [await connect(account) for account in (alice, alice, bob, bob, carol)]
     for tab in tabs:
         await tab.receive_until_caught_up()
     monkeypatch.setattr(session_check, "SESSIONS_PER_BATCH", 2)
-    looks = []
+    rechecks = []
 
     async def run(recheck, sessions):
         def counted():
             with django_assert_num_queries(3):
                 return recheck(sessions)
 
-        looks.append(len(sessions))
+        rechecks.append(len(sessions))
         return await sync_to_async(counted)()
 
     check = get_hub()._session_check
     monkeypatch.setattr(check, "_database", SimpleNamespace(run=run))
-    await check._look(list(check._connections))
+    await check._recheck(list(check._connections))
 
-    assert looks == [2, 2, 1]
+    assert rechecks == [2, 2, 1]
     for tab in tabs:
         assert await stays(tab)
 
 
-async def test_several_tabs_of_one_session_are_looked_at_once(connect, alice, told, monkeypatch):
+async def test_several_tabs_of_one_session_are_rechecked_once(
+    connect, alice, announced, monkeypatch
+):
     session = await log_in_to(alice)
     tabs = [await connect(session=session) for _ in range(3)]
-    looks = []
+    rechecks = []
     monkeypatch.setattr(
         session_check,
         "recheck",
-        lambda sessions: looks.append(len(sessions)) or authentication.recheck(sessions),
+        lambda sessions: rechecks.append(len(sessions)) or authentication.recheck(sessions),
     )
     check = get_hub()._session_check
 
-    await check._look(list(check._connections))
+    await check._recheck(list(check._connections))
 
-    assert looks == [1]
+    assert rechecks == [1]
     for tab in tabs:
         await tab.receive_until_caught_up()
 
 
-async def test_while_the_sessions_cannot_be_read_nobody_has_to_go(
-    connect, alice, bob, looked_at, monkeypatch
+async def test_while_sessions_cannot_be_read_no_socket_is_closed(
+    connect, alice, bob, unannounced, monkeypatch
 ):
     session = await log_in_to(alice)
     tabs = [await connect(session=session), await connect(bob)]
@@ -394,8 +400,8 @@ async def test_while_the_sessions_cannot_be_read_nobody_has_to_go(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-async def test_while_the_cache_of_the_sessions_is_away_nobody_goes_and_who_comes_waits(
-    connect, alice, looked_at, settings, redis, caplog, monkeypatch
+async def test_while_the_cache_of_sessions_is_away_sockets_stay_and_new_ones_are_sent_back(
+    connect, alice, unannounced, settings, redis, caplog, monkeypatch
 ):
     monkeypatch.setattr(logging.getLogger("notifications"), "propagate", True)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
@@ -418,7 +424,7 @@ async def test_while_the_cache_of_the_sessions_is_away_nobody_goes_and_who_comes
     assert await stays(tab)
 
 
-# --- Changes that a signal tells
+# --- Changes that a signal announces
 
 
 def change_password(alice):
@@ -440,7 +446,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, told, end):
+async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, announced, end):
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
         await each.receive_until_caught_up()
@@ -452,10 +458,10 @@ async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, 
     assert await stays(bobs_tab)
 
 
-async def test_who_changes_the_password_comes_back_with_the_new_session(
-    connect, operator, engine, told
+async def test_changing_the_password_reconnects_with_the_new_session(
+    connect, operator, engine, announced
 ):
-    """The view renews the session; what other devices have is refused."""
+    """The view renews the session; those of other devices are refused."""
     session = await log_in_to(operator)
     elsewhere = await log_in_to(operator, besides=session)
     tab, others = await connect(session=session), await connect(session=elsewhere)
@@ -473,7 +479,7 @@ async def test_who_changes_the_password_comes_back_with_the_new_session(
     assert await (await connect(session=elsewhere)).closed_with() == 4401
 
 
-async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, engine, told):
+async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, engine, announced):
     session = await log_in_to(alice)
     elsewhere = await log_in_to(alice, besides=session)
     tab, device = await connect(session=session), await connect(session=elsewhere)
@@ -483,7 +489,7 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
     @sync_to_async
     def log_bob_in():
         browser = browser_of(session)
-        # The demo's own page sends away who is logged in; the admin's does not know alice.
+        # The demo's own page redirects a logged-in user; the admin's asks alice, who is no staff.
         browser.post("/admin/login/", {"username": "bob", "password": "demo"})
         return browser.cookies[site.SESSION_COOKIE_NAME].value
 
@@ -493,25 +499,27 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
 
     assert renewed != session
     assert (await goodbye(tab))["code"] == 4402
-    # Her page, asking for her inbox with what is now his session, is refused.
+    # Her page, which asks for her inbox with a session that is now his, is refused.
     hers = Tab(websocket_application, renewed, account=alice.pk)
     await hers.connect(TIMEOUT_SECONDS)
     assert await hers.closed_with() == 4401
     assert await stays(device)
 
 
-async def test_a_login_and_what_does_not_matter_cost_no_look(connect, alice, told, monkeypatch):
+async def test_a_login_or_an_irrelevant_change_causes_no_recheck(
+    connect, alice, announced, monkeypatch
+):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
-    looks = []
-    monkeypatch.setattr(session_check, "recheck", lambda sessions: looks.append(sessions) or [])
+    rechecks = []
+    monkeypatch.setattr(session_check, "recheck", lambda sessions: rechecks.append(sessions) or [])
 
     await log_in_to(alice)
     alice.first_name = "Alice"
     await alice.asave(update_fields=["first_name"])
 
     assert await stays(tab)
-    assert looks == []
+    assert rechecks == []
 
 
 # --- Audiences
@@ -531,7 +539,7 @@ def become_staff(alice, group):
 
 
 @pytest.mark.parametrize("change", [join, take_in, become_staff])
-async def test_who_comes_into_an_audience_reloads_at_once(connect, alice, bob, told, change):
+async def test_joining_an_audience_reloads_at_once(connect, alice, bob, announced, change):
     group = await Group.objects.acreate(name="Drivers")
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
@@ -555,7 +563,7 @@ LEAVES = {
 
 
 @pytest.mark.parametrize("way", LEAVES)
-async def test_who_leaves_an_audience_reloads_at_once(connect, alice, bob, told, way):
+async def test_leaving_an_audience_reloads_at_once(connect, alice, bob, announced, way):
     group = await Group.objects.acreate(name="Drivers")
     await alice.groups.aadd(group)
     tab, bobs_tab = await connect(alice), await connect(bob)

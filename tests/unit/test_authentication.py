@@ -1,4 +1,4 @@
-"""Who opens a socket: the session cookie, read and never written, and the page's origin."""
+"""Who opens a connection: the session, read and never written, and the page's origin."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from django.contrib.sessions.models import Session as SessionRow
 from django.core.cache import cache
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+from django.views.decorators.csrf import csrf_protect
 
 from notifications.protocol import CloseCode
+from notifications.sessions.adapter import ADAPTER
 from notifications.sessions.authentication import (
     Admission,
     Session,
     authenticate,
-    handshake_request,
-    is_own_origin,
     recheck,
     session_names,
 )
+from notifications.sessions.handshake import _ORIGIN, handshake_request, is_own_origin
 
 pytestmark = pytest.mark.django_db
 
@@ -40,8 +42,20 @@ Traces = Callable[[], Any]
 REFUSED = Admission(None, CloseCode.NOT_LOGGED_IN)
 
 
+@pytest.fixture(autouse=True)
+def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How sessions are read: with a Django that was tested at once, otherwise one by one."""
+    is_on = getattr(request, "param", "at once") == "at once"
+    monkeypatch.setattr(ADAPTER, "_reason", "" if is_on else "switched off")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("reading", ["at once", "one by one"], indirect=True)
+
+
 def handshake(
-    cookie: str = "", origin: str | None = None, host: str = "testserver", scheme: str = "ws"
+    cookie: str | None = "", origin: str | None = None, host: str = "testserver", scheme: str = "ws"
 ) -> ASGIRequest:
     headers = {"host": host, "cookie": cookie, "origin": origin}
     return handshake_request(
@@ -59,9 +73,9 @@ def handshake(
     )
 
 
-def visitor(session: str) -> Admission:
-    [visitor] = authenticate([Session.of(handshake(f"sessionid={session}"))])
-    return visitor
+def admission(session: str) -> Admission:
+    [admission] = authenticate([Session.of(handshake(f"sessionid={session}"))])
+    return admission
 
 
 def log_in(account: User) -> str:
@@ -70,12 +84,12 @@ def log_in(account: User) -> str:
     return browser.cookies["sessionid"].value
 
 
-def test_a_session_tells_whose_socket_it_is(alice: User, engine: str, traces: Traces) -> None:
+def test_a_session_lets_its_account_in(alice: User, engine: str, traces: Traces) -> None:
     alice.groups.add(group := Group.objects.create(name="Customers"))
     session = log_in(alice)
     before = traces()
 
-    found = visitor(session)
+    found = admission(session)
 
     assert found.recipient
     assert found.recipient.account_id == alice.pk
@@ -92,7 +106,7 @@ def test_an_expired_session_is_refused_and_left_as_it_is(
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     monkeypatch.setattr("time.time", lambda: later.timestamp())
 
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
 
     # Not compared in the cache, which drops by itself what has expired.
     rows, _, files = traces()
@@ -110,7 +124,7 @@ def test_a_made_up_session_is_refused_and_leaves_nothing(
 ) -> None:
     before = traces()
 
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
     assert traces() == before
 
 
@@ -125,11 +139,12 @@ def test_a_damaged_session_is_refused_and_left_as_it_is(
         path.write_text("damaged")
     before = traces()
 
-    assert visitor(session[:-1] + "x" if engine == "signed_cookies" else session) == REFUSED
+    assert admission(session[:-1] + "x" if engine == "signed_cookies" else session) == REFUSED
     rows, _, files = traces()
     assert (rows, files) == (before[0], before[2])
 
 
+@pytest.mark.parametrize("reading", ["at once", "one by one"], indirect=True)
 def test_a_session_is_read_without_its_copy_in_the_cache(alice: User, settings: Any) -> None:
     """Reading would put there again what a logout just takes out."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
@@ -137,23 +152,23 @@ def test_a_session_is_read_without_its_copy_in_the_cache(alice: User, settings: 
     copies = dict(cache._cache)
     cache.clear()
 
-    assert visitor(session).recipient
+    assert admission(session).recipient
     assert not cache._cache
 
     SessionRow.objects.all().delete()
     cache._cache.update(copies)
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
 
 
-def test_a_session_of_an_anonymous_visitor_is_refused(engine: str) -> None:
+def test_an_anonymous_visitors_session_is_refused(engine: str) -> None:
     store = import_module(f"django.contrib.sessions.backends.{engine}").SessionStore()
     store["basket"] = [1, 2]
     store.save()
 
-    assert visitor(store.session_key) == REFUSED
+    assert admission(store.session_key) == REFUSED
 
 
-def test_without_cookies_there_is_nobody() -> None:
+def test_without_a_session_cookie_no_query_is_made() -> None:
     with CaptureQueriesContext(connection) as queries:
         assert authenticate([Session.of(handshake())]) == [REFUSED]
         assert authenticate([Session.of(handshake("other=1; csrftoken=x"))]) == [REFUSED]
@@ -164,7 +179,7 @@ def test_it_only_reads(alice: User) -> None:
     session = log_in(alice)
 
     with CaptureQueriesContext(connection) as queries:
-        visitor(session)
+        admission(session)
 
     # The session, the account, its groups.
     assert [query["sql"].split()[0] for query in queries] == ["SELECT"] * 3
@@ -173,27 +188,27 @@ def test_it_only_reads(alice: User) -> None:
 # --- Accounts
 
 
-def test_a_deactivated_account_is_told_so(alice: User) -> None:
+def test_a_deactivated_account_gets_a_code_of_its_own(alice: User) -> None:
     session = log_in(alice)
     User.objects.update(is_active=False)
 
-    assert visitor(session) == Admission(None, CloseCode.DEACTIVATED)
+    assert admission(session) == Admission(None, CloseCode.DEACTIVATED)
 
 
-def test_a_deactivated_account_with_another_password_is_only_told_to_log_in(alice: User) -> None:
+def test_a_deactivated_account_with_another_password_is_refused(alice: User) -> None:
     session = log_in(alice)
     alice.is_active = False
     alice.set_password("another")
     alice.save()
 
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
 
 
-def test_a_deleted_account_is_told_to_log_in(alice: User) -> None:
+def test_a_deleted_account_is_refused(alice: User) -> None:
     session = log_in(alice)
     alice.delete()
 
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
 
 
 class BackendThatBans(ModelBackend):
@@ -208,22 +223,22 @@ class BackendThatFindsNobody(ModelBackend):
         return None
 
 
-def test_an_account_that_its_backend_bans_is_told_to_log_in(
+def test_an_account_that_its_backend_bans_is_refused(
     alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatBans"]
     session = log_in(alice)
-    assert visitor(session).recipient is not None
+    assert admission(session).recipient is not None
 
     monkeypatch.setattr(BackendThatBans, "banned", {"alice"})
 
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
 
 
-def test_an_account_that_its_backend_hides_is_told_to_log_in(alice: User, settings: Any) -> None:
+def test_an_account_that_its_backend_hides_is_refused(alice: User, settings: Any) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatFindsNobody"]
 
-    assert visitor(log_in(alice)) == REFUSED
+    assert admission(log_in(alice)) == REFUSED
 
 
 def test_a_password_change_ends_older_sessions(alice: User) -> None:
@@ -231,8 +246,8 @@ def test_a_password_change_ends_older_sessions(alice: User) -> None:
     alice.set_password("another")
     alice.save()
 
-    assert visitor(old) == REFUSED
-    assert visitor(log_in(alice)).recipient
+    assert admission(old) == REFUSED
+    assert admission(log_in(alice)).recipient
 
 
 def test_a_rotated_secret_key_ends_no_session(
@@ -242,12 +257,12 @@ def test_a_rotated_secret_key_ends_no_session(
     before = traces()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another" * 10
-    assert visitor(session).recipient
+    assert admission(session).recipient
     [found] = recheck([Session(session)])
     assert found.recipient
 
     settings.SECRET_KEY_FALLBACKS = []
-    assert visitor(session) == REFUSED
+    assert admission(session) == REFUSED
     assert traces() == before
 
 
@@ -264,14 +279,16 @@ def test_a_rotated_secret_key_ends_no_session(
         lambda session: session.update({"_auth_user_hash": "ä"}),
     ],
 )
-def test_a_session_that_names_nobody_is_refused(alice: User, change: Callable[..., Any]) -> None:
+def test_a_session_without_a_valid_account_is_refused(
+    alice: User, change: Callable[..., Any]
+) -> None:
     browser = Client()
     browser.force_login(alice)
     session = browser.session
     change(session)
     session.save()
 
-    assert visitor(session.session_key) == REFUSED
+    assert admission(session.session_key) == REFUSED
 
 
 # --- Origins
@@ -307,6 +324,28 @@ STRANGE_ORIGINS = [
     *("https://evil.example\\.example.org", "https://evil.example:443@shop.example.org"),
     *("https://SHOP.EXAMPLE.ORG", "https://shop.example.org/x", "https://a b.example.org"),
     *("capacitor://localhost:80", "capacitor://evil.example", "http://localhost"),
+]
+
+# Settings that Django takes as well.
+UNUSUALLY_TRUSTED = [
+    "https://*.Upper.example",
+    "https://*.example.net:8443",
+    "https://*.slash.example/",
+    "https://*star.example",
+    "https://*",
+    "https://in.*.the.middle.example",
+    "http://UPPER.example",
+]
+LIKELY_ORIGINS = [
+    *("http://testserver", "https://testserver", "http://testserver:8000"),
+    *("https://testserver:8000", "http://evil.example", "http://[::1]", "https://[::1]"),
+    *("https://www.example.com", "https://shop.example.org", "https://example.org"),
+    *("https://a.b.example.org", "http://example.org", "https://.example.org"),
+    *("https://shop.upper.example", "https://upper.example", "http://upper.example"),
+    *("http://UPPER.example", "https://shop.Upper.example", "https://shop.example.net:8443"),
+    *("https://shop.example.net", "https://example.net:8443", "https://shop.slash.example"),
+    *("https://star.example", "https://shop.star.example", "https://northstar.example"),
+    *("https://in.x.the.middle.example", "https://the.middle.example"),
 ]
 
 
@@ -369,6 +408,33 @@ def test_no_strange_origin_may(settings: Any, origin: str | None, hosts: list[st
     assert not is_own_origin(handshake(origin=origin))
 
 
+def is_trusted_by_django(origin: str, host: str, is_secure: bool) -> bool:
+    """Whether Django takes a POST with a valid CSRF token from a page of this origin."""
+    token = "a" * 32
+    request = RequestFactory().post("/", secure=is_secure, headers={"X-CSRFToken": token})
+    request.META.update(HTTP_HOST=host, HTTP_ORIGIN=origin)
+    request.COOKIES["csrftoken"] = token
+    return csrf_protect(lambda request: HttpResponse())(request).status_code == 200
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize("host", ["testserver", "testserver:8000", "evil.example", "[::1]", ""])
+def test_an_origin_that_browsers_send_is_judged_as_django_does(
+    settings: Any, host: str, is_secure: bool
+) -> None:
+    settings.ALLOWED_HOSTS = ["testserver", "[::1]"]
+    settings.CSRF_TRUSTED_ORIGINS = TRUSTED + UNUSUALLY_TRUSTED
+    origins = [origin for origin in STRANGE_ORIGINS if origin] + LIKELY_ORIGINS
+    judged = {
+        origin: is_own_origin(handshake(None, origin, host, "wss" if is_secure else "ws"))
+        for origin in origins
+        if _ORIGIN.fullmatch(origin)
+    }
+
+    assert judged == {origin: is_trusted_by_django(origin, host, is_secure) for origin in judged}
+    assert {*judged.values()} == {True, False}
+
+
 def test_a_report_of_an_error_names_no_session(
     alice: User, monkeypatch: pytest.MonkeyPatch, rf: Any
 ) -> None:
@@ -395,38 +461,38 @@ def test_a_report_of_an_error_names_no_session(
         assert alice.get_session_auth_hash() not in report
 
 
-# --- Looking again at the sessions of open sockets
+# --- Rechecking the sessions of open sockets
 
 
-def second_look(session: str) -> Admission:
-    [visitor] = recheck([Session(session)])
-    return visitor
+def rechecked(session: str) -> Admission:
+    [admission] = recheck([Session(session)])
+    return admission
 
 
-def test_a_session_that_still_lets_in_is_found_again(
+def test_a_session_that_is_still_valid_is_admitted_again(
     alice: User, engine: str, traces: Traces
 ) -> None:
     session = log_in(alice)
     before = traces()
 
-    assert second_look(session) == visitor(session)
-    assert second_look(session).recipient
+    assert rechecked(session) == admission(session)
+    assert rechecked(session).recipient
     assert traces() == before
 
 
-def test_what_may_go_on_in_the_browser_under_another_key_is_told_apart(
+def test_a_session_that_may_go_on_under_another_key_has_a_code_of_its_own(
     alice: User, engine: str
 ) -> None:
     changed = Admission(None, CloseCode.SESSION_CHANGED)
     session = log_in(alice)
-    assert second_look("0123456789abcdefghijklmnopqrstuv") == changed
+    assert rechecked("0123456789abcdefghijklmnopqrstuv") == changed
 
     User.objects.update(password="another")
-    assert second_look(session) == changed
-    assert visitor(session) == REFUSED
+    assert rechecked(session) == changed
+    assert admission(session) == REFUSED
 
 
-def test_what_has_ended_for_good_is_told_so(alice: User, bob: User) -> None:
+def test_a_session_that_has_ended_for_good_is_refused_for_good(alice: User, bob: User) -> None:
     deactivated, deleted, expired = log_in(alice), log_in(bob), log_in(alice)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     bob.delete()
@@ -445,7 +511,7 @@ def test_a_session_shows_its_key_to_nobody() -> None:
     assert session.names == session_names(session.key) != session_names("another")
 
 
-def test_only_who_has_the_secret_key_can_name_a_session(settings: Any) -> None:
+def test_the_name_of_a_session_needs_the_secret_key(settings: Any) -> None:
     names = session_names("0123456789abcdefghijklmnopqrstuv")
     settings.SECRET_KEY = "another" * 10
 
@@ -454,7 +520,7 @@ def test_only_who_has_the_secret_key_can_name_a_session(settings: Any) -> None:
 
 class EngineThatFails(DatabaseSessionStore):
     def load(self) -> dict[str, Any]:
-        raise ConnectionError("the store of an engine of one's own is away")
+        raise ConnectionError("the store of a site's own engine can't be reached")
 
 
 class EngineWithRowsOfItsOwn(DatabaseSessionStore):
@@ -465,23 +531,21 @@ class EngineWithRowsOfItsOwn(DatabaseSessionStore):
         return {**stored, "more": True} if stored else {}
 
 
-def test_an_engine_of_ones_own_is_asked_for_each_session(
+def test_a_sites_own_engine_loads_each_session(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(site_engine, "SessionStore", EngineWithRowsOfItsOwn)
 
-    assert visitor(log_in(alice)).recipient
-    assert second_look("0123456789abcdefghijklmnopqrstuv").refusal == CloseCode.SESSION_CHANGED
+    assert admission(log_in(alice)).recipient
+    assert rechecked("0123456789abcdefghijklmnopqrstuv").refusal == CloseCode.SESSION_CHANGED
 
 
-def test_an_engine_of_ones_own_that_fails_ends_no_session(
-    alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_engine_ends_no_session(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     session = log_in(alice)
     monkeypatch.setattr(site_engine, "SessionStore", EngineThatFails)
 
     with pytest.raises(ConnectionError):
-        second_look(session)
+        rechecked(session)
 
 
 def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_max_num_queries):
@@ -491,8 +555,9 @@ def test_many_handshakes_take_as_many_queries_as_one(alice, bob, django_assert_m
     requests += [handshake(), handshake("sessionid=forged")]
 
     with django_assert_max_num_queries(3):
-        visitors = authenticate([Session.of(request) for request in requests])
+        admissions = authenticate([Session.of(request) for request in requests])
 
-    recipients = [visitor.recipient and visitor.recipient.account_id for visitor in visitors]
-    assert recipients == [alice.pk, bob.pk] * 20 + [None, None]
-    assert all(len(visitor.recipient.audiences) == 2 for visitor in visitors[:40])
+    recipients = [admission.recipient for admission in admissions]
+    keys = [recipient and recipient.account_id for recipient in recipients]
+    assert keys == [alice.pk, bob.pk] * 20 + [None, None]
+    assert all(len(recipient.audiences) == 2 for recipient in recipients[:40])

@@ -1,4 +1,4 @@
-"""What ends a session, or changes an account, is told to the hubs once it is committed."""
+"""The end of a session, or a change of an account, is announced to the hubs after the commit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.unit.conftest import Commit, Published
 pytestmark = pytest.mark.django_db
 
 
-def told(published: Published) -> list[Any]:
-    """Return the codes of ends and the accounts to look at, in the order they were told."""
+def announced(published: Published) -> list[Any]:
+    """Return the codes of ends, and the accounts to recheck, in the order of the messages."""
     return [
         message.get("code") or [entry["account"] for entry in message["entries"]]
         for _, message in published
@@ -51,7 +51,9 @@ def test_a_logout_names_the_session_to_all_hubs_and_not_its_key(
     assert key not in json.dumps(published)
 
 
-def test_a_logout_that_is_rolled_back_is_not_told(browser: Client, published: Published) -> None:
+def test_a_logout_that_is_rolled_back_is_not_announced(
+    browser: Client, published: Published
+) -> None:
     with transaction.atomic():
         browser.post("/logout/")
         transaction.set_rollback(True)
@@ -59,7 +61,7 @@ def test_a_logout_that_is_rolled_back_is_not_told(browser: Client, published: Pu
     assert published == []
 
 
-def test_a_visitor_who_is_not_logged_in_makes_no_noise(
+def test_a_visitor_without_a_login_causes_no_message(
     published: Published, commit: Commit, client: Client
 ) -> None:
     with commit():
@@ -70,7 +72,7 @@ def test_a_visitor_who_is_not_logged_in_makes_no_noise(
     assert published == []
 
 
-def test_a_logout_goes_on_though_the_layer_fails(
+def test_a_logout_works_while_the_layer_fails(
     browser: Client, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> None:
@@ -107,7 +109,7 @@ def test_the_first_login_of_a_browser_ends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("fields", "is_told"),
+    ("fields", "is_announced"),
     [
         (None, True),
         (["is_active"], True),
@@ -118,16 +120,16 @@ def test_the_first_login_of_a_browser_ends_nothing(
         ([], False),
     ],
 )
-def test_a_saved_account_is_told_if_it_may_get_something_else_now(
-    alice: User, published: Published, commit: Commit, fields: list[str] | None, is_told: bool
+def test_a_saved_account_is_announced_if_it_may_receive_something_else(
+    alice: User, published: Published, commit: Commit, fields: list[str] | None, is_announced: bool
 ) -> None:
     with commit():
         alice.save(update_fields=fields)
 
-    assert told(published) == ([[str(alice.pk)]] if is_told else [])
+    assert announced(published) == ([[str(alice.pk)]] if is_announced else [])
 
 
-def test_a_new_account_has_nothing_to_lose(
+def test_a_new_account_is_not_announced(
     published: Published, commit: Commit, make_account: Any
 ) -> None:
     with commit():
@@ -136,16 +138,16 @@ def test_a_new_account_has_nothing_to_lose(
     assert published == []
 
 
-def test_a_deleted_account_is_told(alice: User, published: Published, commit: Commit) -> None:
+def test_a_deleted_account_is_announced(alice: User, published: Published, commit: Commit) -> None:
     key = str(alice.pk)
 
     with commit():
         alice.delete()
 
-    assert told(published) == [[key]]
+    assert announced(published) == [[key]]
 
 
-def test_many_members_of_a_group_go_together(
+def test_all_members_of_a_group_are_announced_together(
     published: Published, commit: Commit, make_account: Any
 ) -> None:
     members = [make_account(f"member{n}") for n in range(30)]
@@ -157,11 +159,11 @@ def test_many_members_of_a_group_go_together(
         group.delete()
 
     everybody = sorted(str(member.pk) for member in members)
-    assert [sorted(accounts) for accounts in told(published)] == [everybody, everybody]
+    assert [sorted(accounts) for accounts in announced(published)] == [everybody, everybody]
     assert {group for group, _ in published} == {"notifications.hubs"}
 
 
-def test_a_logout_without_a_cookie_is_told_by_the_session(
+def test_a_logout_without_a_cookie_announces_the_session(
     alice: User, published: Published, commit: Commit
 ) -> None:
     """As with a request that was made by hand."""

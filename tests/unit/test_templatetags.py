@@ -77,6 +77,40 @@ def test_the_count_ends_at_99(alice: User, request_of: Any) -> None:
     assert ">99+</span>" in render(request_of(alice))
 
 
+PAGE = """{% load notifications %}{% notifications_banner %}{% notifications_bell %}
+{% notifications_setup %}{% notifications_config %}{% notifications_bell %}"""
+
+
+@pytest.mark.parametrize("source", [BELL, PAGE], ids=["a bell", "all tags"])
+def test_a_page_takes_two_queries_however_many_tags_it_has(
+    alice: User, request_of: Any, django_assert_num_queries: Any, source: str
+) -> None:
+    """The account's groups, and where its inbox stands, also before its first change."""
+    for _ in range(2):
+        request = request_of(User.objects.get(pk=alice.pk))
+        with django_assert_num_queries(2):
+            render(request, source)
+        notify_accounts(alice, "news", "One")
+
+
+def test_a_banner_takes_three_queries_more(
+    alice: User, request_of: Any, django_assert_num_queries: Any
+) -> None:
+    """Its items, read as any page of the inbox is."""
+    broadcast("outage", "Outage", level="error")
+
+    with django_assert_num_queries(2 + 3):
+        assert banners(render(request_of(alice), PAGE)) == ["Outage"]
+
+
+def test_two_pages_of_a_visitor_share_nothing(alice: User, request_of: Any) -> None:
+    notify_accounts(alice, "news", "One")
+    first = config(render(request_of(alice)))
+    notify_accounts(alice, "news", "Two")
+
+    assert (first["unread"], config(render(request_of(alice)))["unread"]) == (1, 2)
+
+
 def test_anonymous_visitors_get_nothing(request_of: Any) -> None:
     assert render(request_of(AnonymousUser())).strip() == ""
 
@@ -89,19 +123,20 @@ def test_a_request_without_a_user_gets_nothing(rf: RequestFactory) -> None:
     assert render(rf.get("/")).strip() == ""
 
 
-def test_the_page_has_the_cursor_and_what_the_script_needs(alice: User, request_of: Any) -> None:
+def test_the_page_has_the_position_and_what_the_script_needs(alice: User, request_of: Any) -> None:
     notify_accounts(alice, "news", "One")
     broadcast("news", "For everyone")
 
-    told = config(render(request_of(alice)))
+    configuration = config(render(request_of(alice)))
 
-    assert told["account"] == str(alice.pk)
-    assert (told["cursor"]["seq"], told["cursor"]["broadcast_seq"]) == (1, 1)
-    assert (told["unread"], told["unread_broadcasts"]) == (1, 1)
-    assert told["protocol"] == protocol.VERSION
-    assert told["heartbeat"] == {"interval": 0.3, "timeout": 1.5}
-    assert told["sound"] == ""
-    assert told["urls"] == {
+    assert configuration["account"] == str(alice.pk)
+    cursor = configuration["cursor"]
+    assert (cursor["seq"], cursor["broadcast_seq"]) == (1, 1)
+    assert (configuration["unread"], configuration["unread_broadcasts"]) == (1, 1)
+    assert configuration["protocol"] == protocol.VERSION
+    assert configuration["heartbeat"] == {"interval": 0.3, "timeout": 1.5}
+    assert configuration["sound"] == ""
+    assert configuration["urls"] == {
         "changes": "/notifications/changes/",
         "items": "/notifications/items/",
         "mark": "/notifications/mark/",
@@ -217,7 +252,7 @@ def test_a_banner_costs_no_query_when_there_is_nothing_unread(
         assert banners(render(requests[1], BANNER)) == []
 
 
-def test_strangers_see_no_banner(request_of: Any) -> None:
+def test_anonymous_visitors_see_no_banner(request_of: Any) -> None:
     broadcast("outage", "Outage", level="error")
 
     assert render(request_of(AnonymousUser()), BANNER).strip() == ""
@@ -241,7 +276,7 @@ def test_an_item_offers_what_can_be_done_with_it(state: str, marks: list[str]) -
     assert offered == marks
 
 
-def test_the_page_has_the_three_views(alice: User, client: Client) -> None:
+def test_the_page_has_the_three_folders(alice: User, client: Client) -> None:
     for body in ("Archived", "Read", "Unread"):
         notify_accounts(alice, "news", body)
     client.force_login(alice)
@@ -253,7 +288,7 @@ def test_the_page_has_the_three_views(alice: User, client: Client) -> None:
 
     def shown(query: str) -> list[str]:
         html = client.get(f"/notifications/{query}").content.decode()
-        assert html.count('aria-current="page"') == 2  # the site's menu, and the view
+        assert html.count('aria-current="page"') == 2  # the site's menu, and the folder
         page = html.partition('<notifications-inbox data-part="page"')[2].partition(
             "</notifications-inbox>"
         )[0]

@@ -28,8 +28,8 @@ def test_support_staff_find_an_accounts_notifications(
 
     shown = row(browser.get(f"{NOTIFICATIONS}?q=alice").content.decode())
     assert (shown["account_name"], shown["summary"]) == ("alice", "Order 1 is paid")
-    assert (shown["type"], shown["state"]) == ("order_paid", "Unread")
-    assert row(browser.get(f"{NOTIFICATIONS}?state=read").content.decode())["state"] == "Read"
+    assert (shown["type"], shown["status"]) == ("order_paid", "Unread")
+    assert row(browser.get(f"{NOTIFICATIONS}?state=read").content.decode())["status"] == "Read"
 
 
 def test_the_notification_of_a_deleted_account_is_listed(admin: Client, alice: User) -> None:

@@ -1,4 +1,4 @@
-"""Who is online, and closing sockets from the admin."""
+"""Who is connected, and closing connections from the admin."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def test_open_connections_are_listed_with_account_and_browser(
     assert shown["browser"] == "Chrome 139, Linux"
     assert shown["address"] == "192.0.2.7"
     assert shown["worker"] == "web-1:4711"
+
+
+def test_a_connection_that_was_just_heard_says_so(
+    admin: Client, alice: User, connect: Callable[..., Connection]
+) -> None:
+    connect(alice, last_seen=timezone.now() - timedelta(seconds=50))
+
+    assert row(admin.get(CONNECTIONS).content.decode())["seen"] == "just now"
 
 
 def test_connections_of_dead_workers_are_not_listed(
@@ -101,10 +109,10 @@ def test_disconnecting_asks_the_hubs_to_close_the_chosen_ones(
     )
 
     assert closed == [({first.pk, second.pk}, CloseCode.RESTART)]
-    assert "2 connections are being closed" in text(answer)
+    assert "2 connections closed. The tabs will reconnect." in text(answer)
 
 
-def test_only_who_may_delete_connections_may_disconnect(
+def test_disconnecting_needs_the_permission_to_delete_connections(
     staff: Callable[..., Client],
     alice: User,
     connect: Callable[..., Connection],

@@ -1,4 +1,4 @@
-"""What the admin tells of broadcasts that were sent."""
+"""What the admin shows of broadcasts that were sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from notifications import broadcast
-from notifications.admin import reach
+from notifications.admin import audience_size
+from notifications.admin.audience_size import AudienceSize
 from notifications.models import Broadcast, BroadcastReceipt, Connection, Worker
 
 from .pages import BROADCASTS, composed, row, text
@@ -48,11 +49,11 @@ def test_each_audience_has_its_own_numbers(
         for audience in ("everyone", "staff", customers)
     }
 
-    numbers = reach.of_broadcasts(sent.values())
+    numbers = audience_size.of_broadcasts(sent.values())
 
-    assert numbers[sent["everyone"].pk] == reach.Reach(accounts=4, online=2, read=0)
-    assert numbers[sent["staff"].pk] == reach.Reach(accounts=1, online=0, read=0)
-    assert numbers[sent[customers].pk] == reach.Reach(accounts=2, online=1, read=0)
+    assert numbers[sent["everyone"].pk] == AudienceSize(accounts=4, online=2, read=0)
+    assert numbers[sent["staff"].pk] == AudienceSize(accounts=1, online=0, read=0)
+    assert numbers[sent[customers].pk] == AudienceSize(accounts=2, online=1, read=0)
 
 
 def test_accounts_that_came_later_do_not_count(
@@ -62,18 +63,18 @@ def test_accounts_that_came_later_do_not_count(
     make_account("dave")
     make_account("erin", date_joined=sent.created_at - timedelta(days=1), is_active=False)
 
-    assert reach.of_broadcasts([sent])[sent.pk].accounts == 1
+    assert audience_size.of_broadcasts([sent])[sent.pk].accounts == 1
 
 
 def test_numbers_of_dead_workers_do_not_count(
     alice: User, worker: Worker, connect: Callable[..., Connection]
 ) -> None:
     connect(alice)
-    assert reach.of_audience("everyone").online == 1
+    assert audience_size.of_audience("everyone").online == 1
 
     Worker.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
-    assert reach.of_audience("everyone").online == 0
+    assert audience_size.of_audience("everyone").online == 0
 
 
 def test_a_longer_list_needs_no_more_queries(
@@ -89,7 +90,7 @@ def test_a_longer_list_needs_no_more_queries(
     assert count_queries(lambda: admin.get(BROADCASTS)) == few
 
 
-def test_an_audience_whose_group_is_gone_is_still_told(admin: Client) -> None:
+def test_an_audience_whose_group_was_deleted_is_still_named(admin: Client) -> None:
     group = Group.objects.create(name="Customers")
     broadcast("announcement", "Hello", audience=group)
     pk = group.pk
@@ -101,7 +102,7 @@ def test_an_audience_whose_group_is_gone_is_still_told(admin: Client) -> None:
     assert shown["read_by"] == "0 of 0"
 
 
-def test_a_sender_who_is_gone_does_not_break_the_pages(admin: Client, bob: User) -> None:
+def test_a_deleted_sender_does_not_break_the_pages(admin: Client, bob: User) -> None:
     sent = broadcast("announcement", "Hello", sent_by=bob)
     bob.delete()
 
@@ -109,7 +110,7 @@ def test_a_sender_who_is_gone_does_not_break_the_pages(admin: Client, bob: User)
     assert admin.get(f"{BROADCASTS}{sent.pk}/change/").status_code == 200
 
 
-def test_what_is_sent_can_be_looked_at_only(admin: Client, operator: User) -> None:
+def test_a_sent_broadcast_can_only_be_viewed(admin: Client, operator: User) -> None:
     sent = broadcast("announcement", "Hello", audience="staff", sent_by=operator)
     address = f"{BROADCASTS}{sent.pk}"
 

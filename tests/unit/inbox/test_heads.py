@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group, User
 
 from notifications import broadcast
 from notifications.inbox import marks
-from notifications.inbox.pages import Position, read_latest, read_latest_of_many, read_page
+from notifications.inbox.pages import Latest, Position, read_latest, read_latest_of_many, read_page
 from notifications.models import Broadcast
 from tests.unit.conftest import Make
 
@@ -35,6 +37,24 @@ def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Make) ->
     broadcast("news", "Unnumbered")
 
     assert read_latest(recipient_of(alice)).counts.unread_broadcasts == 1
+
+
+def test_one_account_takes_one_query_also_before_its_first_change(
+    alice: User, bob: User, notify: Make, send: Make, django_assert_num_queries: Any
+) -> None:
+    def read() -> tuple[Latest, Latest]:
+        with django_assert_num_queries(2):
+            return read_latest(recipients[0]), read_latest(recipients[1])
+
+    recipients = [recipient_of(alice), recipient_of(bob)]
+    assert [*read()] == read_latest_of_many(recipients)
+
+    notify(alice)
+    assert [*read()] == read_latest_of_many(recipients)
+
+    send()
+    assert [*read()] == read_latest_of_many(recipients)
+    assert [latest.counts.total for latest in read()] == [2, 1]
 
 
 def test_heads_of_many_count_as_the_head_of_one_does(

@@ -1,4 +1,4 @@
-"""Whom the inbox's addresses answer: own rows only."""
+"""Who may use the inbox's addresses: each account, its own rows only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_page_of_another_account_is_told_401(browser: Client, bob: User, path:
     answer = browser.get(path, headers={"X-Notifications-Account": str(bob.pk)})
 
     assert answer.status_code == 401
-    assert answer.json() == {"error": "Another account has logged in since: load the page again."}
+    assert answer.json() == {"error": "Another account has logged in since. Reload the page."}
 
 
 def test_a_page_of_another_account_marks_nothing(
@@ -52,14 +52,14 @@ def test_a_page_of_another_account_marks_nothing(
     assert browser.get(ITEMS).json()["unread"] == 1
 
 
-def test_a_page_that_tells_its_own_account_is_served(
+def test_a_page_of_the_same_account_is_served(
     browser: Client, alice: User, notify: Callable[..., str]
 ) -> None:
     own = notify(alice)
-    told = {"X-Notifications-Account": str(alice.pk)}
+    account = {"X-Notifications-Account": str(alice.pk)}
 
-    assert [item["id"] for item in browser.get(ITEMS, headers=told).json()["items"]] == [own]
-    assert post(browser, {"ids": [own], "as": "read"}, headers=told).json()["unread"] == 0
+    assert [item["id"] for item in browser.get(ITEMS, headers=account).json()["items"]] == [own]
+    assert post(browser, {"ids": [own], "as": "read"}, headers=account).json()["unread"] == 0
 
 
 def test_a_deactivated_account_is_told_401(browser: Client) -> None:
@@ -104,3 +104,12 @@ def test_no_answer_is_kept_by_a_cache(browser: Client, path: str) -> None:
 def test_marking_is_never_part_of_a_longer_transaction() -> None:
     """On a site with ATOMIC_REQUESTS as well: numbers are given in short ones."""
     assert "default" in resolve(MARK).func._non_atomic_requests
+
+
+@pytest.mark.parametrize("path", [ITEMS, CHANGES, MARK])
+def test_views_keep_their_names_in_logs_and_error_reports(path: str) -> None:
+    view = resolve(path).func
+
+    assert view.__module__ == "notifications.views"
+    assert view.__name__ == path.strip("/").split("/")[-1]
+    assert view.__doc__

@@ -1,4 +1,4 @@
-"""What a load balancer asks."""
+"""The health views that a load balancer asks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve, reverse
 
-from notifications import health, views
+from notifications import health
 from notifications.channel_layer import sender
 from notifications.maintenance import Maintenance
 
@@ -84,5 +85,7 @@ def test_a_site_without_its_database_is_not_ready(
     assert answer.json() == {"status": "unavailable", "unavailable": ["database"]}
 
 
-def test_urls_may_name_them_among_the_other_views() -> None:
-    assert (views.healthz, views.readyz) == (health.healthz, health.readyz)
+def test_a_site_includes_them_at_its_root() -> None:
+    assert reverse("healthz", urlconf=health) == "/healthz"
+    assert reverse("readyz", urlconf=health) == "/readyz"
+    assert resolve("/readyz").func is health.readyz

@@ -1,4 +1,4 @@
-"""How many accounts a broadcast is for, has online now, and was read by."""
+"""How many accounts a broadcast is for, and how many of them are online or have read it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class AudienceSize:
     accounts: int
     online: int
     read: int = 0
 
 
-def of_audience(key: str) -> Reach:
-    """Return the reach of a broadcast that would be sent now."""
+def of_audience(key: str) -> AudienceSize:
+    """Return the size of the audience of a broadcast that would be sent now."""
     accounts = audiences.accounts_in(key)
-    return Reach(accounts.count(), _online(accounts).count())
+    return AudienceSize(accounts.count(), _online(accounts).count())
 
 
-def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, Reach]:
-    """Return each broadcast's reach by primary key, in three queries however many there are."""
+def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, AudienceSize]:
+    """Return the size of each broadcast's audience by primary key, in three queries."""
     recipients = {f"b{row.pk}": _recipients_of(row) for row in broadcasts}
     if not recipients:
         return {}
@@ -44,7 +44,7 @@ def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, Reach]:
         .values_list("broadcast")
         .annotate(Count("pk"))
     )
-    return {pk: Reach(accounts[f"b{pk}"], online[f"b{pk}"], read.get(pk, 0)) for pk in keys}
+    return {pk: AudienceSize(accounts[f"b{pk}"], online[f"b{pk}"], read.get(pk, 0)) for pk in keys}
 
 
 def _online(accounts: QuerySet[Any]) -> QuerySet[Any]:

@@ -1,4 +1,4 @@
-"""The action that takes messages back, once the operator has seen which, and agreed."""
+"""The action that retracts messages, after a page that lists them and asks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from django.utils.translation import ngettext
 from notifications.forms import RetractionForm
 from notifications.notify import retract
 
-from .base import ModelAdmin, summary
+from .base import AdminMixin, add_action, summary
 
-MESSAGES_LISTED: Final = 10  # on the page that asks
+MAX_MESSAGES_LISTED: Final = 10  # on the page that asks
 
 
-class RetractMixin(ModelAdmin):
-    """Messages that whoever may delete them may take out of all inboxes."""
+class RetractMixin(AdminMixin):
+    """Adds the action “Retract” to an admin of messages, for those with the delete permission."""
 
-    actions = ["retract"]
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        add_action(cls, "retract")
 
     def recipients_in_words(self, rows: list[Any]) -> list[str]:
-        """Say of each of these messages who has it."""
+        """Return for each of these messages who has it."""
         raise NotImplementedError
 
     def has_retract_permission(self, request: HttpRequest) -> bool:
@@ -38,10 +40,12 @@ class RetractMixin(ModelAdmin):
     @admin.action(description=_("Retract"), permissions=["retract"])
     def retract(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         present = queryset.filter(removed_at=None)
-        listed = list(present.order_by("-pk")[:MESSAGES_LISTED])
+        listed = list(present.order_by("-pk")[:MAX_MESSAGES_LISTED])
         if not listed:
             self.message_user(
-                request, _("What you selected has left all inboxes already."), messages.WARNING
+                request,
+                _("The selected messages are already gone from all inboxes."),
+                messages.WARNING,
             )
             return None
         form = RetractionForm(request.POST)
@@ -53,12 +57,12 @@ class RetractMixin(ModelAdmin):
             LogEntry.objects.log_actions(
                 cast(Any, request.user.pk), agreed, CHANGE, str(_("Retracted."))
             )
-        told = ngettext(
-            "%(messages)d message was retracted: it leaves all inboxes and open tabs.",
-            "%(messages)d messages were retracted: they leave all inboxes and open tabs.",
+        done = ngettext(
+            "%(messages)d message retracted. It is gone from all inboxes and open tabs.",
+            "%(messages)d messages retracted. They are gone from all inboxes and open tabs.",
             retracted,
         )
-        self.message_user(request, told % {"messages": retracted}, messages.SUCCESS)
+        self.message_user(request, done % {"messages": retracted}, messages.SUCCESS)
         return None
 
     def _confirmation_page(
