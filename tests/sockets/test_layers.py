@@ -14,6 +14,14 @@ from notifications import anotify_accounts, broadcast
 REDIS_LAYERS = [
     "channels_redis.pubsub.RedisPubSubChannelLayer",
     "channels_redis.core.RedisChannelLayer",
+    "tests.sockets.layers.SealingPubSubLayer",
+    "tests.sockets.layers.SealingCoreLayer",
+]
+IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+OWN_LAYERS = [
+    "tests.sockets.layers.OwnLayer",
+    "tests.sockets.layers.FailingLayer",
+    "tests.sockets.layers.SealingInMemoryLayer",
 ]
 
 
@@ -23,17 +31,33 @@ def redis():
         yield server
 
 
-@pytest.fixture(params=REDIS_LAYERS)
-def redis_layer(request, settings, redis, transactional_db):
-    host = {"address": redis.url, "socket_timeout": None}
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param, "CONFIG": {"hosts": [host]}}}
-    # So long that it is the push that arrives, and not what the check reads.
+@pytest.fixture
+def slow_check(settings):
+    """It is the live update that arrives, and not what the check reads."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 3600
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 7200
+
+
+def use_redis(settings, redis, backend):
+    host = {"address": redis.url, "socket_timeout": None}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host]}}}
     return get_channel_layer()
 
 
-async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect, alice, bob):
+@pytest.fixture(params=REDIS_LAYERS)
+def redis_layer(request, settings, redis, slow_check, transactional_db):
+    return use_redis(settings, redis, request.param)
+
+
+@pytest.fixture(params=[*REDIS_LAYERS, *OWN_LAYERS, IN_MEMORY])
+def layer(request, settings, redis, slow_check, transactional_db):
+    if request.param in REDIS_LAYERS:
+        return use_redis(settings, redis, request.param)
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param}}
+    return get_channel_layer()
+
+
+async def test_pushes_broadcasts_and_anybodys_frames_arrive(layer, connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
@@ -41,9 +65,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
 
     await anotify_accounts(alice, "hello", "for alice")
     await sync_to_async(broadcast)("news", "for everyone")
-    await redis_layer.group_send(
-        f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame}
-    )
+    await layer.group_send(f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame})
 
     got = {(await tab.receive_frame())["type"] for _ in range(3)}
     assert got == {"hello", "news", "progress"}
@@ -51,7 +73,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
     assert await bobs_tab.receive_nothing()
 
 
-async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
+async def test_many_pushes_arrive_in_order(layer, connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -63,7 +85,7 @@ async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
     assert [frame["seq"] for frame in frames] == list(range(1, 51))
 
 
-async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, connect, alice):
+async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(layer, connect, alice):
     first = await connect(alice)
     await first.receive_until_caught_up()
     await first.disconnect()
