@@ -9,16 +9,21 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from harness.services import redis_server
-from notifications import anotify_accounts, broadcast
+from notifications import adapters, anotify_accounts, broadcast, protocol
+from notifications.channel_layer import taps
+from notifications.hub.hub import stop_hub
 
 REDIS_LAYERS = [
     "channels_redis.pubsub.RedisPubSubChannelLayer",
     "channels_redis.core.RedisChannelLayer",
     "tests.sockets.layers.SealingPubSubLayer",
     "tests.sockets.layers.SealingCoreLayer",
+    "untested channels_redis.pubsub.RedisPubSubChannelLayer",
+    "untested channels_redis.core.RedisChannelLayer",
 ]
-IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-OWN_LAYERS = [
+OTHER_LAYERS = [
+    "channels.layers.InMemoryChannelLayer",
+    "untested channels.layers.InMemoryChannelLayer",
     "tests.sockets.layers.OwnLayer",
     "tests.sockets.layers.FailingLayer",
     "tests.sockets.layers.SealingInMemoryLayer",
@@ -38,23 +43,33 @@ def slow_check(settings):
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 7200
 
 
-def use_redis(settings, redis, backend):
-    host = {"address": redis.url, "socket_timeout": None}
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host]}}}
-    return get_channel_layer()
+@pytest.fixture
+def use(settings, monkeypatch):
+    """Return a function that uses a layer, in a version that was not tested if it is named so."""
+
+    def use(name, **config):
+        untested, _, backend = name.rpartition(" ")
+        if untested:
+            newer = {"channels": "4.30", "channels_redis": "4.30"}
+            monkeypatch.setattr(adapters, "installed_version", newer.get)
+        for adapter in taps.ADAPTERS.values():
+            monkeypatch.setattr(adapter, "_reason", None)
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+        return get_channel_layer()
+
+    return use
 
 
 @pytest.fixture(params=REDIS_LAYERS)
-def redis_layer(request, settings, redis, slow_check, transactional_db):
-    return use_redis(settings, redis, request.param)
+def redis_layer(request, use, redis, slow_check, transactional_db):
+    return use(request.param, hosts=[{"address": redis.url, "socket_timeout": None}])
 
 
-@pytest.fixture(params=[*REDIS_LAYERS, *OWN_LAYERS, IN_MEMORY])
-def layer(request, settings, redis, slow_check, transactional_db):
+@pytest.fixture(params=[*REDIS_LAYERS, *OTHER_LAYERS])
+def layer(request, use, redis, slow_check, transactional_db):
     if request.param in REDIS_LAYERS:
-        return use_redis(settings, redis, request.param)
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param}}
-    return get_channel_layer()
+        return use(request.param, hosts=[{"address": redis.url, "socket_timeout": None}])
+    return use(request.param)
 
 
 async def test_pushes_broadcasts_and_anybodys_frames_arrive(layer, connect, alice, bob):
@@ -95,6 +110,41 @@ async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(layer, connec
     await anotify_accounts(alice, "hello", "again")
 
     assert (await second.receive("hello"))["seq"] == 1
+
+
+async def test_no_group_keeps_a_hub_that_has_stopped(layer, connect, alice, bob):
+    for account in (alice, bob):
+        await (await connect(account)).receive_until_caught_up()
+
+    await stop_hub()
+
+    # Whoever has no members was left: what is sent to it reaches nobody.
+    groups = [protocol.HUBS_GROUP, f"account_{alice.pk}", f"account_{bob.pk}"]
+    assert [await members(layer, group) for group in groups] == [0, 0, 0]
+
+
+async def members(layer, group):
+    if hasattr(layer, "_group_key"):
+        connection = layer.connection(layer.consistent_hash(group))
+        return await connection.zcard(layer._group_key(group))
+    if hasattr(layer, "_get_group_channel_name"):
+        return len(layer.groups.get(layer._get_group_channel_name(group), ()))
+    return len(layer.groups.get(group, ()))
+
+
+async def test_what_a_stranger_publishes_in_redis_harms_nobody(redis, use, connect, alice, caplog):
+    layer = use(REDIS_LAYERS[0], hosts=[{"address": redis.url, "socket_timeout": None}])
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+
+    for junk in (b"\xff", b"", b"\x81\xa4type\xa1x", b"Alice is ill"):
+        for group in (protocol.HUBS_GROUP, f"account_{alice.pk}"):
+            await layer._shards[0].publish(layer._get_group_channel_name(group), junk)
+    await anotify_accounts(alice, "hello", "the next one")
+
+    assert (await tab.receive("hello", timeout=1))["seq"] == 1
+    assert "Alice is ill" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_flushed_redis_is_told_the_memberships_again(
