@@ -13,6 +13,7 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from .channel_layer.taps import check_taps
         from .checks import (
             check_channel_layer,
             check_database,
@@ -28,6 +29,7 @@ class NotificationsConfig(AppConfig):
         logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
+        checks.register(check_taps)
         checks.register(check_database)
         checks.register(check_static_files)
         checks.register(check_sessions)

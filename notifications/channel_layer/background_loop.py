@@ -1,9 +1,10 @@
 """
-Coroutines run for threads: on an event loop kept in the background of the process.
+Coroutines run for threads, on an event loop in the background of the process or on the hub's.
 
-`async_to_sync` would make a loop for each call, and the channel layer a Redis
-connection for each loop: ten times the cost of the message itself. And the loop
-that a thread works for may end before what it was asked to do on the side.
+`async_to_sync` would make a loop for each call, and the channel layer a Redis connection for each
+loop: ten times the cost of the message itself. And the loop that a thread works for may end before
+the coroutine does. anyio's BlockingPortal keeps a loop in a thread as well, but a forked process
+would wait for that thread for ever, and anyio is not installed with Channels.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
-
-from asgiref.sync import SyncToAsync
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
 
-SHUTDOWN_SECONDS: Final = 2.0  # seconds for what was started to end when the process does
+SHUTDOWN_SECONDS: Final = 2.0  # for what has started to end with the process
 
 _lock = threading.Lock()
 _threads: dict[int, _LoopThread] = {}  # by process: a fork has the loop, not its thread
 _started: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
+_hub_loops: WeakKeyDictionary[Loop, int] = WeakKeyDictionary()  # with their processes
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float, loop: Loop | None = None) -> T:
@@ -43,10 +44,10 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float, loop: Loop | None = N
 
 def start(function: Callable[[], Coroutine[Any, Any, None]], loop: Loop | None = None) -> None:
     """
-    Let a coroutine function run, in the background or on `loop`, and return at once.
+    Start a coroutine function in the background, or on `loop`, and return at once.
 
-    What one thread starts on a loop begins in that order. When the process
-    ends, it waits END seconds for what runs in the background.
+    Those that one thread starts on a loop begin in that order. A process that ends waits
+    SHUTDOWN_SECONDS for those in the background.
     """
 
     def start_task() -> None:
@@ -58,13 +59,23 @@ def start(function: Callable[[], Coroutine[Any, Any, None]], loop: Loop | None =
     target.call_soon_threadsafe(start_task)
 
 
-def callers_loop() -> Loop | None:
-    """Return the running loop that called this thread by sync_to_async, if one did."""
-    caller = SyncToAsync.threadlocal
-    loop: Loop | None = getattr(caller, "main_event_loop", None)
-    # After a fork the loop seems to be running, which it does in the parent.
-    is_ours = getattr(caller, "main_event_loop_pid", None) == os.getpid()
-    return loop if loop and is_ours and loop.is_running() else None
+def hub_opened() -> None:
+    """Remember that the running loop is a hub's."""
+    _hub_loops[asyncio.get_running_loop()] = os.getpid()
+
+
+def hub_closed() -> None:
+    _hub_loops.pop(asyncio.get_running_loop(), None)
+
+
+def hub_loop() -> Loop | None:
+    """Return the loop of this process's hub, the last one if there are several; None without."""
+    pid = os.getpid()
+    for loop, owner in reversed(list(_hub_loops.items())):
+        # After a fork the loop seems to be running, which it does in the parent.
+        if owner == pid and loop.is_running():
+            return loop
+    return None
 
 
 class _LoopThread(threading.Thread):

@@ -1,82 +1,389 @@
-"""What goes over the channel layer: messages, each for a group, and which entries share one."""
+"""
+Envelopes: what processes send each other over the channel layer.
+
+`dump` makes the dict that a layer takes; `parse` checks a dict that arrived, once for all
+connections. The other process may run an older or a newer release: an unknown key is passed over,
+and a missing one has a default. And whoever has access to the layer may send anything, so `parse`
+never raises: it leaves out what it can't read, a whole message or one entry of it, and reports it.
+Nothing is lost by that, because every hub compares its connections with the database.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any, Final
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
-from notifications import protocol
+from django.conf import settings
+from django.utils.timezone import is_aware
 
-ENTRIES_PER_MESSAGE: Final = 500
-MAX_ENVELOPE_SIZE: Final = 256 * 1024  # characters of frames, after which a message is full
-# Up to so many accounts are reached by their own groups, more through all hubs.
-MAX_OWN_GROUPS: Final = 20
+from notifications.protocol import CloseCode
 
-Envelope = dict[str, Any]
-Addressed = tuple[str, Envelope]  # a group and the message for it
-Entry = Mapping[str, Any]
+VERSION: Final = 1  # to be raised only for messages that an older release would misread
+
+MAX_ID_LENGTH: Final = 64  # characters
+MAX_INTEGER: Final = 2**63 - 1
+NEVER_REACHED: Final = -1  # a `broadcast_seq` that no connection has
+MALFORMED: Final = "malformed"
+
+_TYPE_NAME = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
+
+Fields = dict[str, Any]
+# Called for each thing that is left out, with a type of message and why: no part of its content.
+Report = Callable[[str, str], None]
 
 
-def for_hubs(message_type: str, **fields: Any) -> Addressed:
-    """Return a message for all hubs; its id lets them forget a duplicate."""
-    return protocol.HUBS_GROUP, {"type": message_type, "id": uuid.uuid4().hex, **fields}
+class Malformed(Exception):
+    """A value that no release sends."""
 
 
-def for_accounts(
-    message_type: str, entries: Sequence[Entry], through_hubs: bool = False
-) -> list[Addressed]:
+# --- Entries: the parts of a message, each for one account
+
+
+class LiveUpdate(NamedTuple):
+    """The changes `first` to `seq` of an account's inbox, and the frame for them."""
+
+    account: str
+    first: int
+    seq: int
+    text: str  # the frame, encoded
+    unread: int | None  # the counts in the frame, None if it has none
+    unread_broadcasts: int | None
+    counted_at: int | None  # the `broadcast_seq` at which broadcasts were counted
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
+
+    @classmethod
+    def parse(cls, fields: Fields) -> LiveUpdate:
+        seq = _integer(fields["seq"], least=1)
+        first = _integer(fields.get("first", seq), least=1)
+        if first > seq:
+            raise Malformed
+        if "unread" in fields and "unread_broadcasts" in fields and "counted_at" in fields:
+            counted_at = _integer_or_none(fields["counted_at"])
+        else:
+            # The counts in the frame are not known here, so its connections have to catch up.
+            counted_at = NEVER_REACHED
+        return cls(
+            fields["account"],
+            first,
+            seq,
+            _text(fields["text"]),
+            _integer_or_none(fields.get("unread")),
+            _integer_or_none(fields.get("unread_broadcasts")),
+            counted_at,
+        )
+
+
+class AccountFrame(NamedTuple):
+    """A frame without a number."""
+
+    account: str
+    text: str  # the frame, encoded
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
+
+    @classmethod
+    def parse(cls, fields: Fields) -> AccountFrame:
+        return cls(fields["account"], _text(fields["text"]))
+
+
+class ChangedAccount(NamedTuple):
+    """An account that may have lost its sessions, or be in other audiences than before."""
+
+    account: str
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    @classmethod
+    def parse(cls, fields: Fields) -> ChangedAccount:
+        return cls(fields["account"])
+
+
+EntryT = TypeVar("EntryT", LiveUpdate, AccountFrame, ChangedAccount)
+
+# --- Contents: what a message is about
+
+
+class Arrival(NamedTuple):
+    """What is known of a message apart from its fields."""
+
+    account: str | None  # the account whose group it was sent to, None for the group of all hubs
+    local: Container[str | None]  # the accounts with connections here
+    report: Report
+
+
+class Content:
+    """One type of message."""
+
+    __slots__ = ()
+    TYPE: ClassVar[str]
+
+    def fields(self) -> Fields:
+        raise NotImplementedError
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> Content | None:
+        """Return what is for a connection here, None if nothing is; raise if it is malformed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Content, Generic[EntryT]):
+    ENTRY: ClassVar[Any]
+    entries: Sequence[EntryT]
+
+    def fields(self) -> Fields:
+        return {"entries": [entry._asdict() for entry in self.entries]}
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> Batch[EntryT] | None:
+        found = []
+        for entry in _sequence(fields["entries"]):
+            try:
+                # Most entries of a message for all hubs are for accounts of others.
+                if _string(entry["account"]) in arrival.local:
+                    found.append(cls.ENTRY.parse(entry))
+            except Exception:
+                arrival.report(cls.TYPE, MALFORMED)
+        return cls(found) if found else None
+
+
+class LiveUpdates(Batch[LiveUpdate]):
+    __slots__ = ()
+    TYPE = "notifications.push"
+    ENTRY = LiveUpdate
+
+
+class AccountFrames(Batch[AccountFrame]):
+    __slots__ = ()
+    TYPE = "notifications.frames"
+    ENTRY = AccountFrame
+
+
+class ChangedAccounts(Batch[ChangedAccount]):
+    """Accounts whose connections are to be checked."""
+
+    __slots__ = ()
+    TYPE = "notifications.look"
+    ENTRY = ChangedAccount
+
+
+class PlainFrame(Content):
+    """What anybody may send to an account's group; it becomes AccountFrames."""
+
+    __slots__ = ()
+    TYPE = "notifications.frame"
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> AccountFrames:
+        frame = fields["frame"]
+        if arrival.account is None or not isinstance(frame, dict):
+            raise Malformed
+        _string(frame["type"])
+        # Not by protocol.encode: a browser can't read NaN.
+        text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return AccountFrames([AccountFrame(arrival.account, _text(text))])
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastUpdate(Content):
+    """A new broadcast, or the removal of one."""
+
+    TYPE = "notifications.broadcast"
+    seq: int
+    audience: str
+    created_at: datetime
+    removed: bool
+    text: str  # the frame, encoded
+
+    def fields(self) -> Fields:
+        return {
+            "seq": self.seq,
+            "audience": self.audience,
+            "created_at": self.created_at.isoformat(),
+            "gone": self.removed,
+            "text": self.text,
+        }
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> BroadcastUpdate:
+        removed = fields.get("gone", False)
+        if not isinstance(removed, bool):
+            raise Malformed
+        return cls(
+            _integer(fields["seq"], least=1),
+            _string(fields["audience"]),
+            _time(fields["created_at"]),
+            removed,
+            _text(fields["text"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessions(Content):
+    """The names of sessions that have ended, and the code to close their connections with."""
+
+    TYPE = "notifications.end"
+    sessions: Sequence[str]
+    code: CloseCode
+
+    def fields(self) -> Fields:
+        return {"sessions": list(self.sessions), "code": int(self.code)}
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> EndSessions:
+        sessions = _strings(fields["sessions"], arrival, cls.TYPE)
+        return cls(sessions, _code(fields, CloseCode.NOT_LOGGED_IN))
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnections(Content):
+    """The ids of connections, and the code to close them with."""
+
+    TYPE = "notifications.close"
+    connections: Sequence[str]
+    code: CloseCode
+
+    def fields(self) -> Fields:
+        return {"connections": list(self.connections), "code": int(self.code)}
+
+    @classmethod
+    def parse(cls, fields: Fields, arrival: Arrival) -> CloseConnections:
+        connections = _strings(fields["connections"], arrival, cls.TYPE)
+        return cls(connections, _code(fields, CloseCode.RESTART))
+
+
+_TYPES: Final[Mapping[Any, type[Content]]] = {
+    each.TYPE: each
+    for each in (
+        LiveUpdates,
+        AccountFrames,
+        ChangedAccounts,
+        PlainFrame,
+        BroadcastUpdate,
+        EndSessions,
+        CloseConnections,
+    )
+}
+
+# --- Envelopes
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    content: Content
+    # A hub recognises a duplicate by it; None if the sender gave none of ours.
+    id: str | None = field(default_factory=_new_id)
+
+
+def dump(envelope: Envelope) -> Fields:
+    """Return an envelope as the channel layer takes it."""
+    content = envelope.content
+    return {"type": content.TYPE, "v": VERSION, "id": envelope.id, **content.fields()}
+
+
+def parse(message: object, arrival: Arrival) -> Envelope | None:
     """
-    Return messages that bring each entry to the hubs that have sockets of its account.
+    Return what the channel layer brought, None if nothing of it is for a connection here.
 
-    through_hubs: by the group of all hubs, even if there are few accounts.
+    Entries of accounts that are not local are passed over unchecked. Raises nothing.
     """
-    by_account: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_account[entry["account"]].append(entry)
-    if through_hubs or len(by_account) > MAX_OWN_GROUPS:
-        batches = [(protocol.HUBS_GROUP, batch) for batch in _batches(entries)]
-    else:
-        batches = [
-            (protocol.account_group(account), batch)
-            for account, own in by_account.items()
-            for batch in _batches(own)
-        ]
-    return [
-        (group, {"type": message_type, "id": uuid.uuid4().hex, "entries": batch})
-        for group, batch in batches
-    ]
+    if not isinstance(message, dict) or not isinstance(message_type := message.get("type"), str):
+        arrival.report("without a type", MALFORMED)
+        return None
+    kind = _TYPES.get(message_type)
+    if kind is None:
+        is_name = _TYPE_NAME.fullmatch(message_type)
+        arrival.report(message_type if is_name else "another type", "unknown")
+        return None
+    try:
+        if _integer(message.get("v", VERSION), least=1) > VERSION:
+            arrival.report(kind.TYPE, "newer version")
+            return None
+        content = kind.parse(message, arrival)
+        return Envelope(content, _id(message.get("id"))) if content else None
+    # KeyError of a missing key, TypeError and ValueError of another kind of value, RecursionError
+    # of a nested one: anything may arrive.
+    except Exception:
+        arrival.report(kind.TYPE, MALFORMED)
+        return None
 
 
-def merged(messages: Iterable[Addressed]) -> list[Addressed]:
-    """Return the same in fewer messages, and in the same order for every account."""
-    fewer: list[Addressed] = []
-    for message_type, run in groupby(messages, _type_with_entries):
-        if message_type is None:
-            fewer += run
-            continue
-        alike = list(run)
-        entries = [entry for _, message in alike for entry in message["entries"]]
-        through_hubs = any(group == protocol.HUBS_GROUP for group, _ in alike)
-        fewer += for_accounts(message_type, entries, through_hubs)
-    return fewer
+# --- Values
 
 
-def _type_with_entries(addressed: Addressed) -> str | None:
-    _, message = addressed
-    return message["type"] if "entries" in message else None
+def _integer(value: Any, least: int = 0) -> int:
+    if type(value) is int and least <= value <= MAX_INTEGER:  # a bool is none
+        return value
+    raise Malformed
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += len(entry.get("text", ""))
-        if len(batch) == ENTRIES_PER_MESSAGE or size > MAX_ENVELOPE_SIZE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _integer_or_none(value: Any) -> int | None:
+    return None if value is None else _integer(value)
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise Malformed
+
+
+def _text(value: Any) -> str:
+    """Return an encoded frame, one that can be sent to a browser."""
+    text = _string(value)
+    if not text:
+        raise Malformed
+    if not text.isascii():
+        text.encode()  # raises UnicodeEncodeError at half a surrogate pair
+    return text
+
+
+def _id(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) <= MAX_ID_LENGTH else None
+
+
+def _time(value: Any) -> datetime:
+    time = datetime.fromisoformat(value)
+    if is_aware(time) != settings.USE_TZ:
+        raise Malformed  # it can't be compared with the accounts' times
+    return time
+
+
+def _code(fields: Fields, default: CloseCode) -> CloseCode:
+    """Return the code to close with: the default if it is missing, or one of another release."""
+    code = _integer(fields.get("code", int(default)))
+    with suppress(ValueError):
+        return CloseCode(code)
+    return default
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise Malformed
+
+
+def _strings(values: Any, arrival: Arrival, message_type: str) -> list[str]:
+    found = []
+    for value in _sequence(values):
+        if isinstance(value, str):
+            found.append(value)
+        else:
+            arrival.report(message_type, MALFORMED)
+    return found

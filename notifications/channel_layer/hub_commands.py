@@ -1,4 +1,4 @@
-"""What the hubs are asked to do with their sockets, wherever these are."""
+"""What hubs are asked to do with their connections, whichever process these are in."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import Any
 
 from notifications.protocol import CloseCode
 
-from . import envelopes, sender
+from . import sender
+from .addressing import for_hubs
+from .envelopes import ChangedAccount, ChangedAccounts, CloseConnections, EndSessions
 
 
 def close_connections(connection_ids: Iterable[Any], code: CloseCode) -> None:
-    """Ask the hubs that have these connections to close them."""
-    connections = [str(pk) for pk in connection_ids]
-    sender.publish(
-        [envelopes.for_hubs("notifications.close", connections=connections, code=int(code))]
-    )
+    """Close these connections."""
+    sender.publish([for_hubs(CloseConnections([str(pk) for pk in connection_ids], code))])
 
 
 def end_sessions(names: Sequence[str], code: CloseCode) -> None:
-    """Ask all hubs to close the sockets of these sessions, and to open no more for them."""
-    sender.publish([envelopes.for_hubs("notifications.end", sessions=names, code=int(code))])
+    """Close the connections of these sessions, and refuse new ones."""
+    sender.publish([for_hubs(EndSessions(names, code))])
 
 
 def recheck_accounts(account_ids: Iterable[Any]) -> None:
-    """Ask the hubs that have sockets of these accounts who may still have them, and gets what."""
+    """Check the sessions and audiences of these accounts' connections."""
     sender.publish_to_accounts(
-        "notifications.look", [{"account": str(account_id)} for account_id in account_ids]
+        ChangedAccounts, [ChangedAccount(str(account_id)) for account_id in account_ids]
     )

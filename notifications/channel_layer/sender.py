@@ -1,8 +1,8 @@
 """
-Sending to the channel layer: it may be slow, frozen or gone, the caller may not.
+Sending to the channel layer, without making the caller wait or fail: the layer may be slow,
+frozen or down.
 
-So the caller waits for none of it. What is not sent is not lost: every hub
-compares its sockets with the database.
+What is not sent is not lost: every hub compares its connections with the database.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import background_loop
-from .envelopes import Addressed, Entry, for_accounts, merged
+from . import background_loop, envelopes, taps
+from .addressing import Addressed, BatchT, for_accounts, merged
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TIMEOUT_SECONDS: Final = 2.0  # seconds for calls made at a time
-PROBE_TIMEOUT_SECONDS: Final = 0.5  # seconds, where somebody waits
-PROBE_PAUSE_SECONDS: Final = 2.0  # seconds without trying, after a failure
+TIMEOUT_SECONDS: Final = 2.0  # for calls made at a time
+PROBE_TIMEOUT_SECONDS: Final = 0.5  # where somebody waits
+PROBE_PAUSE_SECONDS: Final = 2.0  # after a failure
 MAX_CONCURRENT_CALLS: Final = 50  # unbounded, the Redis layers run out of connections
+
+PROBE: Final = "notifications.probe"  # a group without members
+
+# These keep their connections by event loop. Any other layer may share more between loops, as the
+# in-memory layer does, so it is used on the loop that receives from it, where there is one.
+USABLE_ON_ANY_LOOP: Final = {taps.REDIS_CORE, taps.REDIS_PUBSUB}
 
 
 class Breaker:
@@ -54,7 +60,7 @@ class Breaker:
     def failed(self, failure: Exception) -> None:
         if not self.is_open:
             logger.warning(
-                "Channel layer unavailable (%s): open tabs get what is new with the next check.",
+                "Channel layer unavailable (%s): open tabs are updated by the next check.",
                 type(failure).__name__,
             )
         self.is_open = True
@@ -63,10 +69,10 @@ class Breaker:
 
 class Outbox:
     """
-    What one event loop is to send, in order.
+    What one event loop has to send, in order.
 
-    What comes while something is on its way goes together afterwards, so that
-    threads that keep the process busy do not leave their messages behind.
+    Envelopes that come while others are being sent are merged and sent next, so that busy threads
+    do not get ahead of the layer.
     """
 
     def __init__(self) -> None:
@@ -74,7 +80,7 @@ class Outbox:
         self._is_sending = False
 
     async def put(self, messages: list[Addressed]) -> None:
-        """Send the messages and what else comes meanwhile, unless another call is about it."""
+        """Send the messages, and those that come meanwhile, unless another call is sending."""
         self._waiting.append(messages)
         if self._is_sending:
             return
@@ -99,15 +105,19 @@ _outboxes: WeakKeyDictionary[background_loop.Loop, Outbox] = WeakKeyDictionary()
 
 
 def is_in_memory() -> bool:
-    return isinstance(get_channel_layer(), InMemoryChannelLayer)
+    """Whether the layer is for this process only: Channels' own, or a subclass of it."""
+    try:
+        return isinstance(get_channel_layer(), InMemoryChannelLayer)
+    except Exception:  # it can't be made
+        return False
 
 
 def publish(messages: list[Addressed]) -> None:
     """
-    Send each message to its group, after those of earlier calls; for threads.
+    Send each envelope to its group, after those of earlier calls; for threads.
 
-    Waits for nothing and raises nothing: a failure is logged once, and the
-    messages of further calls are dropped until the layer answers again.
+    Waits for nothing and raises nothing: a failure is logged once, and the envelopes of further
+    calls are dropped until the layer answers again.
     """
     if not messages or not breaker.allows():
         return
@@ -117,24 +127,21 @@ def publish(messages: list[Addressed]) -> None:
         breaker.failed(failure)
 
 
-def publish_to_accounts(message_type: str, entries: Sequence[Entry]) -> None:
-    """Send each entry to the hubs that have sockets of its account."""
-    # Each group costs the in-memory layer time at every send, so it has one for all.
-    publish(for_accounts(message_type, entries, through_hubs=is_in_memory()))
+def publish_to_accounts(kind: type[BatchT], entries: Sequence[Any]) -> None:
+    """Send each entry to the hubs that have connections of its account."""
+    # Every group costs the in-memory layer time at every send, so it has one for all.
+    publish(for_accounts(kind, entries, through_hubs=is_in_memory()))
 
 
 def answers() -> bool:
     """
-    Whether there is a layer that takes a message within PROBE_TIMEOUT_SECONDS.
+    Whether there is a layer that takes a message within PROBE_TIMEOUT_SECONDS; for threads.
 
     Asks it also while the breaker is open.
     """
-    probe = ("notifications.probe", {"type": "notifications.probe"})
     try:
-        if get_channel_layer() is None:
-            return False
         loop = _loop()
-        background_loop.run(_send([probe]), PROBE_TIMEOUT_SECONDS, loop)
+        background_loop.run(_probe(), PROBE_TIMEOUT_SECONDS, loop)
     except Exception:
         return False
     breaker.succeeded()
@@ -143,10 +150,9 @@ def answers() -> bool:
 
 async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout: float) -> None:
     """
-    Call for each item, AT_A_TIME of them at a time, for which there are `timeout` seconds.
+    Call for each item, MAX_CONCURRENT_CALLS at a time, within `timeout` seconds for these.
 
-    One that fails keeps no other of its time from being called: it may be for
-    another server. Then its failure is raised.
+    A failure is raised once the others of its time have ended: they may be for another server.
     """
     for start in range(0, len(items), MAX_CONCURRENT_CALLS):
         # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
@@ -160,8 +166,9 @@ async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout
 
 
 def _loop() -> background_loop.Loop | None:
-    # In memory, the layer is for the one event loop that the hub's sockets are in.
-    return background_loop.callers_loop() if is_in_memory() else None
+    if taps.path_of(type(get_channel_layer())) in USABLE_ON_ANY_LOOP:
+        return None
+    return background_loop.hub_loop()
 
 
 def _outbox() -> Outbox:
@@ -169,5 +176,15 @@ def _outbox() -> Outbox:
 
 
 async def _send(messages: list[Addressed]) -> None:
-    channel_layer: Any = get_channel_layer()
-    await each(lambda addressed: channel_layer.group_send(*addressed), messages, TIMEOUT_SECONDS)
+    layer: Any = get_channel_layer()
+
+    async def send(addressed: Addressed) -> None:
+        group, envelope = addressed
+        await layer.group_send(group, envelopes.dump(envelope))
+
+    await each(send, messages, TIMEOUT_SECONDS)
+
+
+async def _probe() -> None:
+    layer: Any = get_channel_layer()
+    await layer.group_send(PROBE, {"type": PROBE})

@@ -1,99 +1,86 @@
 """
 A hub's memberships in the channel layer: the group of all hubs and one per local account.
 
-The layers don't tell a receiver which group a message was sent to, and anybody
-may send a plain frame to `account_<id>`. So each group gets a channel name of
-its own, all of one hub; where a layer would queue a channel's messages there
-stands a Tap that hands them over with the account. No task, queue or Redis
-subscription is added for it.
+A receiver is not told which group a message was sent to, and anybody may send a plain frame to
+`account_<id>`. So each group has a source with a channel of its own (taps.py, readers.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import uuid
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import get_channel_layer
 
 from notifications import protocol
 from notifications.conf import conf
 
-from . import sender
-from .envelopes import Envelope
+from . import background_loop, envelopes, sender
+from .envelopes import Arrival, Envelope
+from .summary_log import SummaryLog
+from .taps import Source, Sources, open_sources
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS: Final = 3.0  # seconds for calls made at a time
-RETRY_SECONDS: Final = 1.0  # seconds between two attempts while the layer is away
+TIMEOUT_SECONDS: Final = 3.0  # for calls made at a time
+RETRY_SECONDS: Final = 1.0  # between two attempts while the layer is away
 
-# Called with the account's key, None for the group of all hubs, and the message.
-Receiver = Callable[[str | None, Envelope], None]
-
-
-class Tap:
-    """Stands where a layer expects a channel's queue, and keeps nothing."""
-
-    def __init__(self, hand_over: Callable[[Any], None]) -> None:
-        self.put_nowait = hand_over
-
-    def empty(self) -> bool:
-        return True
+Receiver = Callable[[Envelope], None]
 
 
 class Subscriptions:
     """
-    The groups of one hub. While the layer is away nobody waits for it: what is
-    to be joined and left then is done once it is back.
+    The groups of one hub. Nobody waits for a layer that is away: groups are joined and left
+    once it is back.
     """
 
     def __init__(self, receiver: Receiver) -> None:
+        """`receiver` is called on this event loop with what concerns the accounts joined."""
         self._receiver = receiver
-        self._loop = asyncio.get_running_loop()
-        self._layer: Any = get_channel_layer()
-        self._channels: dict[str | None, str] = {}  # by account
-        self._left: dict[str, str | None] = {}  # accounts by channel, still known to the layer
+        self._layer = _make_layer()
+        self._sources: Sources | None = None
+        self._joined: dict[str | None, Source] = {}  # by account
+        self._left: dict[Source, None] = {}  # those that the layer may still have, in order
         self._is_away = asyncio.Event()
-        self._prefix = ""
-        self._numbers = itertools.count()
-        self._reader: asyncio.Task[None] | None = None
+        self._ignored = SummaryLog("Ignored on the channel layer")
+        background_loop.hub_opened()
 
     async def open(self) -> None:
         """Find out how this layer hands over messages, and join the group of all hubs."""
-        if _is_redis_core(self._layer):
-            # It queues by connection, so one reader brings the messages of all channels.
-            self._prefix = await self._layer.new_channel()
-            self._reader = asyncio.create_task(self._read(self._prefix))
-        else:
-            self._prefix = f"notifications.hub.{uuid.uuid4().hex}"
+        self._sources = await open_sources(self._layer, self._take)
         await self.join(None)
 
     async def close(self) -> None:
-        if self._reader:
-            self._reader.cancel()
-        self._left |= {channel: account for account, channel in self._channels.items()}
-        self._channels.clear()
+        """Leave all groups."""
+        self._left.update(dict.fromkeys(self._joined.values()))
+        self._joined.clear()
         if not self._is_away.is_set():
             await self._each(self._discard, list(self._left))
+        for source in self._left:
+            source.close()
+        if self._sources:
+            await self._sources.close()
+        self._ignored.close()
+        background_loop.hub_closed()
 
     async def join(self, account: str | None) -> None:
         """Join an account's group, at once or when the layer is back."""
-        if account not in self._channels:
-            self._channels[account] = f"{self._prefix}.{next(self._numbers)}"
-            self._queues()[self._channels[account]] = Tap(self._hand_over_to(account))
+        assert self._sources, "open() comes first"
+        if account not in self._joined:
+            self._joined[account] = self._sources.source(account)
         if not self._is_away.is_set():
-            await self._each(self._add, [account])
+            await self._each(self._add, [self._joined[account]])
 
     async def leave(self, account: str | None) -> None:
         """Leave an account's group, at once or when the layer is back."""
-        if channel := self._channels.pop(account, None):
-            self._left[channel] = account
+        if source := self._joined.pop(account, None):
+            self._left[source] = None
             if not self._is_away.is_set():
-                await self._each(self._discard, [channel])
+                await self._each(self._discard, [source])
 
     async def step(self) -> None:
         """
@@ -104,13 +91,13 @@ class Subscriptions:
             async with asyncio.timeout(conf.HEARTBEAT_INTERVAL):
                 await self._is_away.wait()
                 await asyncio.sleep(RETRY_SECONDS)
-        left, joined = list(self._left), list(self._channels)
+        left, joined = list(self._left), list(self._joined.values())
         if await self._each(self._discard, left) and await self._each(self._add, joined):
             if self._is_away.is_set():
                 logger.info("Channel layer available again: %d groups joined", len(joined))
             self._is_away.clear()
 
-    async def _each(self, call: Callable[[Any], Awaitable[None]], items: list[Any]) -> bool:
+    async def _each(self, call: Callable[[Source], Awaitable[None]], items: list[Source]) -> bool:
         """Return whether the layer did this for all items; the first failure ends it."""
         try:
             await sender.each(call, items, TIMEOUT_SECONDS)
@@ -121,53 +108,61 @@ class Subscriptions:
             return False
         return True
 
-    async def _add(self, account: str | None) -> None:
-        if channel := self._channels.get(account):  # nobody left meanwhile
-            await self._layer.group_add(_group(account), channel)
+    async def _add(self, source: Source) -> None:
+        if not self._is_joined(source):
+            return
+        try:
+            channel = await source.open()
+            await self._layer.group_add(_group(source), channel)
+        finally:
+            if not self._is_joined(source):  # it was left meanwhile: to be left again
+                self._left[source] = None
 
-    async def _discard(self, channel: str) -> None:
-        if channel in self._left:  # nobody else did it meanwhile
-            await self._layer.group_discard(_group(self._left[channel]), channel)
-            self._queues().pop(channel, None)
-            self._left.pop(channel, None)
+    async def _discard(self, source: Source) -> None:
+        if source not in self._left:
+            return
+        del self._left[source]
+        try:
+            if source.channel:
+                await self._layer.group_discard(_group(source), source.channel)
+        except BaseException:
+            self._left[source] = None
+            raise
+        source.close()
 
-    def _queues(self) -> dict[str, Any]:
-        """Return the layer's queues by channel name, where the taps are put."""
-        name = "receive_buffer" if _is_redis_core(self._layer) else "channels"
-        queues: dict[str, Any] = getattr(self._layer, name)
-        return queues
+    def _is_joined(self, source: Source) -> bool:
+        return self._joined.get(source.account) is source
 
-    def _hand_over_to(self, account: str | None) -> Callable[[Any], None]:
-        def hand_over(item: Any) -> None:
-            # A sender may run in another thread, on a loop of its own; it must not
-            # fail because this hub's loop was closed without stopping the hub.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._receiver, account, self._message(item))
+    # --- What arrives
 
-        return hand_over
+    def _take(self, account: str | None, message: object) -> None:
+        """Check a message that came through the group of `account`, or of all hubs (None)."""
+        envelope = envelopes.parse(message, Arrival(account, self._joined, self._report))
+        if envelope is None:
+            return
+        try:
+            self._receiver(envelope)
+        except Exception as error:
+            # Without the error's text and the message: they may hold what people wrote.
+            logger.error(
+                "Failed to handle %s: %s\n%s",
+                envelope.content.TYPE,
+                type(error).__name__,
+                "".join(traceback.format_tb(error.__traceback__)),
+            )
 
-    def _message(self, item: Any) -> Envelope:
-        if isinstance(self._layer, InMemoryChannelLayer):
-            _, message = item  # with the time of its expiry
-        elif isinstance(item, bytes):
-            message = self._layer.deserialize(item)
-        else:
-            message = item
-        return dict(message)
-
-    async def _read(self, channel: str) -> None:
-        while True:
-            try:
-                await self._layer.receive(channel)
-            except Exception:
-                logger.exception("Receiving from the channel layer failed")
-                await asyncio.sleep(1)
+    def _report(self, message_type: str, reason: str) -> None:
+        self._ignored.add(f"{message_type} ({reason})")
 
 
-def _group(account: str | None) -> str:
+def _make_layer() -> Any:
+    try:
+        return get_channel_layer()
+    except Exception as failure:
+        logger.error("There is no channel layer: %s", failure)
+        return None
+
+
+def _group(source: Source) -> str:
+    account = source.account
     return protocol.HUBS_GROUP if account is None else protocol.account_group(account)
-
-
-def _is_redis_core(layer: Any) -> bool:
-    # Not by isinstance: channels_redis need not be installed.
-    return type(layer).__module__.startswith("channels_redis.core")

@@ -70,7 +70,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
 
     updates = in_short_transaction(withdraw, using)
     publishing.publish(updates)
-    return sum(publish["seq"] - publish["first"] + 1 for publish in updates)
+    return sum(update.seq - update.first + 1 for update in updates)
 
 
 def remove_broadcasts(keys: Sequence[int], using: str) -> int:
@@ -91,5 +91,5 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
     rows = in_short_transaction(withdraw, using)
     for row in rows:
         gone = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
-        publishing.publish_broadcast(row, gone, gone=True)
+        publishing.publish_broadcast(row, gone, removed=True)
     return len(rows)

@@ -8,6 +8,7 @@ channel layer are in flight until the model delivers, duplicates or loses them.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import selectors
 from collections import defaultdict, deque
@@ -67,10 +68,19 @@ class ModelLayer(BaseChannelLayer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.channels: dict[str, Any] = {}  # the hubs' taps
+        self.numbers = itertools.count()
+        self.channels: dict[str, asyncio.Queue[Any]] = {}
         self.groups: defaultdict[str, dict[str, VirtualLoop]] = defaultdict(dict)
         self.in_flight: defaultdict[VirtualLoop, list[tuple[str, str]]] = defaultdict(list)
         self.is_slow = False
+
+    async def new_channel(self) -> str:
+        channel = f"model.{next(self.numbers)}"
+        self.channels[channel] = asyncio.Queue()
+        return channel
+
+    async def receive(self, channel: str) -> Any:
+        return await self.channels[channel].get()
 
     async def group_add(self, group: str, channel: str) -> None:
         if self.is_slow:
@@ -186,8 +196,8 @@ class Process:
 
     def deliver(self, index: int) -> None:
         channel, message = self.in_flight.pop(index)
-        if tap := self.layer.channels.get(channel):
-            tap.put_nowait(json.loads(message))
+        if queue := self.layer.channels.get(channel):
+            queue.put_nowait(json.loads(message))
         self.settle()
 
     def kill(self) -> None:

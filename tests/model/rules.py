@@ -93,15 +93,15 @@ class Rule:
 RULES = [
     Rule(
         "only catching up writes to a connection that is behind",
-        "hub.hub.Hub._push",
+        "hub.arrivals.Arrivals._update",
         "if connection.behind:",
         "if False:",
         {**SLOW, "lose": 10, "connect": 30, "deliver": 30, "wait": 15},
     ),
     Rule(
         "a live update out of order leaves the connection behind",
-        "hub.hub.Hub._push",
-        "is_next = first == connection.seq + 1",
+        "hub.arrivals.Arrivals._update",
+        "is_next = update.first == connection.seq + 1",
         "is_next = True",
         {"lose": 12},
     ),
@@ -121,14 +121,14 @@ RULES = [
     ),
     Rule(
         "the check finds lost live updates",
-        "hub.hub.Hub._check",
+        "hub.database_check.DatabaseCheck.step",
         "if seq > connection.seq:",
         "if False:",
         {"lose": 20},
     ),
     Rule(
         "the check numbers rows that a crash left unnumbered",
-        "hub.hub._look",
+        "hub.database_check._number_and_read",
         "numbering.number_and_publish(keys, using)",
         "pass",
         {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
@@ -235,7 +235,7 @@ RULES = [
     ),
     Rule(
         "a count of broadcasts matches the connection's position",
-        "hub.hub.Hub._push",
+        "hub.arrivals.Arrivals._update",
         " and is_counted",
         "",
         STEADY,

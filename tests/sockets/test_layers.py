@@ -9,11 +9,24 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from harness.services import redis_server
-from notifications import anotify_accounts, broadcast
+from notifications import adapters, anotify_accounts, broadcast, protocol
+from notifications.channel_layer import taps
+from notifications.hub.hub import stop_hub
 
 REDIS_LAYERS = [
     "channels_redis.pubsub.RedisPubSubChannelLayer",
     "channels_redis.core.RedisChannelLayer",
+    "tests.sockets.layers.SealingPubSubLayer",
+    "tests.sockets.layers.SealingCoreLayer",
+    "untested channels_redis.pubsub.RedisPubSubChannelLayer",
+    "untested channels_redis.core.RedisChannelLayer",
+]
+OTHER_LAYERS = [
+    "channels.layers.InMemoryChannelLayer",
+    "untested channels.layers.InMemoryChannelLayer",
+    "tests.sockets.layers.OwnLayer",
+    "tests.sockets.layers.FailingLayer",
+    "tests.sockets.layers.SealingInMemoryLayer",
 ]
 
 
@@ -23,17 +36,43 @@ def redis():
         yield server
 
 
-@pytest.fixture(params=REDIS_LAYERS)
-def redis_layer(request, settings, redis, transactional_db):
-    host = {"address": redis.url, "socket_timeout": None}
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param, "CONFIG": {"hosts": [host]}}}
-    # So long that it is the push that arrives, and not what the check reads.
+@pytest.fixture
+def slow_check(settings):
+    """It is the live update that arrives, and not what the check reads."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 3600
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 7200
-    return get_channel_layer()
 
 
-async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect, alice, bob):
+@pytest.fixture
+def use(settings, monkeypatch):
+    """Return a function that uses a layer, in a version that was not tested if it is named so."""
+
+    def use(name, **config):
+        untested, _, backend = name.rpartition(" ")
+        if untested:
+            newer = {"channels": "4.30", "channels_redis": "4.30"}
+            monkeypatch.setattr(adapters, "installed_version", newer.get)
+        for adapter in taps.ADAPTERS.values():
+            monkeypatch.setattr(adapter, "_reason", None)
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+        return get_channel_layer()
+
+    return use
+
+
+@pytest.fixture(params=REDIS_LAYERS)
+def redis_layer(request, use, redis, slow_check, transactional_db):
+    return use(request.param, hosts=[{"address": redis.url, "socket_timeout": None}])
+
+
+@pytest.fixture(params=[*REDIS_LAYERS, *OTHER_LAYERS])
+def layer(request, use, redis, slow_check, transactional_db):
+    if request.param in REDIS_LAYERS:
+        return use(request.param, hosts=[{"address": redis.url, "socket_timeout": None}])
+    return use(request.param)
+
+
+async def test_pushes_broadcasts_and_anybodys_frames_arrive(layer, connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
@@ -41,9 +80,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
 
     await anotify_accounts(alice, "hello", "for alice")
     await sync_to_async(broadcast)("news", "for everyone")
-    await redis_layer.group_send(
-        f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame}
-    )
+    await layer.group_send(f"account_{alice.pk}", {"type": "notifications.frame", "frame": frame})
 
     got = {(await tab.receive_frame())["type"] for _ in range(3)}
     assert got == {"hello", "news", "progress"}
@@ -51,7 +88,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(redis_layer, connect
     assert await bobs_tab.receive_nothing()
 
 
-async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
+async def test_many_pushes_arrive_in_order(layer, connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -63,7 +100,7 @@ async def test_many_pushes_arrive_in_order(redis_layer, connect, alice):
     assert [frame["seq"] for frame in frames] == list(range(1, 51))
 
 
-async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, connect, alice):
+async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(layer, connect, alice):
     first = await connect(alice)
     await first.receive_until_caught_up()
     await first.disconnect()
@@ -73,6 +110,41 @@ async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(redis_layer, 
     await anotify_accounts(alice, "hello", "again")
 
     assert (await second.receive("hello"))["seq"] == 1
+
+
+async def test_no_group_keeps_a_hub_that_has_stopped(layer, connect, alice, bob):
+    for account in (alice, bob):
+        await (await connect(account)).receive_until_caught_up()
+
+    await stop_hub()
+
+    # Whoever has no members was left: what is sent to it reaches nobody.
+    groups = [protocol.HUBS_GROUP, f"account_{alice.pk}", f"account_{bob.pk}"]
+    assert [await members(layer, group) for group in groups] == [0, 0, 0]
+
+
+async def members(layer, group):
+    if hasattr(layer, "_group_key"):
+        connection = layer.connection(layer.consistent_hash(group))
+        return await connection.zcard(layer._group_key(group))
+    if hasattr(layer, "_get_group_channel_name"):
+        return len(layer.groups.get(layer._get_group_channel_name(group), ()))
+    return len(layer.groups.get(group, ()))
+
+
+async def test_what_a_stranger_publishes_in_redis_harms_nobody(redis, use, connect, alice, caplog):
+    layer = use(REDIS_LAYERS[0], hosts=[{"address": redis.url, "socket_timeout": None}])
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+
+    for junk in (b"\xff", b"", b"\x81\xa4type\xa1x", b"Alice is ill"):
+        for group in (protocol.HUBS_GROUP, f"account_{alice.pk}"):
+            await layer._shards[0].publish(layer._get_group_channel_name(group), junk)
+    await anotify_accounts(alice, "hello", "the next one")
+
+    assert (await tab.receive("hello", timeout=1))["seq"] == 1
+    assert "Alice is ill" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_flushed_redis_is_told_the_memberships_again(

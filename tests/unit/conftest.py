@@ -10,6 +10,8 @@ from django.contrib.auth.models import User
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.channel_layer import sender
+from notifications.channel_layer.addressing import Addressed
+from notifications.channel_layer.envelopes import dump
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]
@@ -48,6 +50,9 @@ def send(commit: Commit) -> Make:
 class Published(list[tuple[str, Message]]):
     """What was sent to the channel layer: groups and messages."""
 
+    def publish(self, messages: list[Addressed]) -> None:
+        self.extend((group, dump(envelope)) for group, envelope in messages)
+
     @property
     def frames(self) -> list[protocol.Frame]:
         entries = [
@@ -61,5 +66,5 @@ class Published(list[tuple[str, Message]]):
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Published:
     published = Published()
-    monkeypatch.setattr(sender, "publish", published.extend)
+    monkeypatch.setattr(sender, "publish", published.publish)
     return published

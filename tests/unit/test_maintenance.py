@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from notifications import broadcast, maintenance, notify_accounts
 from notifications.audiences import Recipient
-from notifications.channel_layer import sender
+from notifications.channel_layer import envelopes, sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
 from notifications.lifecycle import numbering
@@ -58,7 +58,9 @@ def make_worker() -> Callable[..., Worker]:
 def layer_messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        sender, "publish", lambda sent: messages.extend(message for _, message in sent)
+        sender,
+        "publish",
+        lambda sent: messages.extend(envelopes.dump(envelope) for _, envelope in sent),
     )
     return messages
 

@@ -21,7 +21,7 @@ from notifications.inbox.pages import read_latest, read_page
 from notifications.lifecycle import retraction
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
-from .conftest import Make
+from .conftest import Make, Published
 
 pytestmark = pytest.mark.django_db
 
@@ -53,9 +53,9 @@ def pushed(
     """Return the frames that a call pushes once it is committed."""
 
     def pushed(call: Callable[[], Any]) -> list[protocol.Frame]:
-        messages: list[tuple[str, dict[str, Any]]] = []
+        messages = Published()
         with monkeypatch.context() as patch:
-            patch.setattr(sender, "publish", messages.extend)
+            patch.setattr(sender, "publish", messages.publish)
             with django_capture_on_commit_callbacks(execute=True):
                 call()
                 assert not messages, "pushed before the commit"

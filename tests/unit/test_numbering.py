@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify_accounts, protocol
 from notifications.audiences import Recipient
-from notifications.channel_layer import envelopes, hub_commands, sender
+from notifications.channel_layer import addressing, hub_commands, sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
 from notifications.lifecycle import numbering, publishing
@@ -515,7 +515,7 @@ def test_long_frames_are_spread_over_messages(published: Published, shared_layer
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
     assert len(sizes) > 1
-    assert max(sizes) <= envelopes.MAX_ENVELOPE_SIZE + 17 * 1024
+    assert max(sizes) <= addressing.MAX_ENVELOPE_SIZE + 17 * 1024
 
 
 def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:

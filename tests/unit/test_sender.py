@@ -20,10 +20,21 @@ from django.test import Client
 from harness.services import RedisServer, redis_server
 from notifications import notify_accounts
 from notifications.channel_layer import background_loop, sender
-from notifications.channel_layer.envelopes import for_accounts
+from notifications.channel_layer.addressing import for_accounts
+from notifications.channel_layer.envelopes import (
+    AccountFrame,
+    AccountFrames,
+    EndSessions,
+    Envelope,
+    dump,
+)
 from notifications.channel_layer.sender import PROBE_PAUSE_SECONDS, Breaker, breaker, publish
+from notifications.channel_layer.subscriptions import Subscriptions
+from notifications.protocol import CloseCode
 
-MESSAGE = ("group", {"type": "hello"})
+ENVELOPE = Envelope(EndSessions(["a"], CloseCode.NORMAL))
+MESSAGE = ("group", ENVELOPE)
+SENT = ("group", dump(ENVELOPE))
 
 
 class TestLayer(BaseChannelLayer):
@@ -113,13 +124,13 @@ def settle() -> None:
 
 
 def test_messages_go_out_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
-    messages = [(f"group{n}", {"type": "hello", "n": n}) for n in range(100)]
+    messages = [(f"group{n}", ENVELOPE) for n in range(100)]
 
     for start in range(0, 100, 5):
         publish(messages[start : start + 5])
 
     wait_until(lambda: len(own_layer.sent) == 100)
-    assert own_layer.sent == messages
+    assert own_layer.sent == [(f"group{n}", dump(ENVELOPE)) for n in range(100)]
 
 
 def test_at_most_fifty_calls_run_at_a_time(own_layer: TestLayer) -> None:
@@ -144,7 +155,7 @@ def test_what_is_sent_outlives_the_event_loop_that_it_was_sent_from(own_layer: T
 
     asyncio.run(publish_and_end())
 
-    wait_until(lambda: own_layer.sent == [MESSAGE])
+    wait_until(lambda: own_layer.sent == [SENT])
 
 
 def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) -> None:
@@ -204,7 +215,7 @@ def test_what_many_threads_push_meanwhile_goes_together(own_layer: TestLayer) ->
     accounts = [str(n) for n in range(100)]
 
     for account in accounts:
-        publish(for_accounts("notifications.frames", [{"account": account, "text": "{}"}]))
+        publish(for_accounts(AccountFrames, [AccountFrame(account, "{}")]))
     own_layer.state = "works"
 
     settle()
@@ -266,10 +277,10 @@ def test_a_breaker_lets_one_probe_through(clock: Callable[[float], None]) -> Non
 def test_one_server_that_is_away_keeps_nothing_from_the_others(own_layer: TestLayer) -> None:
     own_layer.away = {"elsewhere"}
 
-    publish([("elsewhere", {"type": "hello"}), MESSAGE])
+    publish([("elsewhere", ENVELOPE), MESSAGE])
 
     wait_until(lambda: breaker.is_open)
-    assert own_layer.sent == [MESSAGE]
+    assert own_layer.sent == [SENT]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -287,7 +298,7 @@ def test_asking_whether_it_answers_closes_the_breaker(
 
     assert sender.answers()
     publish([MESSAGE])
-    wait_until(lambda: own_layer.sent[-1] == MESSAGE)
+    wait_until(lambda: own_layer.sent[-1] == SENT)
 
 
 @pytest.mark.parametrize("layers", [{}, {"default": {"BACKEND": "no.such.Layer"}}])
@@ -381,19 +392,138 @@ def test_a_process_keeps_one_loop_for_all_its_pushes(monkeypatch: pytest.MonkeyP
     assert len(set(loops)) == 1
 
 
-async def test_in_memory_the_layer_is_used_in_the_event_loop_of_the_sockets(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loop: asyncio.Future[Any] = asyncio.Future()
+@pytest.fixture
+def sending_loop(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Return a function that gives the loop that a call is sent on."""
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def group_send(self: Any, group: str, message: Any) -> None:
-        loop.set_result(asyncio.get_running_loop())
+        loops.append(asyncio.get_running_loop())
 
     monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
+    monkeypatch.setattr("channels_redis.core.RedisChannelLayer.group_send", group_send)
+    monkeypatch.setattr(TestLayer, "group_send", group_send)
 
+    async def of(call: Any) -> asyncio.AbstractEventLoop:
+        await call()
+        while not loops:
+            await asyncio.sleep(0.005)
+        return loops.pop()
+
+    return of
+
+
+class OwnInMemoryLayer(InMemoryChannelLayer):
+    pass
+
+
+IN_PROCESS = ["channels.layers.InMemoryChannelLayer", f"{__name__}.OwnInMemoryLayer"]
+OWN = f"{__name__}.TestLayer"
+REDIS_CORE = "channels_redis.core.RedisChannelLayer"
+
+
+async def from_a_view() -> None:
     await sync_to_async(publish)([MESSAGE])
 
-    assert await loop is asyncio.get_running_loop()
+
+async def from_a_thread() -> None:
+    await asyncio.get_running_loop().run_in_executor(None, publish, [MESSAGE])
+
+
+@pytest.mark.parametrize("call", [from_a_view, from_a_thread])
+@pytest.mark.parametrize("backend", [*IN_PROCESS, OWN])
+async def test_a_layer_that_may_share_more_is_used_on_the_loop_of_the_hub(
+    settings: Any, sending_loop: Any, backend: str, call: Any
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    subscriptions = Subscriptions(lambda envelope: None)
+    try:
+        assert await sending_loop(call) is asyncio.get_running_loop()
+    finally:
+        await subscriptions.close()
+
+
+async def test_a_redis_layer_is_used_on_the_loop_in_the_background(
+    settings: Any, sending_loop: Any
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS_CORE}}
+    subscriptions = Subscriptions(lambda envelope: None)
+    try:
+        loop = await sending_loop(from_a_view)
+        assert loop is background_loop._background_thread().loop
+    finally:
+        await subscriptions.close()
+
+
+@pytest.mark.parametrize("backend", [*IN_PROCESS, OWN])
+async def test_so_is_any_layer_without_a_hub(
+    settings: Any, sending_loop: Any, backend: str
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    await Subscriptions(lambda envelope: None).close()
+
+    assert await sending_loop(from_a_view) is background_loop._background_thread().loop
+
+
+@pytest.mark.parametrize("backend", IN_PROCESS)
+def test_it_knows_a_subclass_of_the_layer_of_one_process(settings: Any, backend: str) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+
+    assert sender.is_in_memory()
+
+
+def test_a_layer_that_cannot_be_made_is_not_of_one_process(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "no.such.Layer"}}
+
+    assert not sender.is_in_memory()
+
+
+FORKING_PROGRAM = """
+import asyncio, os, django
+django.setup()
+from channels.layers import get_channel_layer
+from notifications.channel_layer.envelopes import EndSessions, Envelope
+from notifications.channel_layer.sender import answers, publish
+from notifications.channel_layer.subscriptions import Subscriptions
+from notifications.protocol import CloseCode
+
+async def group_send(group, message):
+    if "sessions" in message:
+        print("sent", message["sessions"], flush=True)
+
+def send(name):
+    publish([("group", Envelope(EndSessions([name], CloseCode.NORMAL)))])
+    assert answers()  # behind it
+
+async def serve():
+    Subscriptions(lambda envelope: None)
+    await asyncio.to_thread(send, "by the parent's hub")
+    await asyncio.to_thread(fork)
+
+def fork():
+    if os.fork():
+        os.wait()
+    else:
+        send("by the child")
+        os._exit(0)
+
+get_channel_layer().group_send = group_send
+send("before a hub")
+asyncio.run(serve())
+"""
+
+
+def test_a_fork_sends_on_a_loop_of_its_own() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKING_PROGRAM], capture_output=True, text=True, timeout=60
+    )
+
+    assert ended.stdout.splitlines() == [
+        "sent ['before a hub']",
+        'sent ["by the parent\'s hub"]',
+        "sent ['by the child']",
+    ]
+    assert ended.returncode == 0
 
 
 # --- The end of a process
@@ -402,15 +532,17 @@ PROGRAM = """
 import asyncio, django
 django.setup()
 from channels.layers import get_channel_layer
+from notifications.channel_layer.envelopes import EndSessions, Envelope
 from notifications.channel_layer.sender import publish
+from notifications.protocol import CloseCode
 
 async def group_send(group, message):
     await asyncio.sleep({seconds})
-    print("sent", message["n"], flush=True)
+    print("sent", *message["sessions"], flush=True)
 
 get_channel_layer().group_send = group_send
 for n in range(3):
-    publish([("group", {{"type": "hello", "n": n}})])
+    publish([("group", Envelope(EndSessions([str(n)], CloseCode.NORMAL)))])
 """
 
 

@@ -1,0 +1,77 @@
+"""
+The way that all channel layers have to hand over messages: new_channel() and receive().
+
+A receiver is not told which group a message was sent to, and anybody may send a plain frame to
+`account_<id>`. So each group has a channel of its own, and each channel a task that receives from
+it: what Channels does for each of its consumers, so every layer can do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from .summary_log import SummaryLog
+
+RETRY_SECONDS: Final = (0.5, 1.5)  # at random, as all readers fail together
+CLOSE_SECONDS: Final = 3.0  # for the layer to clean up after the readers
+
+# Called with the account whose group a message came through, None for all hubs, and the message.
+Take = Callable[[str | None, object], None]
+
+
+class Readers:
+    """All readers of a hub."""
+
+    def __init__(self, layer: Any, take: Take) -> None:
+        self.layer = layer
+        self.take = take
+        self.failures = SummaryLog("Receiving from the channel layer fails, and is tried again")
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def source(self, account: str | None) -> Reader:
+        return Reader(self, account)
+
+    async def close(self) -> None:
+        """Wait for the readers that were closed, because a layer cleans up when they end."""
+        self.failures.close()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=CLOSE_SECONDS)
+
+
+class Reader:
+    """One channel of a layer, and the task that receives from it."""
+
+    def __init__(self, readers: Readers, account: str | None) -> None:
+        self.account = account
+        self.channel: str | None = None
+        self._readers = readers
+        self._opening = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> str:
+        """Return the channel's name, and receive from it from the first call on."""
+        async with self._opening:
+            if self.channel is None:
+                self.channel = await self._readers.layer.new_channel()
+                self._task = asyncio.create_task(self._read(self.channel))
+                self._readers.tasks.add(self._task)
+                self._task.add_done_callback(self._readers.tasks.discard)
+        return self.channel
+
+    def close(self) -> None:
+        if self._task:
+            # Not before it has begun: it is in receive() that a layer cleans up.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+
+    async def _read(self, channel: str) -> None:
+        while True:
+            try:
+                message = await self._readers.layer.receive(channel)
+            except Exception as failure:
+                self._readers.failures.add(type(failure).__name__)
+                await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+            else:
+                self._readers.take(self.account, message)

@@ -1,0 +1,72 @@
+"""
+Whether the clients of a hub are still there.
+
+One that says nothing for an interval is pinged, and closed after the timeout; so is one that reads
+nothing for the stall timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Final
+
+from notifications import protocol
+from notifications.conf import conf
+from notifications.protocol import CloseCode
+from notifications.servers.base import EncodedFrame
+
+from .catch_up import CatchUp
+from .connection import LiveConnection
+from .fan_out import by_turns
+
+MAX_PAUSE_SECONDS: Final = 1.0  # between two checks
+
+
+class LivenessCheck:
+    def __init__(
+        self, catch_up: CatchUp, close: Callable[[LiveConnection, CloseCode], None]
+    ) -> None:
+        self._catch_up = catch_up
+        self._close = close
+        self._by_silence: OrderedDict[LiveConnection, None] = OrderedDict()  # longest silent first
+
+    def opened(self, connection: LiveConnection) -> None:
+        self._by_silence[connection] = None
+
+    def closed(self, connection: LiveConnection) -> None:
+        self._by_silence.pop(connection, None)
+
+    def heard(self, connection: LiveConnection) -> None:
+        """Any frame of the client is a sign of life."""
+        connection.heard_at = time.monotonic()
+        connection.pinged = False
+        if connection in self._by_silence:
+            self._by_silence.move_to_end(connection)
+
+    async def step(self) -> None:
+        """Wait for a second at most, then close and ping those that are due."""
+        await asyncio.sleep(min(MAX_PAUSE_SECONDS, conf.HEARTBEAT_INTERVAL / 2))
+        now = time.monotonic()
+        while self._by_silence:
+            connection = next(iter(self._by_silence))
+            if now - connection.heard_at <= conf.HEARTBEAT_TIMEOUT:
+                break
+            self._close(connection, CloseCode.HEARTBEAT_LOST)
+        for connection in self._catch_up.stalled():
+            self._close(connection, CloseCode.HEARTBEAT_LOST)
+        silent = takewhile(
+            lambda connection: now - connection.heard_at >= conf.HEARTBEAT_INTERVAL,
+            self._by_silence,
+        )
+        due = [
+            connection for connection in silent if connection.registered and not connection.pinged
+        ]
+        ping = EncodedFrame(protocol.encode(protocol.frame("ping")))
+        async for some in by_turns(due):
+            for connection in some:
+                connection.pinged = True
+                connection.write(ping)
