@@ -1,0 +1,131 @@
+"""
+Private parts of other projects: used only in the versions that they were tested in.
+
+An `Adapter` stands for one such use. With a version that was not tested, or once a part is not
+what it was there, it is *off* for the rest of the process: the caller then takes the project's
+public way. One log line and one system check say so, and what it costs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from django.core.checks import CheckMessage, Warning
+
+logger = logging.getLogger(__name__)
+
+
+class Versions(NamedTuple):
+    """
+    The versions of a project that the tests ran with, from `oldest` to `newest`.
+
+    A bound stands for all releases that begin with it: "4.2" takes 4.2.3, and not 4.20.
+    """
+
+    project: str  # its name on PyPI
+    oldest: str
+    newest: str
+
+    def includes(self, version: str) -> bool:
+        numbers, newest = _numbers(version), _numbers(self.newest)
+        return _numbers(self.oldest) <= numbers and numbers[: len(newest)] <= newest
+
+    def __str__(self) -> str:
+        last = "" if self.oldest == self.newest else f" to {self.newest}"
+        return f"{self.project} {self.oldest}{last}"
+
+
+class Adapter:
+    """One use of private parts, which is on or off in the whole process."""
+
+    def __init__(self, *tested: Versions, off: str, check_id: str) -> None:
+        """
+        tested: the projects; the first one is the one that the rest come with.
+        off: a sentence on what happens when it is off, and what that costs.
+        check_id: the id of its system check, such as "notifications.W028".
+        """
+        self.tested = tested
+        self.off = off
+        self.check_id = check_id
+        self._reason: str | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the private parts may be used. The first False logs the warning."""
+        if self._reason is None:
+            reason = self._untested()
+            self._reason = ""
+            if reason:
+                self.turn_off(reason)
+        return not self._reason
+
+    def turn_off(self, reason: str) -> None:
+        """
+        Use no private part from here on, in no thread; only the first call logs.
+
+        reason: what was found, without a full stop, as in "Server.dataBuffer is missing".
+        """
+        if not self._reason:
+            self._reason = reason
+            logger.warning("%s (%s)", self._describe(reason), self.check_id)
+
+    def check(self) -> list[CheckMessage]:
+        """Return what a system check has to report: one warning, or nothing."""
+        if installed_version(self.tested[0].project) is None:
+            return []
+        reason = self._reason or self._untested()
+        if not reason:
+            return []
+        hint = f"Nothing is lost by it. Tested: {', '.join(map(str, self.tested))}."
+        return [Warning(self._describe(reason), hint=hint, id=self.check_id)]
+
+    def _untested(self) -> str:
+        untested = [
+            f"{each.project} {installed_version(each.project) or '(not installed)'}"
+            for each in self.tested
+            if not each.includes(installed_version(each.project) or "")
+        ]
+        return f"not tested with {' and '.join(untested)}" if untested else ""
+
+    def _describe(self, reason: str) -> str:
+        project = self.tested[0].project
+        installed = installed_version(project) or "(not installed)"
+        return f"Private parts of {project} {installed} are not used: {reason}. {self.off}"
+
+
+def differences(thing: object, **expected: Any) -> list[str]:
+    """
+    Return which attributes of `thing` are missing or of another type, in words.
+
+    expected: a type, or a tuple of them, for each attribute's name.
+    """
+    found = []
+    name = type(thing).__name__
+    for attribute, kind in expected.items():
+        try:
+            value = getattr(thing, attribute)
+        except Exception:  # a property may raise anything
+            found.append(f"{name}.{attribute} is missing")
+        else:
+            if not isinstance(value, kind):
+                found.append(f"{name}.{attribute} is of type {type(value).__name__}")
+    return found
+
+
+@cache
+def installed_version(project: str) -> str | None:
+    """Return the version of a project, None if it is not installed."""
+    try:
+        return version(project)
+    except PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with; what makes it a pre-release is left out."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -1,0 +1,113 @@
+"""Private parts of other projects are used in tested versions only."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from notifications import adapters
+from notifications.adapters import Adapter, Versions, differences
+
+OFF = "Frames are sent as carrier pigeons, which is slower."
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that makes projects look installed, by their versions."""
+
+    def install(**versions: str) -> None:
+        monkeypatch.setattr(adapters, "installed_version", versions.get)
+
+    return install
+
+
+def pigeons(*more: Versions) -> Adapter:
+    return Adapter(Versions("pigeon", "4.1", "4.2"), *more, off=OFF, check_id="notifications.W999")
+
+
+@pytest.mark.parametrize("version", ["4.1", "4.1.0", "4.1.7", "4.2", "4.2.3", "4.2.10", "4.2rc1"])
+def test_versions_within_the_bounds_were_tested(version: str) -> None:
+    assert Versions("pigeon", "4.1", "4.2").includes(version)
+
+
+@pytest.mark.parametrize("version", ["4.0.9", "4.3", "4.20", "4.10", "5", "41", "3.99", "", "dev"])
+def test_others_were_not(version: str) -> None:
+    assert not Versions("pigeon", "4.1", "4.2").includes(version)
+
+
+def test_a_tested_version_is_used_and_nothing_is_logged(install, caplog) -> None:
+    install(pigeon="4.2.3")
+    adapter = pigeons()
+
+    assert adapter.is_on
+    assert adapter.check() == []
+    assert caplog.records == []
+
+
+def test_an_untested_version_is_not_used_and_one_warning_names_it(install, caplog) -> None:
+    install(pigeon="4.20")
+    adapter = pigeons()
+
+    assert not adapter.is_on
+    assert not adapter.is_on
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "Private parts of pigeon 4.20 are not used: not tested with pigeon 4.20. "
+        f"{OFF} (notifications.W999)"
+    )
+
+
+def test_so_is_one_that_comes_with_an_untested_project(install) -> None:
+    install(pigeon="4.2", wing="7")
+
+    assert not pigeons(Versions("wing", "6", "6")).is_on
+
+
+def test_the_check_reports_it_before_any_connection(install) -> None:
+    install(pigeon="4.20")
+
+    (warning,) = pigeons().check()
+
+    assert warning.id == "notifications.W999"
+    assert "pigeon 4.20" in warning.msg
+    assert "Tested: pigeon 4.1 to 4.2." in warning.hint
+
+
+def test_the_check_is_silent_where_the_project_is_not_installed(install) -> None:
+    install(wing="7")
+
+    assert pigeons(Versions("wing", "6", "6")).check() == []
+
+
+def test_what_differs_turns_it_off_with_one_warning(install, caplog) -> None:
+    install(pigeon="4.2")
+    adapter = pigeons()
+    assert adapter.is_on
+
+    adapter.turn_off("Pigeon.wings is missing")
+    adapter.turn_off("Pigeon.beak is missing")
+
+    assert not adapter.is_on
+    (record,) = caplog.records
+    assert "pigeon 4.2 are not used: Pigeon.wings is missing. " in record.getMessage()
+    (warning,) = adapter.check()
+    assert "Pigeon.wings is missing" in warning.msg
+
+
+def test_attributes_that_are_missing_raise_or_have_another_type_are_named() -> None:
+    class Pigeon(SimpleNamespace):
+        @property
+        def nest(self) -> None:
+            raise RuntimeError
+
+    thing = Pigeon(wings=2, name="Alice")
+
+    assert differences(thing, wings=int, name=(str, bytes)) == []
+    assert differences(thing, wings=str, beak=object, nest=object) == [
+        "Pigeon.wings is of type int",
+        "Pigeon.beak is missing",
+        "Pigeon.nest is missing",
+    ]
