@@ -21,14 +21,14 @@ class NotificationsConfig(AppConfig):
             check_settings,
             check_static_files,
         )
-        from .servers import logs
+        from .servers.checks import check_servers
         from .sessions.revocation import connect_receivers
 
-        logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_database)
         checks.register(check_static_files)
         checks.register(check_sessions)
         checks.register(check_names)
+        checks.register(check_servers)
         connect_receivers()

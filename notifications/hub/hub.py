@@ -32,7 +32,6 @@ from notifications.lifecycle import numbering
 from notifications.models import BroadcastSequence, Notification
 from notifications.protocol import CloseCode
 from notifications.servers.base import EncodedFrame
-from notifications.servers.tuning import tune_process
 from notifications.sessions.authentication import authenticate
 
 from . import limits
@@ -59,7 +58,6 @@ def get_hub() -> Hub:
     """Return the running event loop's hub; the first call makes and starts it."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
-        tune_process()
         _hubs[loop] = Hub()
     return _hubs[loop]
 

@@ -16,7 +16,7 @@ from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.servers.asgi import ASGI_BUFFER_FACTOR
 from notifications.servers.base import CLOSE_SECONDS
-from tests.cluster.conftest import FAST, wait_until
+from tests.cluster.conftest import FAST, each_way, wait_until
 
 STALL = 5  # seconds, in place of the default
 EACH = 10  # clients of each kind
@@ -65,26 +65,25 @@ def test_whoever_reads_nothing_is_cut_off_within_a_minute():
 
 
 @pytest.mark.realtime
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+@each_way
 def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
-    start_site, new_visitor, shared_redis, request, kind, direct
+    start_site, new_visitor, shared_redis, request, server, direct
 ):
     env = {
         "REDIS_URL": shared_redis.url,
         "NOTIFICATIONS_STALL_TIMEOUT": str(STALL),
         "NOTIFICATIONS_DIRECT_WRITES": str(int(direct)),
     }
-    site = start_site({**FAST, **env}, server=kind)
-    (server,) = site.servers
-    neighbour = new_visitor(server.url, "bob").open_tab(server.url)
+    site = start_site({**FAST, **env}, server=server)
+    (process,) = site.servers
+    neighbour = new_visitor(process.url, "bob").open_tab(process.url)
     neighbour.receive("heartbeat")
     names = [f"told{number}" for number in range(2 * EACH)]
     site.shell(PEERS.format(names=names))
-    visitors = [new_visitor(server.url, name) for name in (*names, *["carol"] * EACH)]
-    memory = server.memory()
+    visitors = [new_visitor(process.url, name) for name in (*names, *["carol"] * EACH)]
+    memory = process.memory()
 
-    peers = [RawClient(server.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
+    peers = [RawClient(process.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
     for peer in peers:
         request.addfinalizer(peer.close)
     # Some say nothing; carol's get only the answers to what they say.
@@ -97,11 +96,11 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
         told_at = time.monotonic()
         answers, grown = [], 0.0
         try:
-            while not told.done() or connections(server) > 1:
+            while not told.done() or connections(process) > 1:
                 told_at = told_at if told.done() else time.monotonic()
                 assert time.monotonic() - told_at < STALL + 1 + CLOSE_SECONDS + 5
                 answers.append(answered_in(neighbour))
-                grown = max(grown, server.memory() - memory)
+                grown = max(grown, process.memory() - memory)
                 time.sleep(0.1)
         finally:
             ended.set()
@@ -115,21 +114,20 @@ def test_who_never_reads_is_cut_off_with_bounded_memory_and_harms_no_neighbour(
     assert grown < (24 if direct else 60), grown  # MB
     assert sorted(answers)[int(0.95 * len(answers))] < LONGEST, sorted(answers)
     wait_until(lambda: site.count("Connection") == 1)
-    assert "Traceback" not in server.output()
+    assert "Traceback" not in process.output()
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
-def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(kind, direct):
+@each_way
+def test_no_more_than_the_bound_waits_in_a_server_for_a_peer_that_never_reads(server, direct):
     env = {**FAST, "NOTIFICATIONS_DIRECT_WRITES": str(int(direct))}
     with (
-        site_server(free_port(), env, kind, application="tests.cluster.filling") as server,
-        closing(RawClient(server.port, receive_buffer=4096)) as client,
+        site_server(free_port(), env, server, application="tests.cluster.filling") as process,
+        closing(RawClient(process.port, receive_buffer=4096)) as client,
     ):
-        assert client.shake_hands(upgrade(server.port)) == 101
-        wait_until(lambda: server.get_json("/")[0])
-        taken = server.get_json("/")[0]["taken"]
+        assert client.shake_hands(upgrade(process.port)) == 101
+        wait_until(lambda: process.get_json("/")[0])
+        taken = process.get_json("/")[0]["taken"]
 
     most = (1 if direct else ASGI_BUFFER_FACTOR) * conf.MAX_UNSENT
     assert most <= taken < most + KERNEL

@@ -1,4 +1,4 @@
-"""The ways to a socket, with the servers' own objects."""
+"""The ways to write to a connection, with the servers' own objects."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_si
     protocol = WebSocketProtocol()
     protocol.transport = Server(ours, protocol, ("", 0), None, 0, SelectReactor())
     protocol.state = protocol.STATE_CLOSED
+    protocol.send_queue = []
     protocol.connectionLost = lambda reason: None
     protocol.transport.connectionLost(Failure(ConnectionDone()))
 
