@@ -67,7 +67,7 @@ class Adapter:
         """
         Use no private part from here on, in no thread; only the first call logs.
 
-        reason: what was found, without a full stop, as in "Server.dataBuffer is missing".
+        reason: what was found, without a full stop, as in "Server.buffer is missing".
         """
         if not self._reason:
             self._reason = reason

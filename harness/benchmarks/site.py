@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from harness.benchmarks import HELD_PATH
 from harness.site import site_with
+from notifications.servers.tuning import tune_process
 
 STEP: Final = 0.0005  # seconds between two looks at the clock
 MOST: Final = 30.0  # seconds
@@ -30,3 +31,4 @@ async def _longest_hold(seconds: float) -> float:
 
 
 application = site_with(HELD_PATH, _held)
+tune_process()  # as docs/deployment.md has it for uvicorn; the runner does it itself

@@ -68,7 +68,7 @@ class AsgiWriter:
             # Usually the client is gone, which each server reports in its own way.
             logger.debug("A connection could not be written to: %r", error)
             self._closed = True
-            self._waiting.clear()
+            self._drop_waiting()
         finally:
             self._task = None
 
@@ -78,4 +78,8 @@ class AsgiWriter:
         elif self._task:
             # The server waits for a client that reads nothing, perhaps for good.
             self._task.cancel()
-            self._waiting.clear()
+            self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        self._waiting.clear()
+        self._unsent = 0

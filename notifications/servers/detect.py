@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def open_writer(send: Send) -> Writer:
     """Return the fastest tested way to write to the connection that this ASGI `send` belongs to."""
-    transport: ServerTransport | None = DaphneTransport.of(send) or UvicornTransport.of(send)
+    transport = _find(DaphneTransport, send) or _find(UvicornTransport, send)
     if transport:
         transport.limit()
     if conf.DIRECT_WRITES:
@@ -25,6 +25,16 @@ def open_writer(send: Send) -> Writer:
             return writer
         _log_once("Frames are sent through ASGI: no direct way was tested with this server.")
     return AsgiWriter(send, transport)
+
+
+def _find(
+    kind: type[DaphneTransport] | type[UvicornTransport], send: Send
+) -> ServerTransport | None:
+    try:
+        return kind.of(send)
+    except Exception as error:
+        kind.adapter.turn_off(repr(error))
+        return None
 
 
 @cache

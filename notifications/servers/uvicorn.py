@@ -44,7 +44,7 @@ class UvicornTransport(ServerTransport):
         if not name.startswith(PACKAGE) or not UVICORN.is_on:
             return None
         connection = cls(protocol, name.removeprefix(PACKAGE))
-        if found := connection._differences():
+        if found := connection.find_differences():
             UVICORN.turn_off(", ".join(found))
             return None
         return connection
@@ -56,7 +56,8 @@ class UvicornTransport(ServerTransport):
     def direct(self, send: Send) -> UvicornWriter | None:
         return UvicornWriter(send, self) if self.implementation == SANS_IO else None
 
-    def _differences(self) -> list[str]:
+    def find_differences(self) -> list[str]:
+        """Return what is missing of the parts that are used here, in words."""
         protocol = self.protocol
         if self.implementation not in SIZE_LIMITS:
             return [f"{self.implementation} is not known"]
