@@ -84,10 +84,13 @@ class Adapter:
         return [Warning(self._describe(reason), hint=hint, id=self.check_id)]
 
     def _untested(self) -> str:
+        """Return which installed version was not tested, in words. Only the first must be there."""
+        main = self.tested[0].project
         untested = [
-            f"{each.project} {installed_version(each.project) or '(not installed)'}"
+            f"{each.project} {version or '(not installed)'}"
             for each in self.tested
-            if not each.includes(installed_version(each.project) or "")
+            if (version := installed_version(each.project) or "") or each.project == main
+            if not each.includes(version)
         ]
         return f"not tested with {' and '.join(untested)}" if untested else ""
 

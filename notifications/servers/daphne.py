@@ -13,9 +13,9 @@ from .base import EncodedFrame, Send, ServerTransport, set_user_timeout
 from .direct import DirectWriter
 
 DAPHNE: Final = Adapter(
-    Versions("daphne", "4.2", "4.2"),
-    Versions("twisted", "22.10", "26"),
-    Versions("autobahn", "22.7", "26"),
+    Versions("daphne", "4.2.2", "4.2"),
+    Versions("twisted", "24.7", "26.10"),
+    Versions("autobahn", "24.4.2", "26.10"),
     off="Frames are sent through ASGI, which takes more CPU time, and memory for clients that "
     "read slowly is not limited.",
     check_id="notifications.W028",

@@ -13,8 +13,8 @@ from .base import EncodedFrame, Send, ServerTransport, set_user_timeout
 from .direct import DirectWriter
 
 UVICORN: Final = Adapter(
-    Versions("uvicorn", "0.54", "0.54"),
-    Versions("websockets", "17", "17"),
+    Versions("uvicorn", "0.52.1", "0.54"),
+    Versions("websockets", "16", "17.4"),
     off="Frames are sent through ASGI, which takes more CPU time, a client that does not read "
     "is not cut off, and --ws-max-size alone limits what a client may send.",
     check_id="notifications.W028",

@@ -11,4 +11,5 @@ class Worker(UvicornWorker):
         "ws": "websockets-sansio",
         "ws_per_message_deflate": False,
         "ws_max_size": 65536,
+        "timeout_graceful_shutdown": 8,
     }

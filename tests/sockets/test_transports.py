@@ -84,7 +84,9 @@ async def uvicorn(pair):
         WebSocketsSansIOProtocol.__module__,
         WebSocketsSansIOProtocol.__name__,
     )
-    protocol = Protocol(Config(application, ws_max_size=2**24), ServerState(), {})
+    protocol = Protocol(
+        Config(application, ws="websockets-sansio", ws_max_size=2**24), ServerState(), {}
+    )
     await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, pair[0])
     protocol.events = []
     protocol.asgi_send = protocol.send

@@ -69,6 +69,19 @@ def test_so_is_one_that_comes_with_an_untested_project(install) -> None:
     assert not pigeons(Versions("wing", "6", "6")).is_on
 
 
+def test_one_that_is_not_installed_does_not_matter(install) -> None:
+    install(pigeon="4.2")
+
+    assert pigeons(Versions("wing", "6", "6")).is_on
+
+
+def test_the_project_itself_has_to_be_known(install, caplog) -> None:
+    install()
+
+    assert not pigeons().is_on
+    assert "not tested with pigeon (not installed)" in caplog.text
+
+
 def test_the_check_reports_it_before_any_connection(install) -> None:
     install(pigeon="4.20")
 
