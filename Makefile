@@ -14,7 +14,7 @@ SQL := tests/unit/inbox $(patsubst %,tests/unit/test_%.py,maintenance marks noti
 QUICK := "not verify and not realtime"
 LONG := "verify and not realtime"
 
-.PHONY: run test verify verify-waiting verify-sqlite mutants matrix latest engines \
+.PHONY: run test verify verify-waiting verify-sqlite mutants matrix oldest servers latest engines \
 	engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
 
 run: .venv/run
@@ -94,6 +94,14 @@ bench: .venv/bench
 matrix: .venv/dev
 	@$(PLAIN) $(PY) -m nox --session matrix
 
+# The oldest supported releases, with the oldest Python.
+oldest: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session oldest
+
+# Other ASGI servers: granian, gunicorn, hypercorn.
+servers: .venv/dev
+	@$(PLAIN) $(PY) -m nox --session servers
+
 # The newest release of every dependency, instead of the locked ones.
 latest: .venv/dev
 	@$(PLAIN) $(PY) -m nox --session latest
@@ -116,12 +124,13 @@ messages: .venv/dev
 lock: .venv/dev
 	@$(PIP) install pip-tools
 	@echo "Locking requirements.txt, requirements-dev.txt and requirements-bench.txt"
-	@$(LOCK) --extra demo --output-file requirements.txt
-	@$(LOCK) --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-	@$(LOCK) --extra demo --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt
+	@$(LOCK) --output-file requirements.txt
+	@$(LOCK) --extra uvicorn --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(LOCK) --extra uvicorn --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt
 
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile pyproject.toml --quiet \
-	--upgrade --strip-extras --allow-unsafe --no-emit-options
+	--upgrade --strip-extras --allow-unsafe --no-emit-options \
+	--extra daphne --extra redis --extra demo
 
 screenshots: .venv/dev
 	@$(PY) -m docs.screenshots

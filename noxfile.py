@@ -1,4 +1,4 @@
-"""What `make matrix` and `make latest` run, before a version is cut."""
+"""What `make matrix`, `oldest`, `servers` and `latest` run, before a version is cut."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ MEASURED: Final = ("3.12", "5.2")
 
 PYTEST: Final = ["python", "-m", "pytest", "--quiet", "-n", "2", "-m", "not realtime"]
 TESTS: Final = ["tests/unit", "tests/sockets"]
+SERVER_TESTS: Final = [
+    f"tests/cluster/test_{name}.py"
+    for name in ("changed_servers", "deploys", "one_process", "other_servers", "transports")
+]
 # The database need not be dropped, as the server goes; threads may still be connected.
 ON_POSTGRESQL: Final = ["python", "-m", "tests.with_postgres", *PYTEST, "--reuse-db"]
 
@@ -48,10 +52,44 @@ def matrix(session: nox.Session, django: str) -> None:
     session.run(*ON_POSTGRESQL, *TESTS, *(["--cov"] if is_measured else []))
 
 
+def oldest_releases() -> list[str]:
+    """Return the oldest releases that the package and its extras take, as exact requirements."""
+    wanted = [*PROJECT["dependencies"]]
+    for extra in ("daphne", "redis", "uvicorn"):
+        wanted += EXTRAS[extra]
+    return [each.replace(">=", "==") for each in wanted]
+
+
+@nox.session(python=PYTHONS[0], reuse_venv=True)
+def oldest(session: nox.Session) -> None:
+    """Unit and socket tests, and those of the servers, with the oldest releases of all."""
+    session.install("--requirement", "requirements-dev.txt")
+    # The oldest Twisted knows no TLS with later releases of pyOpenSSL.
+    session.install(*oldest_releases(), "pyopenssl==24.2.1", "service-identity==24.1.0")
+    session.run(*PYTEST, *TESTS)
+    session.run(*PYTEST, *SERVER_TESTS)
+
+
+@nox.session(python=MEASURED[0], reuse_venv=True)
+def servers(session: nox.Session) -> None:
+    """The tests of servers, with those that sites bring along."""
+    session.install("--requirement", "requirements-dev.txt")
+    session.install(*EXTRAS["servers"])
+    session.run("python", "-m", "pip", "list")
+    session.run(*PYTEST, *SERVER_TESTS)
+
+
 @nox.session(python=PYTHONS[-1], reuse_venv=False)
 def latest(session: nox.Session) -> None:
-    """Unit, socket and cluster tests with the newest release of every dependency."""
-    wanted = [*PROJECT["dependencies"], *EXTRAS["demo"], *EXTRAS["dev"]]
+    """
+    Unit, socket and cluster tests with the newest release of every dependency.
+
+    They fail where a release is newer than those that an adapter was tested with. Where nothing
+    else fails, its `Versions` may name that release.
+    """
+    wanted = [*PROJECT["dependencies"]]
+    for extra in ("daphne", "demo", "dev", "redis", "servers", "uvicorn"):
+        wanted += EXTRAS[extra]
     # The demo stays with the LTS release.
     session.install(*(each for each in wanted if not each.startswith("django~=")))
     session.run("python", "-m", "pip", "list")

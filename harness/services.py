@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -230,7 +230,32 @@ class PostgresServer(Service):
         self.start()
 
 
-ServerName = Literal["daphne", "plain daphne", "uvicorn"]
+# Those of docs/deployment.md, by the command line that it gives, and some that users bring along.
+COMMANDS: Final = {
+    "daphne": "notifications.server -b {host} -p {port}",
+    "plain daphne": "daphne -b {host} -p {port}",
+    "uvicorn": "uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8 "
+    "--ws websockets-sansio --ws-per-message-deflate false --ws-max-size 65536",
+    "uvicorn, no options": "uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8",
+    "uvicorn, websockets": "uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8 "
+    "--ws websockets",
+    "uvicorn, wsproto": "uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8 "
+    "--ws wsproto",
+    "gunicorn": "gunicorn --bind {host}:{port} --worker-class tests.cluster.gunicorn_worker.Worker",
+    "hypercorn": "hypercorn --bind {host}:{port}",
+    "granian": "granian --interface asgi --host {host} --port {port}",
+}
+ServerName = Literal[
+    "daphne",
+    "plain daphne",
+    "uvicorn",
+    "uvicorn, no options",
+    "uvicorn, websockets",
+    "uvicorn, wsproto",
+    "gunicorn",
+    "hypercorn",
+    "granian",
+]
 
 
 class SiteServer(Service):
@@ -243,19 +268,19 @@ class SiteServer(Service):
         tls: tuple[str, str] | None = None,
         application: str = "notify_site.asgi",
         host: str = "127.0.0.1",
+        through: str = "",
     ) -> None:
-        """`tls` is the paths of a key and its certificate; `host` is the address to listen on."""
+        """
+        tls: the paths of a key and its certificate.
+        host: the address to listen on.
+        through: a module, with options, that runs the server's module.
+        """
         self.port = port
         self.host = host
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self.ws_url = self.url.replace("http", "ws", 1)
-        options = {
-            "daphne": f"notifications.server -b {host} -p {port}",
-            "plain daphne": f"daphne -b {host} -p {port}",
-            # As in docs/deployment.md: without this limit, one open connection prevents its exit.
-            "uvicorn": f"uvicorn --host {host} --port {port} --timeout-graceful-shutdown 8",
-        }[server]
-        if tls and server == "uvicorn":
+        options = f"{through} {COMMANDS[server].format(host=host, port=port)}"
+        if tls and server.startswith("uvicorn"):
             options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
         elif tls:
             endpoint = "ssl:{}:privateKey={}:certKey={}:interface=127.0.0.1"
@@ -333,9 +358,10 @@ def site_server(
     tls: tuple[str, str] | None = None,
     application: str = "notify_site.asgi",
     host: str = "127.0.0.1",
+    through: str = "",
 ) -> AbstractContextManager[SiteServer]:
     return running(
-        lambda directory: SiteServer(directory, port, env, server, tls, application, host)
+        lambda directory: SiteServer(directory, port, env, server, tls, application, host, through)
     )
 
 

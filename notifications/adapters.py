@@ -67,7 +67,7 @@ class Adapter:
         """
         Use no private part from here on, in no thread; only the first call logs.
 
-        reason: what was found, without a full stop, as in "Server.dataBuffer is missing".
+        reason: what was found, without a full stop, as in "Server.buffer is missing".
         """
         if not self._reason:
             self._reason = reason
@@ -84,10 +84,13 @@ class Adapter:
         return [Warning(self._describe(reason), hint=hint, id=self.check_id)]
 
     def _untested(self) -> str:
+        """Return which installed version was not tested, in words. Only the first must be there."""
+        main = self.tested[0].project
         untested = [
-            f"{each.project} {installed_version(each.project) or '(not installed)'}"
+            f"{each.project} {version or '(not installed)'}"
             for each in self.tested
-            if not each.includes(installed_version(each.project) or "")
+            if (version := installed_version(each.project) or "") or each.project == main
+            if not each.includes(version)
         ]
         return f"not tested with {' and '.join(untested)}" if untested else ""
 

@@ -22,11 +22,10 @@ class NotificationsConfig(AppConfig):
             check_settings,
             check_static_files,
         )
-        from .servers import logs
+        from .servers.checks import check_servers
         from .sessions.adapter import check_django
         from .sessions.revocation import connect_receivers
 
-        logs.shorten()
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_taps)
@@ -34,5 +33,6 @@ class NotificationsConfig(AppConfig):
         checks.register(check_static_files)
         checks.register(check_sessions)
         checks.register(check_names)
+        checks.register(check_servers)
         checks.register(check_django)
         connect_receivers()

@@ -3,86 +3,81 @@ Daphne with what a notification server needs: `python -m notifications.server`.
 
 It takes all of Daphne's flags, and runs the hub, and with it the periodic task,
 from its start. On SIGTERM it drains: it takes no more connections, sends its
-sockets to other servers, spread over NOTIFICATIONS_DRAIN_SECONDS, and lets
-running requests finish. On SIGINT, and on a second SIGTERM, nobody waits for
-that; a third signal kills the process.
+connections to other servers, spread over NOTIFICATIONS_DRAIN_SECONDS, and lets
+running requests finish. SIGINT and a second SIGTERM end it without a drain; a third
+signal kills the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
-from daphne.server import Server as DaphneServer  # isort: skip
-import autobahn.websocket.protocol
-from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
-from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import defer, reactor
+from .servers.daphne_server import CommandLineInterface as BaseCommandLineInterface  # isort: skip
+from .servers.daphne_server import Server as BaseServer  # isort: skip
+from .servers.daphne_server import reactor  # isort: skip
+from twisted.internet import defer
+from twisted.internet.interfaces import IListeningPort
 
-CLOSE_SECONDS: Final = 2.0  # seconds for the closing handshakes, and for requests beyond the drain
-TIMEOUT_CHECK_SECONDS: Final = 2.0  # seconds, as Daphne does
-CONNECTIONS_PER_TURN: Final = 1000  # about 2 ms
-MAX_MESSAGE_SIZE: Final = 256 * 1024  # bytes; autobahn holds what is sent to it as well
+from .servers.base import Send
+from .servers.tuning import tune_process
+
+CLOSE_SECONDS: Final = 2.0  # for the closing handshakes, and for requests beyond the drain
 
 
-class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
-    connections: dict[Any, dict[str, Any]]  # by Daphne's protocol object
-
-    def run(self) -> None:
-        self._ports: list[Any] = []
+class Server(BaseServer):
+    def __init__(self, application: Any, **options: Any) -> None:
+        """`application` is the site's ASGI application; `options` are Daphne's."""
+        super().__init__(application=self._run_application, **options)
+        self._site = application
+        # Of sockets until they are closed, of requests until they are answered.
+        self._running: set[asyncio.Future[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._give_up_at = 0.0
+
+    def run(self) -> None:
         # Not callWhenRunning: that is before the event loop runs.
-        reactor.callLater(0, self._begin)  # type: ignore[arg-type]  # wrong in Twisted's stubs
-        _spare_formatting()
+        reactor.callLater(0, self._begin)
         super().run()
 
-    def listen_success(self, port: Any) -> None:
-        self._ports.append(port)
-        super().listen_success(port)
-
-    def application_checker(self) -> None:
+    def kill_all_applications(self) -> Any:
         """
-        Do what Daphne does each second, for those connections of which something has ended.
+        Stop the hub and what else runs; Daphne calls this before it ends.
 
-        A list of all pairs in `connections`, which Daphne makes, is enough for
-        the garbage collector to begin: 10,000 sockets held the loop for 50 ms.
+        Not Daphne's own: it looks up the application of each connection, and one whose upgrade
+        came in the last second may have none (KeyError).
         """
-        connections = self.connections
-        self.connections = {
-            protocol: details for protocol, details in connections.items() if _has_ended(details)
-        }
-        ended = list(self.connections)
-        super().application_checker()
-        for protocol in ended:
-            if protocol not in self.connections:
-                del connections[protocol]
-                _take_apart(protocol)
-        self.connections = connections
-
-    def timeout_checker(self, waiting: list[Any] | None = None) -> None:
-        """Do what Daphne does every two seconds, by turns: 10,000 sockets take 20 ms."""
-        waiting = list(self.connections) if waiting is None else waiting
-        for protocol in waiting[-CONNECTIONS_PER_TURN:]:
-            protocol.check_timeouts()
-        del waiting[-CONNECTIONS_PER_TURN:]
-        if waiting:
-            reactor.callLater(0, self.timeout_checker, waiting)  # type: ignore[arg-type]
-        else:
-            reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)  # type: ignore[arg-type]
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._kill_all()))
 
     def _begin(self) -> None:
         # Only now: the models behind it need the application's settings.
         from .hub.hub import get_hub
 
+        tune_process()
         get_hub()
-        # A client whose frames are wrong is told so by a code; Autobahn only drops it.
-        self.ws_factory.setProtocolOptions(failByDrop=False)
+        self.prepare()
         if self.signal_handlers:  # in place of Twisted's
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._take_signal)
+
+    def _run_application(self, scope: dict[str, Any], receive: Any, send: Send) -> Any:
+        """Run the site's application for one request or socket, and remember it meanwhile."""
+        if scope["type"] == "http":
+            send = partial(self._answer, scope, send)
+        running = asyncio.ensure_future(self._site(scope, receive, send))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running
+
+    async def _answer(self, scope: dict[str, Any], send: Send, event: dict[str, Any]) -> None:
+        is_start = event["type"] == "http.response.start"
+        if self._draining and is_start and scope["http_version"] in {"1.0", "1.1"}:
+            # Or a proxy would send the next request, perhaps a socket's, by the same connection.
+            event = {**event, "headers": [*event.get("headers", ()), (b"connection", b"close")]}
+        await send(event)
 
     def _take_signal(self, number: int, frame: Any) -> None:
         # From here it is like from a thread: the event loop has to be woken.
@@ -104,88 +99,31 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             self._draining = asyncio.ensure_future(self._drain(window))
 
     async def _drain(self, seconds: float) -> None:
-        from .hub.hub import get_hub
+        from .hub.hub import get_hub, stop_hub
 
-        for port in self._ports:
-            port.stopListening()
+        for reader in reactor.getReaders():
+            if IListeningPort.providedBy(reader):
+                reader.stopListening()
         await get_hub().drain.run(seconds)
         loop = asyncio.get_running_loop()
-        while self._is_busy() and loop.time() < self._give_up_at:
+        while self._running and loop.time() < self._give_up_at:
             await asyncio.sleep(0.02)
+        await stop_hub()
         self.stop()
-
-    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        is_answer = message["type"] == "http.response.start" and protocol.channel
-        if self._draining and is_answer:
-            # Or a proxy would send the next request, perhaps a socket's, by the same connection.
-            protocol.channel.persistent = False
-            headers = [*message.get("headers", ()), (b"connection", b"close")]
-            message = {**message, "headers": headers}
-        await super().handle_reply(protocol, message)
-
-    def kill_all_applications(self) -> Any:
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._kill_all()))
 
     async def _kill_all(self) -> None:
         from .hub.hub import stop_hub
 
-        await stop_hub()
-        # Daphne looks up the application of each connection, and one whose
-        # upgrade came in the last second may have none: KeyError.
-        self.connections = {
-            protocol: details
-            for protocol, details in self.connections.items()
-            if "application_instance" in details
-        }
-        await super().kill_all_applications().asFuture(asyncio.get_running_loop())
-
-    def _is_busy(self) -> bool:
-        """Whether there are open sockets, or requests without an answer."""
-        return any("disconnected" not in details for details in self.connections.values())
+        await stop_hub()  # where no signal ended it
+        running = list(self._running)
+        for application in running:
+            application.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
-class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
+class CommandLineInterface(BaseCommandLineInterface):
     description = "Daphne for a site with notifications"
     server_class = Server
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parser.prog = "python -m notifications.server"
-        self.parser.set_defaults(
-            # A socket lives as long as its session, also longer than Daphne's day.
-            websocket_timeout=-1,
-            websocket_max_message_size=MAX_MESSAGE_SIZE,
-            websocket_max_frame_size=MAX_MESSAGE_SIZE,
-        )
-
-
-def _has_ended(details: dict[str, Any]) -> bool:
-    if "disconnected" in details:
-        return True
-    application = details.get("application_instance")
-    return application is not None and bool(application.done())
-
-
-def _take_apart(protocol: Any) -> None:
-    """
-    Free a connection that has ended, which otherwise refers to itself.
-
-    It has lived for long, so that only a full collection would find it; between two of them
-    10,000 connections come and go, with 25 KB each.
-    """
-    if isinstance(protocol, WebSocketProtocol):
-        protocol.is_closed.addCallback(lambda _: None)  # its result is the protocol
-    elif channel := getattr(protocol, "channel", None):
-        channel.requests.clear()  # one that became a socket: others have left it already
-
-
-def _spare_formatting() -> None:
-    """
-    Leave a log line of Autobahn's unformatted that nobody asked for.
-
-    For each connection it prints all options prettily: a tenth of a handshake.
-    """
-    vars(autobahn.websocket.protocol)["pformat"] = lambda value: value
 
 
 if __name__ == "__main__":

@@ -162,12 +162,19 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "notify_site.error_reports.ReporterFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "daphne": {"()": "notifications.servers.logs.DaphneFilter"},
+        "uvicorn": {"()": "notifications.servers.logs.UvicornFilter"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # The hub logs an outage of Redis once; the layer would log a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
+        # As docs/deployment.md says: no tracebacks for malformed bytes of a client, no headers.
+        "daphne.ws_protocol": {"filters": ["daphne"]},
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "uvicorn.error": {"filters": ["uvicorn"]},
     },
 }
 if not DEBUG:

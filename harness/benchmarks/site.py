@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from harness.benchmarks import BLOCKED_PATH
 from harness.site import site_with_report
+from notifications.servers.tuning import tune_process
 
 STEP_SECONDS: Final = 0.0005  # between two readings of the clock
 MAX_SECONDS: Final = 30.0
@@ -30,3 +31,4 @@ async def _longest_block(seconds: float) -> float:
 
 
 application = site_with_report(BLOCKED_PATH, _report)
+tune_process()  # for uvicorn, as in docs/deployment.md; the runner does it itself

@@ -24,7 +24,6 @@ from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
 from notifications.db.thread import Batched, DatabaseThread
 from notifications.protocol import CloseCode
-from notifications.servers.tuning import tune_process
 from notifications.sessions.authentication import authenticate
 
 from . import limits
@@ -49,7 +48,6 @@ def get_hub() -> Hub:
     """Return the running event loop's hub; the first call makes and starts it."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
-        tune_process()
         _hubs[loop] = Hub()
     return _hubs[loop]
 

@@ -1,4 +1,4 @@
-"""The way by ASGI's own `send`, for any server."""
+"""Writing through ASGI's own `send`, with any server."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from .base import EncodedFrame, Send, ServerTransport, cut_off_soon
 
 logger = logging.getLogger(__name__)
 
-# Everything waits for a turn of the event loop, also for a peer that reads.
-ASGI_BUFFER_FACTOR: Final = 16  # times as much as may be unsent
+# Times NOTIFICATIONS_MAX_UNSENT. Each frame waits for a turn of the event loop, so that frames
+# wait for clients that read as well.
+ASGI_BUFFER_FACTOR: Final = 16
 
 
 class AsgiWriter:
-    """A task lives only while something waits."""
+    """A task runs only while something waits."""
 
-    __slots__ = ("_closed", "_connection", "_most", "_send", "_task", "_unsent", "_waiting")
+    __slots__ = ("_closed", "_most", "_send", "_task", "_transport", "_unsent", "_waiting")
 
-    def __init__(self, send: Send, connection: ServerTransport | None) -> None:
+    def __init__(self, send: Send, transport: ServerTransport | None) -> None:
+        """`transport` is None with a server whose private parts are not used."""
         self._send = send
-        self._connection = connection
+        self._transport = transport
         self._most = ASGI_BUFFER_FACTOR * conf.MAX_UNSENT
         self._waiting: deque[dict[str, Any]] = deque()
         self._unsent = 0
@@ -33,8 +35,8 @@ class AsgiWriter:
 
     @property
     def is_full(self) -> bool:
-        # Daphne takes whatever it is given, and holds it.
-        held = self._connection.unsent() if self._connection else 0
+        # Daphne's `send` never waits: Daphne holds whatever it is given.
+        held = self._transport.unsent() if self._transport else 0
         return self._unsent + held > self._most
 
     def write(self, message: EncodedFrame) -> bool:
@@ -49,7 +51,7 @@ class AsgiWriter:
             self._closed = True
             # Autobahn takes an int only, no IntEnum.
             self._put({"type": "websocket.close", "code": int(code)})
-            cut_off_soon(self._connection)
+            cut_off_soon(self._cut_off)
 
     def _put(self, event: dict[str, Any]) -> None:
         self._waiting.append(event)
@@ -63,9 +65,21 @@ class AsgiWriter:
                 await self._send(self._waiting[0])
                 self._unsent -= len(self._waiting.popleft().get("text", ""))
         except Exception as error:
-            # Usually the peer is gone, which each server says in its own way.
-            logger.debug("A socket could not be written: %r", error)
+            # Usually the client is gone, which each server reports in its own way.
+            logger.debug("A connection could not be written to: %r", error)
             self._closed = True
-            self._waiting.clear()
+            self._drop_waiting()
         finally:
             self._task = None
+
+    def _cut_off(self) -> None:
+        if self._transport:
+            self._transport.abort()
+        elif self._task:
+            # The server waits for a client that reads nothing, perhaps for good.
+            self._task.cancel()
+            self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        self._waiting.clear()
+        self._unsent = 0

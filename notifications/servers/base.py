@@ -1,41 +1,36 @@
 """
-What the ways to a socket have in common: a frame, built once, and the connection below.
+What all ways of writing to a connection share: a frame that is encoded once, and two interfaces.
 
-ASGI's `send` costs several times what the kernel takes for the same bytes,
-because each server wraps, encodes and frames every message again. A frame is
-the same bytes for all sockets, so it is built once and written straight to the
-server's transport, where the server is one whose insides were tested. Any other
-server is written to by ASGI `send`, and so is the close of any.
+ASGI's `send` takes several times the CPU time that the kernel takes for the
+same bytes, because each server wraps, encodes and frames every message again.
+A frame is the same bytes for all connections, so it is encoded once and, with a
+server whose private parts were tested, written straight to its transport. With
+any other server it goes through ASGI's `send`, as every close does.
 
-Nor does ASGI tell how much waits to be sent, or cut a connection off, and a
-peer that never reads does not take a close either: what a server has still to
-send keeps its connection open for good.
+ASGI doesn't say how many bytes wait to be sent, and can't cut a connection
+off either. A client that never reads doesn't answer a close, and bytes that wait to
+be sent to it keep its connection open for good.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
+from notifications.adapters import Adapter
 from notifications.conf import conf
 
-logger = logging.getLogger(__name__)
-
-CLOSE_SECONDS: Final = 5.0  # seconds for a peer to take the close, before its connection is cut off
-
-# Servers whose insides are used here, by the versions that the tests ran with.
-TESTED: Final = {"daphne": ("4.2",), "twisted": ("26",), "uvicorn": ("0.54",)}
+CLOSE_SECONDS: Final = 5.0  # for a client to answer a close, before its connection is cut off
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class EncodedFrame:
-    """A text frame, built once for all sockets: RFC 6455, section 5.2, unmasked and whole."""
+    """A text frame, encoded once for all connections: RFC 6455, section 5.2, unmasked and whole."""
 
     __slots__ = ("text", "wire")
 
@@ -52,100 +47,84 @@ class EncodedFrame:
         self.wire = header + payload
 
 
-class ServerTransport(Protocol):
-    """The TCP connection below a socket, where the server is one whose insides are known."""
-
-    def unsent(self) -> int:
-        """Bytes that the server holds because the kernel did not take them."""
-
-    def abort(self) -> None:
-        """Cut it off, whatever waits to be sent."""
-
-    def limit(self) -> None:
-        """Let the kernel cut it off when nothing was taken for the stall timeout."""
-
-    def direct(self, send: Send) -> Writer | None:
-        """Return the way to write to it past this `send`, None if that was not tested."""
-
-
 class Writer(Protocol):
-    """The way to one socket. What is written after `close` is not sent."""
+    """Writes frames to one connection. Nothing is sent after `close`."""
 
     @property
     def is_full(self) -> bool:
-        """Whether the peer reads so slowly that too much waits to be sent."""
+        """Whether the client reads so slowly that too many bytes wait to be sent."""
 
     def write(self, message: EncodedFrame) -> bool:
         """
         Send a frame, in order, without making the caller wait.
 
-        Returns False, and sends nothing, to a peer that is full.
+        Returns False, and sends nothing, if the connection is full.
         """
 
     def close(self, code: int) -> None:
-        """Close the socket behind what was written before."""
+        """Close the connection after what was written before."""
 
 
-class DirectWriter:
-    """What the direct ways have in common: the close goes by ASGI, which knows the handshake."""
+class ServerTransport(ABC):
+    """
+    The TCP connection below a WebSocket, with a server whose private parts were tested.
 
-    __slots__ = ("_closing", "_connection", "_most", "_send")
+    An error in a private part turns the server's adapter off and does nothing else.
+    """
 
-    def __init__(self, send: Send, connection: ServerTransport) -> None:
-        self._send = send
-        self._connection = connection
-        self._most = conf.MAX_UNSENT
-        self._closing: asyncio.Task[None] | None = None
+    __slots__ = ()
+    adapter: ClassVar[Adapter]
 
-    @property
-    def is_full(self) -> bool:
-        return self._connection.unsent() > self._most
-
-    def close(self, code: int) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(code))
-            cut_off_soon(self._connection)
-
-    async def _close(self, code: int) -> None:
+    def unsent(self) -> int:
+        """Return how many bytes the server holds because the kernel did not take them."""
         try:
-            await self._send({"type": "websocket.close", "code": int(code)})
+            return self._unsent()
         except Exception as error:
-            logger.debug("A socket could not be closed: %r", error)
+            self.adapter.turn_off(repr(error))
+            return 0
+
+    def abort(self) -> None:
+        """Cut the connection off, and drop what waits to be sent."""
+        try:
+            self._abort()
+        except Exception as error:
+            self.adapter.turn_off(repr(error))
+
+    def limit(self) -> None:
+        """
+        Set what ASGI can't: how long the client may read nothing, and how much it may send.
+
+        After the stall timeout, the kernel cuts the connection off.
+        """
+        try:
+            self._limit()
+        except Exception as error:
+            self.adapter.turn_off(repr(error))
+
+    def direct(self, send: Send) -> Writer | None:
+        """Return a writer that goes past this `send`, None if there is none for the transport."""
+        return None
+
+    @abstractmethod
+    def _unsent(self) -> int: ...
+
+    @abstractmethod
+    def _abort(self) -> None: ...
+
+    @abstractmethod
+    def _limit(self) -> None: ...
 
 
 def set_user_timeout(connection: Any) -> None:
-    """Set the kernel's own limit, which Linux has; `connection` is None of one that was lost."""
+    """Set the kernel's own limit, which Linux has. `connection` may be None or lost."""
     if connection is None or not hasattr(socket, "TCP_USER_TIMEOUT"):
         return
     milliseconds = int(conf.STALL_TIMEOUT * 1000)
-    with suppress(OSError):  # a socket of another kind, or gone
-        # Counts while data is not acknowledged, and while the peer's window is closed.
+    with suppress(OSError):  # a socket of another kind, or closed
+        # Counts while data is not acknowledged, and while the client's window is closed.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def cut_off_soon(connection: ServerTransport | None) -> None:
-    """Cut off a peer that does not read; nothing is done to one that has taken the close."""
-    if connection:
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, connection.abort)
-
-
-_logged: set[str] = set()
-_versions: dict[str, bool] = {}
-
-
-def is_tested(package: str) -> bool:
-    if package not in _versions:
-        try:
-            installed = version(package)
-        except PackageNotFoundError:
-            installed = ""
-        _versions[package] = installed.startswith(TESTED[package])
-        if not _versions[package]:
-            log_once(f"Frames are written by ASGI send: {package} {installed} was not tested.")
-    return _versions[package]
-
-
-def log_once(text: str) -> None:
-    if text not in _logged:
-        _logged.add(text)
-        logger.info(text)
+def cut_off_soon(cut_off: Callable[[], None]) -> None:
+    """Cut off a client that does not answer a close; nothing is left to do if it did."""
+    asyncio.get_running_loop().call_later(CLOSE_SECONDS, cut_off)

@@ -1,87 +1,138 @@
-"""Daphne's private parts, and those of Twisted and Autobahn below it."""
+"""Private parts of Daphne, and of Twisted and Autobahn below it, that belong to a connection."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Sized
+from contextlib import suppress
 from typing import Any, Final
 
-from .base import DirectWriter, EncodedFrame, Send, is_tested, set_user_timeout
+from notifications.adapters import Adapter, Versions, differences
+
+from .base import EncodedFrame, Send, ServerTransport, set_user_timeout
+from .direct import DirectWriter
+
+DAPHNE: Final = Adapter(
+    Versions("daphne", "4.2.2", "4.2"),
+    Versions("twisted", "24.7", "26.10"),
+    Versions("autobahn", "24.4.2", "26.10"),
+    off="Frames are sent through ASGI, which takes more CPU time, and memory for clients that "
+    "read slowly is not limited.",
+    check_id="notifications.W028",
+)
+MAX_LAYERS: Final = 5  # of transports above TCP; TLS has one or two
 
 
-class DaphneTransport:
+class DaphneTransport(ServerTransport):
     __slots__ = ("protocol", "transport")
+    adapter = DAPHNE
 
     @classmethod
     def of(cls, send: Any) -> DaphneTransport | None:
-        """Return the connection that this ASGI `send` belongs to, None if it is not Daphne's."""
+        """Return the connection of an ASGI `send` that is Daphne's; None if its parts are off."""
         # Daphne's `send` is partial(server.handle_reply, protocol).
-        protocol: Any = next(iter(getattr(send, "args", ())), None)
-        if type(protocol).__module__ != "daphne.ws_protocol":
+        args = getattr(send, "args", None)
+        protocol: Any = args[0] if args and isinstance(args, tuple) else None
+        if type(protocol).__module__ != "daphne.ws_protocol" or not DAPHNE.is_on:
             return None
-        transport = protocol.transport
-        while transport and not hasattr(transport, "dataBuffer"):  # TLS is a transport above
-            transport = getattr(transport, "transport", None)
-        return cls(protocol, transport) if transport else None
+        transport = _lowest(getattr(protocol, "transport", None))
+        found = differences(
+            protocol,
+            STATE_OPEN=int,
+            dropConnection=Callable,
+            send_queue=Sized,
+            sendData=Callable,
+            state=int,
+        ) + differences(
+            transport,
+            _tempDataBuffer=list,
+            _tempDataLen=int,
+            dataBuffer=bytes,
+            offset=int,
+            write=Callable,
+        )
+        if found:
+            DAPHNE.turn_off(", ".join(found))
+            return None
+        return cls(protocol, transport)
 
     def __init__(self, protocol: Any, transport: Any) -> None:
         self.protocol = protocol
         self.transport = transport
 
-    def unsent(self) -> int:
+    def direct(self, send: Send) -> DaphneWriter | None:
+        transport = self.protocol.transport
+        kind = f"{type(transport).__module__}.{type(transport).__name__}"
+        if kind != "twisted.internet.tcp.Server" or getattr(transport, "TLS", True):
+            return None
+        return DaphneWriter(send, self)
+
+    def _unsent(self) -> int:
         transport = self.transport
         unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
         return unsent
 
-    def abort(self) -> None:
+    def _abort(self) -> None:
         self.protocol.dropConnection(abort=True)
 
-    def limit(self) -> None:
+    def _limit(self) -> None:
         set_user_timeout(getattr(self.transport, "socket", None))
-
-    def direct(self, send: Send) -> DaphneWriter | None:
-        transport = self.protocol.transport
-        kind = f"{type(transport).__module__}.{type(transport).__name__}"
-        if kind != "twisted.internet.tcp.Server" or transport.TLS:
-            return None
-        if not (is_tested("daphne") and is_tested("twisted")):
-            return None
-        return DaphneWriter(send, self)
 
 
 class DaphneWriter(DirectWriter):
     """
     Daphne over TCP, without TLS.
 
-    Twisted's own `transport.write` costs five times the send: it waits for the
-    reactor to find the socket writable. So the socket is written at once if
-    nothing waits before, and Twisted gets what the kernel does not take.
+    Twisted's own `transport.write` takes five times as long as the kernel's
+    send, because it waits until the reactor finds the socket writable. So if
+    nothing waits, the frame goes to the socket at once, and Twisted gets what
+    the kernel does not take.
     """
 
-    __slots__ = ("_protocol", "_socket", "_transport")
-
-    _OPEN: Final = 3  # autobahn's WebSocketProtocol.STATE_OPEN
+    __slots__ = ("_open", "_protocol", "_socket", "_transport")
 
     def __init__(self, send: Send, connection: DaphneTransport) -> None:
         super().__init__(send, connection)
         self._protocol = connection.protocol
         self._transport = connection.transport
-        # None is left of a connection that was lost meanwhile, and nothing is written to it.
+        self._open = connection.protocol.STATE_OPEN
+        # None if the connection was lost before; then the protocol is not open.
         self._socket: Any = getattr(connection.transport, "socket", None)
 
     def write(self, message: EncodedFrame) -> bool:
-        protocol = self._protocol
-        if self._closing or protocol.state != self._OPEN:
-            return True
-        wire = message.wire
-        transport = self._transport
-        if transport._tempDataBuffer or transport.dataBuffer or protocol.send_queue:
-            if self.is_full:
-                return False
-            protocol.sendData(wire)
-            return True
+        if self._asgi:
+            return self._asgi.write(message)
+        wire, sent = message.wire, 0
         try:
-            sent = self._socket.send(wire)
-        except OSError:
-            sent = 0  # full, or gone: Twisted finds out which
-        if sent < len(wire):
-            transport.write(wire[sent:])
+            protocol = self._protocol
+            if protocol.state != self._open:
+                return True
+            transport = self._transport
+            if transport._tempDataBuffer or transport.dataBuffer or protocol.send_queue:
+                if self.is_full:
+                    return False
+                protocol.sendData(wire)
+                return True
+            with suppress(OSError):  # full, or lost: Twisted finds out which
+                sent = self._socket.send(wire)
+            if sent < len(wire):
+                transport.write(wire[sent:])
+        except Exception as error:
+            if sent:
+                # Another frame can't follow half of one: the client comes back and catches up.
+                self._cut_off()
+            return self._write_by_asgi(message, error)
         return True
+
+    def _cut_off(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _lowest(transport: Any) -> Any:
+    """Return the transport that holds the socket, below those of TLS."""
+    for _ in range(MAX_LAYERS):
+        if hasattr(transport, "dataBuffer") or not hasattr(transport, "transport"):
+            break
+        transport = transport.transport
+    return transport

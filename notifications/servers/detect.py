@@ -1,22 +1,42 @@
-"""Which server a socket came by, and the best way to write to it."""
+"""Which server a connection came by, and the best way to write to it."""
 
 from __future__ import annotations
+
+import logging
+from functools import cache
 
 from notifications.conf import conf
 
 from .asgi import AsgiWriter
-from .base import Send, ServerTransport, Writer, log_once
+from .base import Send, ServerTransport, Writer
 from .daphne import DaphneTransport
 from .uvicorn import UvicornTransport
 
+logger = logging.getLogger(__name__)
+
 
 def open_writer(send: Send) -> Writer:
-    """Return the fastest tested way to the socket that this ASGI `send` belongs to."""
-    connection: ServerTransport | None = DaphneTransport.of(send) or UvicornTransport.of(send)
-    if connection:
-        connection.limit()
+    """Return the fastest tested way to write to the connection that this ASGI `send` belongs to."""
+    transport = _find(DaphneTransport, send) or _find(UvicornTransport, send)
+    if transport:
+        transport.limit()
     if conf.DIRECT_WRITES:
-        if connection and (transport := connection.direct(send)):
-            return transport
-        log_once("Frames are written by ASGI send: this server's transport is not known.")
-    return AsgiWriter(send, connection)
+        if transport and (writer := transport.direct(send)):
+            return writer
+        _log_once("Frames are sent through ASGI: no direct way was tested with this server.")
+    return AsgiWriter(send, transport)
+
+
+def _find(
+    kind: type[DaphneTransport] | type[UvicornTransport], send: Send
+) -> ServerTransport | None:
+    try:
+        return kind.of(send)
+    except Exception as error:
+        kind.adapter.turn_off(repr(error))
+        return None
+
+
+@cache
+def _log_once(text: str) -> None:
+    logger.info(text)

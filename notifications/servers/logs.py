@@ -1,8 +1,9 @@
 """
-What servers log of their clients: of nonsense a line, where they print a traceback, and of what
-is said to a socket nothing, where they print all of it while debugging, cookies too.
+Logging filters: servers log less of what clients send them.
 
-Anybody can send nonsense, as often as they like, and it tells nothing of a fault here.
+Anybody may send malformed bytes, as often as they like, and it is no fault of the site: one line
+instead of a traceback. Nor do frames and headers, cookies among them, belong in a log: uvicorn
+writes all of them to it at the level DEBUG.
 """
 
 from __future__ import annotations
@@ -10,30 +11,24 @@ from __future__ import annotations
 import logging
 
 
-def shorten() -> None:
-    """Shorten the log lines of this process; a second call does nothing."""
-    uvicorn = logging.getLogger("uvicorn.error")
-    uvicorn.addFilter(_without_undecodable)
-    uvicorn.addFilter(_is_no_traffic)
-    logging.getLogger("daphne.ws_protocol").addFilter(_last_line)
+class UvicornFilter(logging.Filter):
+    """For the logger `uvicorn.error`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # A text frame that is not UTF-8.
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = record.exc_text = None
+        # The websockets library: a line for each header of a handshake, and for each frame.
+        return not str(record.msg).startswith(("< ", "> "))
 
 
-def _without_undecodable(record: logging.LogRecord) -> bool:
-    # uvicorn: a text frame that is not UTF-8.
-    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
-        record.exc_info = record.exc_text = None
-    return True
+class DaphneFilter(logging.Filter):
+    """For the logger `daphne.ws_protocol`."""
 
-
-def _is_no_traffic(record: logging.LogRecord) -> bool:
-    # The websockets library, at level DEBUG: headers of handshakes and frames, one by one.
-    return not str(record.msg).startswith(("< ", "> "))
-
-
-def _last_line(record: logging.LogRecord) -> bool:
-    # Daphne: a header of a handshake that can't be decoded.
-    message = record.getMessage()
-    if message.startswith("Traceback "):
-        reason = message.rstrip().rpartition("\n")[2]
-        record.msg, record.args = "A handshake could not be read: %s", (reason,)
-    return True
+    def filter(self, record: logging.LogRecord) -> bool:
+        # A handshake with a header that can't be decoded.
+        message = record.getMessage()
+        if message.startswith("Traceback "):
+            reason = message.rstrip().rpartition("\n")[2]
+            record.msg, record.args = "A handshake could not be read: %s", (reason,)
+        return True

@@ -1,47 +1,101 @@
-"""uvicorn's private parts."""
+"""Private parts of uvicorn, and of websockets below it, that belong to a connection."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from types import NoneType
 from typing import Any, Final
 
-from .base import DirectWriter, EncodedFrame, Send, is_tested, set_user_timeout
+from notifications.adapters import Adapter, Versions, differences
 
-# A message of a client is a few bytes; uvicorn's own limit is up to 16 MiB.
+from .base import EncodedFrame, Send, ServerTransport, set_user_timeout
+from .direct import DirectWriter
+
+UVICORN: Final = Adapter(
+    Versions("uvicorn", "0.52.1", "0.54"),
+    Versions("websockets", "16", "17.4"),
+    off="Frames are sent through ASGI, which takes more CPU time, a client that does not read "
+    "is not cut off, and --ws-max-size alone limits what a client may send.",
+    check_id="notifications.W028",
+)
+# A client's frame is a few bytes; uvicorn itself takes 16 MiB.
 MAX_MESSAGE_SIZE: Final = 64 * 1024
 
+SANS_IO: Final = "websockets_sansio_impl.WebSocketsSansIOProtocol"
+# By --ws: the part of the protocol that limits the size of a client's message, and its attribute.
+SIZE_LIMITS: Final = {
+    SANS_IO: ("conn", "max_message_size"),
+    "websockets_impl.WebSocketProtocol": (None, "max_size"),
+    "wsproto_impl.WSProtocol": ("buffer", "max_length"),
+}
+PACKAGE: Final = "uvicorn.protocols.websockets."
 
-class UvicornTransport:
-    __slots__ = ("protocol",)
+
+class UvicornTransport(ServerTransport):
+    __slots__ = ("implementation", "protocol")
+    adapter = UVICORN
 
     @classmethod
     def of(cls, send: Any) -> UvicornTransport | None:
-        """Return the connection that this ASGI `send` belongs to, None if it is not uvicorn's."""
+        """Return the connection of an ASGI `send` that is uvicorn's; None if its parts are off."""
         protocol: Any = getattr(send, "__self__", None)  # uvicorn's `send` is a method
-        if type(protocol).__module__.startswith("uvicorn.protocols.websockets"):
-            return cls(protocol)
-        return None
+        name = f"{type(protocol).__module__}.{type(protocol).__name__}"
+        if not name.startswith(PACKAGE) or not UVICORN.is_on:
+            return None
+        connection = cls(protocol, name.removeprefix(PACKAGE))
+        if found := connection.find_differences():
+            UVICORN.turn_off(", ".join(found))
+            return None
+        return connection
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, implementation: str) -> None:
         self.protocol = protocol
+        self.implementation = implementation
 
-    def unsent(self) -> int:
+    def direct(self, send: Send) -> UvicornWriter | None:
+        return UvicornWriter(send, self) if self.implementation == SANS_IO else None
+
+    def find_differences(self) -> list[str]:
+        """Return what is missing of the parts that are used here, in words."""
+        protocol = self.protocol
+        if self.implementation not in SIZE_LIMITS:
+            return [f"{self.implementation} is not known"]
+        found = differences(
+            getattr(protocol, "transport", None),
+            abort=Callable,
+            get_extra_info=Callable,
+            get_write_buffer_size=Callable,
+            is_closing=Callable,
+            write=Callable,
+        )
+        holder, attribute = self._size_limit()
+        found += differences(holder, **{attribute: (int, NoneType)})
+        if self.implementation == SANS_IO:
+            found += differences(protocol, close_sent=bool, writable=asyncio.Event)
+        return found
+
+    def _size_limit(self) -> tuple[Any, str]:
+        part, attribute = SIZE_LIMITS[self.implementation]
+        return (getattr(self.protocol, part, None) if part else self.protocol), attribute
+
+    def _unsent(self) -> int:
         unsent: int = self.protocol.transport.get_write_buffer_size()
         return unsent
 
-    def abort(self) -> None:
+    def _abort(self) -> None:
         self.protocol.transport.abort()
 
-    def limit(self) -> None:
+    def _limit(self) -> None:
         set_user_timeout(self.protocol.transport.get_extra_info("socket"))
-        self.protocol.conn.max_message_size = MAX_MESSAGE_SIZE
-
-    def direct(self, send: Send) -> UvicornWriter | None:
-        is_known = type(self.protocol).__name__ == "WebSocketsSansIOProtocol"
-        return UvicornWriter(send, self) if is_known and is_tested("uvicorn") else None
+        holder, attribute = self._size_limit()
+        limit = getattr(holder, attribute)
+        if limit is None or limit > MAX_MESSAGE_SIZE:
+            setattr(holder, attribute, MAX_MESSAGE_SIZE)
 
 
 class UvicornWriter(DirectWriter):
-    """uvicorn with its websockets-sansio protocol; asyncio's transport sends at once."""
+    """uvicorn with --ws websockets-sansio; asyncio's transport sends at once."""
 
     __slots__ = ("_protocol", "_transport")
 
@@ -51,12 +105,16 @@ class UvicornWriter(DirectWriter):
         self._transport = connection.protocol.transport
 
     def write(self, message: EncodedFrame) -> bool:
-        protocol = self._protocol
-        transport = self._transport
-        if self._closing or protocol.close_sent or transport.is_closing():
-            return True
-        # uvicorn clears it when asyncio's buffer is high: cheaper to ask than the size.
-        if not protocol.writable.is_set() and self.is_full:
-            return False
-        transport.write(message.wire)
+        if self._asgi:
+            return self._asgi.write(message)
+        try:
+            protocol, transport = self._protocol, self._transport
+            if protocol.close_sent or transport.is_closing():
+                return True
+            # uvicorn clears it when asyncio's buffer is high, and it is cheaper than the size.
+            if not protocol.writable.is_set() and self.is_full:
+                return False
+            transport.write(message.wire)
+        except Exception as error:
+            return self._write_by_asgi(message, error)
         return True

@@ -32,6 +32,22 @@ from notifications import models
 FAST = {"DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
 
 
+# The server, and whether frames are written past ASGI's `send`.
+WAYS = [
+    ("daphne", True),
+    ("daphne", False),
+    ("uvicorn", True),
+    ("uvicorn", False),
+    ("uvicorn, websockets", False),
+    ("uvicorn, wsproto", False),
+]
+each_way = pytest.mark.parametrize(
+    ("server", "direct"),
+    WAYS,
+    ids=[f"{server}, {'direct' if direct else 'asgi'}" for server, direct in WAYS],
+)
+
+
 def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT_SECONDS) -> None:
     """Poll until the condition is true."""
     deadline = time.monotonic() + timeout

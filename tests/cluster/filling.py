@@ -17,7 +17,7 @@ counted: dict[str, int] = {}
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         # In a list, which is truthy, so that it also serves as /healthz.
         await send({"type": "http.response.body", "body": json.dumps([counted]).encode()})
         return

@@ -22,6 +22,6 @@ LOGGING["loggers"] = {
     "channels_redis": {"level": "DEBUG"},
     "django": {"level": "DEBUG"},
     "notifications": {"level": "DEBUG"},
-    "uvicorn.error": {"level": 1},
+    "uvicorn.error": {"level": 1, "filters": ["uvicorn"]},
     "uvicorn.asgi": {"level": 1},
 }

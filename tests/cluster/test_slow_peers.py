@@ -16,7 +16,7 @@ from harness.services import free_port, site_server
 from notifications.conf import conf
 from notifications.servers.asgi import ASGI_BUFFER_FACTOR
 from notifications.servers.base import CLOSE_SECONDS
-from tests.cluster.conftest import FAST, wait_until
+from tests.cluster.conftest import FAST, each_way, wait_until
 
 STALL_SECONDS = 5  # instead of the default
 CLIENTS_PER_KIND = 10
@@ -65,26 +65,25 @@ def test_a_client_that_never_reads_is_cut_off_within_a_minute():
 
 
 @pytest.mark.realtime
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+@each_way
 def test_clients_that_never_read_are_cut_off_and_harm_no_others(
-    start_site, new_visitor, shared_redis, request, kind, direct
+    start_site, new_visitor, shared_redis, request, server, direct
 ):
     env = {
         "REDIS_URL": shared_redis.url,
         "NOTIFICATIONS_STALL_TIMEOUT": str(STALL_SECONDS),
         "NOTIFICATIONS_DIRECT_WRITES": str(int(direct)),
     }
-    site = start_site({**FAST, **env}, server=kind)
-    (server,) = site.servers
-    neighbour = new_visitor(server.url, "bob").open_tab(server.url)
+    site = start_site({**FAST, **env}, server=server)
+    (process,) = site.servers
+    neighbour = new_visitor(process.url, "bob").open_tab(process.url)
     neighbour.receive("heartbeat")
     names = [f"notified{number}" for number in range(2 * CLIENTS_PER_KIND)]
     site.shell(PEERS.format(names=names))
-    visitors = [new_visitor(server.url, name) for name in (*names, *["carol"] * CLIENTS_PER_KIND)]
-    memory = server.memory_mb()
+    visitors = [new_visitor(process.url, name) for name in (*names, *["carol"] * CLIENTS_PER_KIND)]
+    memory = process.memory_mb()
 
-    peers = [RawClient(server.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
+    peers = [RawClient(process.port, receive_buffer=4096).open_tab(visitor) for visitor in visitors]
     for peer in peers:
         request.addfinalizer(peer.close)
     # Some are silent; carol's receive only replies to their heartbeats.
@@ -97,11 +96,11 @@ def test_clients_that_never_read_are_cut_off_and_harm_no_others(
         notified_at = time.monotonic()
         answers, grown = [], 0.0
         try:
-            while not notifying.done() or connections(server) > 1:
+            while not notifying.done() or connections(process) > 1:
                 notified_at = notified_at if notifying.done() else time.monotonic()
                 assert time.monotonic() - notified_at < STALL_SECONDS + 1 + CLOSE_SECONDS + 5
                 answers.append(answer_seconds(neighbour))
-                grown = max(grown, server.memory_mb() - memory)
+                grown = max(grown, process.memory_mb() - memory)
                 time.sleep(0.1)
         finally:
             ended.set()
@@ -115,21 +114,20 @@ def test_clients_that_never_read_are_cut_off_and_harm_no_others(
     assert grown < (24 if direct else 60), grown  # MB
     assert sorted(answers)[int(0.95 * len(answers))] < MAX_ANSWER_SECONDS, sorted(answers)
     wait_until(lambda: site.count("Connection") == 1)
-    assert "Traceback" not in server.output()
+    assert "Traceback" not in process.output()
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
-def test_a_server_buffers_a_limited_amount_for_a_peer_that_never_reads(kind, direct):
+@each_way
+def test_a_server_buffers_a_limited_amount_for_a_peer_that_never_reads(server, direct):
     env = {**FAST, "NOTIFICATIONS_DIRECT_WRITES": str(int(direct))}
     with (
-        site_server(free_port(), env, kind, application="tests.cluster.filling") as server,
-        closing(RawClient(server.port, receive_buffer=4096)) as client,
+        site_server(free_port(), env, server, application="tests.cluster.filling") as process,
+        closing(RawClient(process.port, receive_buffer=4096)) as client,
     ):
-        assert client.do_handshake(handshake_request(server.port)) == 101
-        wait_until(lambda: server.get_json("/")[0])
-        taken = server.get_json("/")[0]["taken"]
+        assert client.do_handshake(handshake_request(process.port)) == 101
+        wait_until(lambda: process.get_json("/")[0])
+        taken = process.get_json("/")[0]["taken"]
 
     limit = (1 if direct else ASGI_BUFFER_FACTOR) * conf.MAX_UNSENT
     assert limit <= taken < limit + MAX_KERNEL_BUFFER

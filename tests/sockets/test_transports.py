@@ -1,82 +1,345 @@
-"""The ways to a socket, with the servers' own objects."""
+"""The ways to write to a connection, with the servers' own objects."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from functools import partial
+from types import SimpleNamespace
 
+import pytest
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
+from notifications import adapters
 from notifications.conf import conf
+from notifications.servers import base
 from notifications.servers.asgi import ASGI_BUFFER_FACTOR
 from notifications.servers.base import EncodedFrame
+from notifications.servers.daphne import DAPHNE
 from notifications.servers.detect import open_writer
+from notifications.servers.uvicorn import MAX_MESSAGE_SIZE, UVICORN
+from notifications.testing import TIMEOUT_SECONDS
+
+HELLO, AGAIN = EncodedFrame('{"type": "hello"}'), EncodedFrame('{"type": "again"}')
+LONG = EncodedFrame("x" * 16_000)
+KERNEL = 2 * 1024 * 1024  # bytes; more than it takes for a pair of sockets
+CLOSE = {"type": "websocket.close", "code": 4401}
 
 
-async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently():
-    ours, theirs = socket.socketpair()
-    protocol = WebSocketProtocol()
-    protocol.transport = Server(ours, protocol, ("", 0), None, 0, SelectReactor())
-    protocol.state = protocol.STATE_CLOSED
-    protocol.connectionLost = lambda reason: None
-    protocol.transport.connectionLost(Failure(ConnectionDone()))
-
-    transport = open_writer(partial(send, protocol))
-
-    assert type(transport).__name__ == "DaphneWriter"
-    assert transport.write(EncodedFrame("{}"))
-    assert theirs.recv(1) == b""
-    theirs.close()
+@pytest.fixture(autouse=True)
+def adapters_anew(monkeypatch):
+    """What a test turns off is on again for the next one."""
+    for adapter in (DAPHNE, UVICORN):
+        monkeypatch.setattr(adapter, "_reason", None)
 
 
-async def send(protocol, event):
-    raise AssertionError(f"nothing is said to {protocol}")
-
-
-async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits():
+@pytest.fixture
+def pair():
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    protocol = WebSocketProtocol()
-    protocol.transport = Server(ours, protocol, ("", 0), None, 0, SelectReactor())
-    protocol.state = protocol.STATE_OPEN
-    protocol.send_queue = []
-    protocol.sendData = protocol.transport.write
-    transport = open_writer(partial(send, protocol))
-
-    written = fill(transport)
-
-    assert type(transport).__name__ == "DaphneWriter"
-    assert transport.is_full
-    kernels = 2 * 1024 * 1024  # more than it takes for a pair of sockets
-    assert written < conf.MAX_UNSENT + len(LONG.wire) + kernels
+    theirs.setblocking(False)
+    yield ours, theirs
     ours.close()
     theirs.close()
 
 
-async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
-    transport = open_writer(send_to_nobody)
+@pytest.fixture
+def daphne(pair):
+    """Daphne's protocol object of an open socket; `events` is what it is told by ASGI."""
+    protocol = WebSocketProtocol()
+    protocol.transport = Server(pair[0], protocol, ("", 0), None, 0, SelectReactor())
+    protocol.state = protocol.STATE_OPEN
+    protocol.send_queue = []
+    protocol.sendData = protocol.transport.write
+    protocol.connectionLost = lambda reason: None
+    protocol.events = []
 
-    written = fill(transport)
+    async def handle_reply(protocol, event):
+        protocol.events.append(event)
 
-    assert type(transport).__name__ == "AsgiWriter"
-    assert transport.is_full
-    assert written <= ASGI_BUFFER_FACTOR * conf.MAX_UNSENT + len(LONG.wire)
-
-
-LONG = EncodedFrame("x" * 16_000)
+    protocol.asgi_send = partial(handle_reply, protocol)
+    return protocol
 
 
-def fill(transport):
+@pytest.fixture
+async def uvicorn(pair):
+    """The same of uvicorn's."""
+
+    async def application(scope, receive, send):
+        raise AssertionError("is not called")
+
+    class Protocol(WebSocketsSansIOProtocol):
+        async def send(self, event):
+            self.events.append(event)
+
+    Protocol.__module__, Protocol.__name__ = (
+        WebSocketsSansIOProtocol.__module__,
+        WebSocketsSansIOProtocol.__name__,
+    )
+    protocol = Protocol(
+        Config(application, ws="websockets-sansio", ws_max_size=2**24), ServerState(), {}
+    )
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, pair[0])
+    protocol.events = []
+    protocol.asgi_send = protocol.send
+    yield protocol
+    protocol.transport.abort()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture(params=["daphne", "uvicorn"])
+def protocol(request):
+    return request.getfixturevalue(request.param)
+
+
+async def wait_until(condition):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def name_of(writer):
+    return type(writer).__name__
+
+
+def warnings_in(caplog):
+    return [record for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def told(protocol, count):
+    """Return what the server is told by ASGI, once that are `count` events."""
+    await wait_until(lambda: len(protocol.events) == count)
+    return protocol.events
+
+
+def fill(writer):
     """Write until no more is taken; return how many bytes were."""
     written = 0
-    while written < 16 * 1024 * 1024 and transport.write(LONG):
+    while written < 16 * 1024 * 1024 and writer.write(LONG):
         written += len(LONG.wire)
     return written
+
+
+# --- Directly
+
+
+async def test_frames_go_straight_to_the_connection_and_the_close_by_asgi(protocol, pair):
+    writer = open_writer(protocol.asgi_send)
+
+    assert name_of(writer) in {"DaphneWriter", "UvicornWriter"}
+    assert writer.write(HELLO)
+    assert pair[1].recv(1000) == HELLO.wire
+    writer.close(4401)
+    assert writer.write(AGAIN)
+    assert await told(protocol, 1) == [CLOSE]
+
+
+async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently(
+    daphne, pair
+):
+    daphne.state = daphne.STATE_CLOSED
+    daphne.transport.connectionLost(Failure(ConnectionDone()))
+
+    writer = open_writer(daphne.asgi_send)
+
+    assert name_of(writer) == "DaphneWriter"
+    assert writer.write(HELLO)
+    assert pair[1].recv(1) == b""
+    assert DAPHNE.is_on
+
+
+async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits(protocol):
+    writer = open_writer(protocol.asgi_send)
+
+    written = fill(writer)
+
+    assert writer.is_full
+    high_water = 64 * 1024  # from where on uvicorn stops
+    assert written < conf.MAX_UNSENT + len(LONG.wire) + KERNEL + high_water
+    assert protocol.events == []
+
+
+async def test_uvicorn_takes_no_longer_message_than_ours(uvicorn):
+    open_writer(uvicorn.asgi_send)
+
+    assert uvicorn.conn.max_message_size == MAX_MESSAGE_SIZE
+
+
+async def test_a_lower_limit_of_the_sites_own_stays(uvicorn):
+    uvicorn.conn.max_message_size = 1000
+
+    open_writer(uvicorn.asgi_send)
+
+    assert uvicorn.conn.max_message_size == 1000
+
+
+# --- Where the insides are others
+
+
+@pytest.mark.parametrize("project", ["daphne", "twisted", "autobahn"])
+async def test_daphne_of_an_untested_version_is_told_by_asgi(daphne, project, monkeypatch, caplog):
+    installed = adapters.installed_version
+    monkeypatch.setattr(
+        adapters, "installed_version", lambda name: "99" if name == project else installed(name)
+    )
+
+    writer = open_writer(daphne.asgi_send)
+    assert writer.write(HELLO)
+
+    assert name_of(writer) == "AsgiWriter"
+    assert await told(daphne, 1) == [{"type": "websocket.send", "text": HELLO.text}]
+    (warning,) = warnings_in(caplog)
+    assert f"not tested with {project} 99" in warning.getMessage()
+
+
+@pytest.mark.parametrize("part", ["dropConnection", "send_queue", "sendData", "state", "transport"])
+async def test_so_is_daphne_without_a_part(daphne, part, monkeypatch, caplog):
+    monkeypatch.setattr(WebSocketProtocol, part, None, raising=False)
+    vars(daphne).pop(part, None)
+
+    writer = open_writer(daphne.asgi_send)
+
+    assert name_of(writer) == "AsgiWriter"
+    assert not DAPHNE.is_on
+    assert len(warnings_in(caplog)) == 1
+
+
+@pytest.mark.parametrize("part", ["_tempDataBuffer", "_tempDataLen", "dataBuffer", "offset"])
+async def test_so_is_daphne_where_twisted_has_another_part_for_it(daphne, part, caplog):
+    setattr(daphne.transport, part, SimpleNamespace())
+
+    assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
+    (warning,) = warnings_in(caplog)
+    assert f"Server.{part} is of type SimpleNamespace" in warning.getMessage()
+
+
+@pytest.mark.parametrize("part", ["close_sent", "conn", "transport", "writable"])
+async def test_so_is_uvicorn_without_a_part(uvicorn, part, caplog):
+    with_part = vars(uvicorn).pop(part)
+
+    writer = open_writer(uvicorn.asgi_send)
+
+    setattr(uvicorn, part, with_part)
+    assert name_of(writer) == "AsgiWriter"
+    assert len(warnings_in(caplog)) == 1
+
+
+async def test_a_send_that_answers_nothing_but_errors_is_used_all_the_same():
+    class Send:
+        def __getattr__(self, name):
+            raise RuntimeError
+
+        async def __call__(self, event):
+            events.append(event)
+
+    events = []
+
+    assert open_writer(Send()).write(HELLO)
+
+    await wait_until(lambda: events == [{"type": "websocket.send", "text": HELLO.text}])
+
+
+# --- Where they turn out to be others
+
+
+@pytest.mark.parametrize("part", ["send_queue", "state"])
+async def test_a_frame_that_daphne_did_not_take_directly_and_all_after_it_go_by_asgi(
+    daphne, pair, part, monkeypatch, caplog
+):
+    writer = open_writer(daphne.asgi_send)
+    writer.write(HELLO)
+    monkeypatch.delattr(WebSocketProtocol, part, raising=False)
+    del vars(daphne)[part]
+
+    assert writer.write(AGAIN)
+    assert writer.write(HELLO)
+    writer.close(4401)
+
+    assert pair[1].recv(1000) == HELLO.wire
+    texts = [event.get("text", event) for event in await told(daphne, 3)]
+    assert texts == [AGAIN.text, HELLO.text, CLOSE]
+    (warning,) = warnings_in(caplog)
+    assert "AttributeError" in warning.getMessage()
+    assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
+
+
+async def test_the_same_with_uvicorn(uvicorn, pair, caplog):
+    writer = open_writer(uvicorn.asgi_send)
+    writer.write(HELLO)
+    writable = vars(uvicorn).pop("writable")
+
+    assert writer.write(AGAIN)
+    writer.close(4401)
+
+    uvicorn.writable = writable
+    assert pair[1].recv(1000) == HELLO.wire
+    texts = [event.get("text", event) for event in await told(uvicorn, 2)]
+    assert texts == [AGAIN.text, CLOSE]
+    assert len(warnings_in(caplog)) == 1
+
+
+async def test_after_half_a_frame_the_connection_is_cut_off(daphne, pair, monkeypatch):
+    class Busy:
+        """A kernel that takes a part only."""
+
+        shutdown = pair[0].shutdown
+
+        def send(self, data):
+            return pair[0].send(data[:10])
+
+    def write(data):
+        raise AttributeError("write")
+
+    writer = open_writer(daphne.asgi_send)
+    monkeypatch.setattr(writer, "_socket", Busy())
+    monkeypatch.setattr(daphne.transport, "write", write)
+
+    assert writer.write(HELLO)
+
+    assert not DAPHNE.is_on
+    assert pair[1].recv(1000) == HELLO.wire[:10]
+    assert pair[1].recv(1000) == b""
+
+
+async def test_a_size_that_can_not_be_asked_for_does_not_stop_the_writing(daphne):
+    writer = open_writer(daphne.asgi_send)
+    del daphne.transport._tempDataLen
+
+    assert not writer.is_full
+    assert not DAPHNE.is_on
+
+
+# --- By ASGI
+
+
+async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
+    writer = open_writer(send_to_nobody)
+
+    written = fill(writer)
+
+    assert name_of(writer) == "AsgiWriter"
+    assert writer.is_full
+    assert written <= ASGI_BUFFER_FACTOR * conf.MAX_UNSENT + len(LONG.wire)
+    writer.close(4408)
+    assert writer.is_full
+
+
+async def test_nothing_is_kept_of_a_closed_connection_whose_server_never_sends(monkeypatch):
+    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.05)
+    writer = open_writer(send_to_nobody)
+    fill(writer)
+
+    writer.close(4408)
+
+    await wait_until(lambda: not writer.is_full)
 
 
 async def send_to_nobody(event):

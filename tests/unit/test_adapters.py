@@ -6,9 +6,12 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from django.core.checks import run_checks
 
 from notifications import adapters
 from notifications.adapters import Adapter, Versions, differences
+from notifications.servers.daphne import DAPHNE
+from notifications.servers.uvicorn import UVICORN
 
 OFF = "Frames are sent as carrier pigeons, which is slower."
 
@@ -66,6 +69,19 @@ def test_so_is_one_that_comes_with_an_untested_project(install) -> None:
     assert not pigeons(Versions("wing", "6", "6")).is_on
 
 
+def test_one_that_is_not_installed_does_not_matter(install) -> None:
+    install(pigeon="4.2")
+
+    assert pigeons(Versions("wing", "6", "6")).is_on
+
+
+def test_the_project_itself_has_to_be_known(install, caplog) -> None:
+    install()
+
+    assert not pigeons().is_on
+    assert "not tested with pigeon (not installed)" in caplog.text
+
+
 def test_the_check_reports_it_before_any_connection(install) -> None:
     install(pigeon="4.20")
 
@@ -111,3 +127,17 @@ def test_attributes_that_are_missing_raise_or_have_another_type_are_named() -> N
         "Pigeon.beak is missing",
         "Pigeon.nest is missing",
     ]
+
+
+@pytest.mark.django_db  # from Django 6 on, running the checks asks the database for its version
+def test_a_server_of_an_untested_version_is_reported(monkeypatch) -> None:
+    monkeypatch.setattr(adapters, "installed_version", {"uvicorn": "0.540"}.get)
+
+    (warning,) = [each for each in run_checks() if each.id == "notifications.W028"]
+
+    assert warning.msg.startswith("Private parts of uvicorn 0.540 are not used: ")
+
+
+def test_the_servers_of_the_lock_are_tested() -> None:
+    assert DAPHNE.is_on
+    assert UVICORN.is_on

@@ -6,7 +6,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import noxfile
+from notifications.adapters import Adapter
+from notifications.servers.daphne import DAPHNE
+from notifications.servers.uvicorn import UVICORN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -45,3 +50,31 @@ def test_the_readme_names_the_same_versions() -> None:
 
     assert f"Python {oldest}–{newest}, Django 5.2 LTS and 6.x" in (ROOT / "README.md").read_text()
     assert {django for django in classified("Framework :: Django") if django[0] != "6"} == {"5.2"}
+
+
+@pytest.mark.parametrize("extra", ["daphne", "redis", "uvicorn"])
+def test_the_extras_name_what_is_needed_at_least_and_keep_no_site_from_upgrading(
+    extra: str,
+) -> None:
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
+
+    assert all(re.fullmatch(r"[a-z-]+>=[\d.]+", each) for each in wanted)
+
+
+@pytest.mark.parametrize(("extra", "adapter"), [("daphne", DAPHNE), ("uvicorn", UVICORN)])
+def test_an_adapter_was_tested_from_the_oldest_release_on(extra: str, adapter: Adapter) -> None:
+    oldest = {f"{each.project}>={each.oldest}" for each in adapter.tested}
+
+    assert set(PROJECT["optional-dependencies"][extra]) == oldest
+
+
+def test_the_oldest_releases_are_tested() -> None:
+    assert {"channels==4.3", "daphne==4.2.2", "django==5.2"} < set(noxfile.oldest_releases())
+
+
+def test_deployment_names_the_versions_that_were_tested() -> None:
+    page = (ROOT / "docs/deployment.md").read_text()
+
+    for adapter in (DAPHNE, UVICORN):
+        for versions in adapter.tested:
+            assert str(versions) in page

@@ -1,0 +1,58 @@
+"""Private parts of other projects are used in adapters only."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent.parent / "notifications"
+SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+
+# Begin with an underscore, and are documented by Django all the same.
+DOCUMENTED = {"_base_manager", "_default_manager", "_meta"}
+# Adapters, and what they use that other code must not; what begins with an underscore besides.
+ADAPTERS = {
+    "servers/daphne.py": {"STATE_OPEN", "dataBuffer", "dropConnection", "sendData", "send_queue"},
+    "servers/daphne_server.py": {
+        "application_checker",
+        "application_instance",
+        "check_timeouts",
+        "is_closed",
+        "pformat",
+        "setProtocolOptions",
+        "timeout_checker",
+        "ws_factory",
+    },
+    "servers/uvicorn.py": {"close_sent", "max_message_size", "writable"},
+}
+# Those of other folders, which are not behind adapters yet.
+OTHERS = {"_cache", "_iterable_class", "_notifications", "_origin_verified"}
+
+
+def private_attributes(source: str) -> Iterator[str]:
+    """Yield the attributes with an underscore of anything but `self` and `cls`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and re.match(r"_(?!_)", node.attr):
+            owner = node.value
+            if not (isinstance(owner, ast.Name) and owner.id in {"cls", "self"}):
+                yield node.attr
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_no_module_but_an_adapter_uses_them(path: str) -> None:
+    if path in ADAPTERS:
+        return
+    used = set(private_attributes(SOURCES[path]))
+    names = set().union(*ADAPTERS.values())
+
+    assert used <= DOCUMENTED | OTHERS
+    assert not names & set(re.findall(r"\w+", SOURCES[path]))
+
+
+@pytest.mark.parametrize("path", ADAPTERS)
+def test_the_adapters_use_what_is_listed_here(path: str) -> None:
+    assert ADAPTERS[path] <= set(re.findall(r"\w+", SOURCES[path]))
