@@ -71,7 +71,7 @@ def sockets() -> list[str]:
 
     async def look() -> list[str]:
         found = get_hub()._connections.values()
-        return [socket.id for socket in found if socket.reader.account_id in accounts]
+        return [socket.id for socket in found if socket.recipient.account_id in accounts]
 
     return async_to_sync(look)()
 

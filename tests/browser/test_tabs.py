@@ -8,7 +8,15 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
-from .client import CLIENT, expect_sockets, expect_status, is_leader, sockets, wait_until
+from .client import (
+    CLIENT,
+    expect_sockets,
+    expect_status,
+    is_leader,
+    sockets,
+    status,
+    wait_until,
+)
 from .conftest import Problems
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
 from .site import Site
@@ -31,6 +39,17 @@ window.BroadcastChannel = class extends BroadcastChannel {
 def notify(site: Site, *bodies: str, url: str = "") -> None:
     """With a url their toasts stay, as they lead somewhere."""
     site.shell(f'[notify_accounts(alice, "news", body, url="{url}") for body in {bodies}]')
+
+
+def post(page: Page, **message: object) -> None:
+    """Send the other tabs a message, as the client of this one does."""
+    page.evaluate(
+        """async (message) => {
+          const { held } = await navigator.locks.query()
+          new BroadcastChannel(held[0].name).postMessage(message)
+        }""",
+        message,
+    )
 
 
 @pytest.fixture
@@ -151,7 +170,7 @@ def test_logging_out_in_one_tab_ends_all(site: Site, tabs: tuple[Page, Page]) ->
 
     follower.get_by_role("button", name="Log out").click()
 
-    expect_status(leader, "closed")
+    expect_status(leader, "logged_out")
     expect_sockets(site, leader, 0)
 
 
@@ -188,11 +207,88 @@ def test_another_account_in_the_same_browser_is_none_of_an_old_tabs_business(
     page.get_by_role("button", name="Log in").click()
     expect(badge(page)).to_have_text("1")
 
-    expect_status(old, "closed")
+    expect_status(old, "logged_out")
     failure = old.evaluate(f"() => {CLIENT}.load('unread').catch(({{ status }}) => status)")
     assert failure == 401
     old.evaluate(f"() => {CLIENT}.start()")
-    expect_status(old, "closed")
+    expect_status(old, "logged_out")
     expect(items(old)).to_contain_text(["For alice"])
     assert items(old).count() == 1
     expect(badge(page)).to_have_text("1")
+
+
+# Tabs used to send each other these, on a channel with the name of their lock.
+OLD_RELEASE = """async (name) => {
+  window.channel = new BroadcastChannel(name)
+  window.heard = []
+  channel.addEventListener("message", ({ data }) => heard.push(data))
+  navigator.locks.request(name, () => new Promise(() => {}))
+}"""
+OLD_MESSAGES: list[dict[str, object]] = [
+    {"ask": "check"},
+    {"ask": "restart"},
+    {"told": ["n1", '{"type":"progress"}']},
+    {"from": {"seq": 99, "broadcast_seq": 99, "epoch": 9, "scope": "x"}, "status": "offline"},
+    {"frame": {"type": "resync", "seq": 0}, "status": "online"},
+    {"status": "closed"},
+]
+
+
+def test_tabs_with_the_scripts_of_the_previous_release_and_ours_leave_each_other_alone(
+    site: Site, log_in: Callable[..., BrowserContext], problems: Problems
+) -> None:
+    """During a deploy, a browser has tabs of both kinds."""
+    problems.expect("404")  # the icon of a page that is none of ours
+    context = log_in("alice", site)
+    old, new = context.new_page(), context.new_page()
+    account = site.shell("print(alice.pk)").strip()
+    old.goto("/healthz")
+    old.evaluate(OLD_RELEASE, f"notifications:{account}:1")
+
+    new.goto("/")
+    expect_status(new, "online")
+    notify(site, "To the new tab", url="/orders/1/")
+    expect(toasts(new)).to_have_text(["To the new tab Close"])
+    for message in OLD_MESSAGES:
+        old.evaluate("(message) => channel.postMessage(message)", message)
+    notify(site, "As before", url="/orders/1/")
+
+    expect(toasts(new)).to_have_text(["To the new tab Close", "As before Close"])
+    assert status(new) == "online"
+    assert old.evaluate("() => heard") == []
+
+
+def test_messages_of_a_later_release_are_ignored(site: Site, tabs: tuple[Page, Page]) -> None:
+    leader, follower = tabs
+    for page in tabs:
+        post(page, type="invented", frame={"type": "news"}, status="closed")
+        post(page, status="closed")
+    notify(site, "As before")
+
+    for page in (leader, follower):
+        expect(toasts(page)).to_have_text(["As before Close"])
+        assert status(page) == "online"
+
+
+def test_starting_twice_is_starting_once(open_tab: OpenTab) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    page.evaluate(f"() => {{ {CLIENT}.start(); {CLIENT}.stop() }}")
+    expect_status(page, "closed")
+
+    page.evaluate("() => document.dispatchEvent(new Event('resume'))")
+
+    assert status(page) == "closed"
+
+
+def test_a_frame_that_a_tab_stumbles_over_does_not_stop_the_next(
+    site: Site, tabs: tuple[Page, Page], problems: Problems
+) -> None:
+    problems.expect("not iterable")
+    leader, follower = tabs
+    frame = {"type": "state", "as": "read", "ids": 5, "seq": 10**9}
+    post(leader, type="frame", frame=frame, status="online")
+
+    notify(site, "After it")
+
+    expect(toasts(follower)).to_have_text(["After it Close"])

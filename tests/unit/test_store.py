@@ -38,7 +38,7 @@ for await (const line of createInterface({{ input: process.stdin }})) {{
 # What the scripts below are given beside the module's own functions.
 HELPERS = """
 const start = (more = {}) => initialState({
-  cursor: { seq: 10, broadcast_seq: 5, epoch: 1, scope: "s" },
+  position: { seq: 10, broadcast_seq: 5, epoch: 1, scope: "s" },
   unread: 3, unread_broadcasts: 1, ...more
 })
 const time = (minute) => `2026-01-01T00:${String(minute).padStart(2, "0")}:00.000000+00:00`
@@ -60,10 +60,10 @@ const page = (items, more = {}) => ({
   unread: 3, unread_broadcasts: 1, ...more
 })
 const after = (state, ...frames) => frames.reduce(applyFrame, state)
-const list = (state, view = "inbox") => itemsIn(state, view).map(({ id }) => id)
+const list = (state, folder = "inbox") => itemsIn(state, folder).map(({ id }) => id)
 const states = (state) => Object.fromEntries([...state.items].map(([id, { state }]) => [id, state]))
 const counts = ({ unread, unread_broadcasts }) => [unread, unread_broadcasts]
-const cursor = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
+const position = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 """
 
 
@@ -109,7 +109,7 @@ def test_pages_and_frames_are_one_list(run: Run) -> None:
         state = applyPage(state, page([own(11), own(10), own(9)], { seq: 11, next: "x" }), "inbox")
         state = after(state, own(12))
         state = applyPage(state, page([own(8), own(7)], { seq: 12 }), "inbox")
-        return [list(state), state.views.inbox.next, cursor(state)]"""
+        return [list(state), state.folders.inbox.next, position(state)]"""
     ) == [["n12", "n11", "n10", "n9", "n8", "n7"], None, [12, 5]]
 
 
@@ -212,7 +212,7 @@ def test_a_range_marks_what_it_covers(run: Run) -> None:
         const state = after(start(), own(11), own(12), cast(6), own(13), cast(7),
           marked("unread", ["n11"], 14),
           { ...upTo("read", range), unread: 1, unread_broadcasts: 1 })
-        return [states(state), counts(state), cursor(state)]"""
+        return [states(state), counts(state), position(state)]"""
     ) == [
         {"n11": "unread", "n12": "read", "n13": "read", "b6": "read", "b7": "unread"},
         [1, 1],
@@ -266,7 +266,7 @@ def test_a_mark_does_not_move_the_cursor(run: Run) -> None:
         state = applyMark(state, answer("read", ["n11"], 13, { unread: 3 }))
         const read = states(state)
         const undone = after(state, own(12), marked("unread", ["n11"], 14))
-        return [read, cursor(state), states(undone)]"""
+        return [read, position(state), states(undone)]"""
     ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
 
 
@@ -284,7 +284,7 @@ def test_without_a_cursor_the_first_frame_gives_it(run: Run) -> None:
     assert run(
         """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
         const state = after(initialState(), { type: "register", ...head })
-        return [cursorOf(initialState()), cursorOf(state)]"""
+        return [positionOf(initialState()), positionOf(state)]"""
     ) == [None, {"seq": 4, "broadcast_seq": 2, "epoch": 1, "scope": "s"}]
 
 
@@ -295,7 +295,7 @@ def test_a_resync_keeps_only_what_is_told_after_it(run: Run) -> None:
         const meanwhile = list(state)
         const head = { seq: 4, broadcast_seq: 2, epoch: 2, unread: 2 }
         state = applyPage(state, page([own(4), own(3)], head), "inbox")
-        return [meanwhile, list(state), cursor(state), state.isOutdated, counts(state)]"""
+        return [meanwhile, list(state), position(state), state.isOutdated, counts(state)]"""
     ) == [["n11", "b6", "n5"], ["n5", "n4", "n3"], [5, 2], False, [2, 1]]
 
 
@@ -306,7 +306,7 @@ def test_what_came_between_a_resync_and_its_page_is_still_new(run: Run) -> None:
         state = applyPage(state, page([own(5), own(4)], { ...head, seq: 5, unread: 2 }), "inbox")
         const first = isNew(state, own(5))
         state = after(state, own(5))
-        return [first, isNew(state, own(5)), list(state), cursor(state)]"""
+        return [first, isNew(state, own(5)), list(state), position(state)]"""
     ) == [True, False, ["n5", "n4"], [5, 2]]
 
 
@@ -315,7 +315,7 @@ def test_a_page_of_another_scope_is_a_new_start(run: Run) -> None:
         """const head = { seq: 12, broadcast_seq: 6, scope: "t", unread: 2, unread_broadcasts: 0 }
         const items = page([own(12), own(11)], head)
         const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
-        return [list(state), cursorOf(state), counts(state), isNew(state, own(12))]"""
+        return [list(state), positionOf(state), counts(state), isNew(state, own(12))]"""
     ) == [["n12", "n11"], {"seq": 11, "broadcast_seq": 6, "epoch": 1, "scope": "t"}, [2, 0], True]
 
 
@@ -323,7 +323,7 @@ def test_a_page_of_another_epoch_has_other_numbers(run: Run) -> None:
     assert run(
         """const items = page([own(3)], { seq: 3, broadcast_seq: 2, epoch: 2 })
         const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
-        return [list(state), cursorOf(state)]"""
+        return [list(state), positionOf(state)]"""
     ) == [["n3"], {"seq": 3, "broadcast_seq": 2, "epoch": 2, "scope": "s"}]
 
 
