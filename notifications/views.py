@@ -64,16 +64,16 @@ def _json_login_required(view: Callable[..., HttpResponse]) -> Callable[..., Htt
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
-    view = _folder(request)
+    folder = _folder(request)
     try:
         page = pages.read_page(
-            Recipient.of(request.user), request.GET.get("before") or None, folder=view
+            Recipient.of(request.user), request.GET.get("before") or None, folder=folder
         )
     except ValueError:
         return redirect("notifications:inbox")
     context = {
         "page": page,
-        "view": view,
+        "folder": folder,
         "site_base": select_template(["base.html", "notifications/standalone.html"]),
     }
     return render(request, "notifications/inbox.html", context)

@@ -38,7 +38,7 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
     expect(items(open_bell(open_tab("carol")))).to_contain_text("Back in five minutes")
 
     with bobs_tab.expect_response("**/notifications/mark/"):
-        open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
+        open_bell(bobs_tab).get_by_role("button", name="Mark as read").click()
     expect(badge(bobs_tab)).to_be_hidden()
 
     wait_until(admin, lambda: len(connections(site)) == 3)

@@ -98,9 +98,7 @@ def test_a_banner_that_is_not_dismissed_stays_and_says_so(
     page.route("**/notifications/mark/", lambda route: route.abort())
 
     dismiss(banners(page))
-    expect(page.get_by_role("alert")).to_have_text(
-        "That could not be saved, and is as it was before."
-    )
+    expect(page.get_by_role("alert")).to_have_text("Couldn't save your change.")
     expect(banners(page)).to_have_count(1)
     page.unroute("**/notifications/mark/")
     dismiss(banners(page))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -93,16 +94,45 @@ def wait_for_sockets(page: Page, server: FakeServer, count: int) -> None:
     assert len(server.sockets) == count
 
 
-@pytest.mark.parametrize("code", [1000, 4400, 4401, 4403])
-def test_a_final_close_is_final(page: Page, server: FakeServer, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [(1000, "closed"), (4400, "closed"), (4401, "logged_out"), (4403, "logged_out")],
+)
+def test_a_final_close_is_final(page: Page, server: FakeServer, code: int, final: str) -> None:
     server.close(code)
-    expect_status(page, "closed")
+    expect_status(page, final)
     page.clock.run_for(10 * MINUTE)
     page.evaluate("() => dispatchEvent(new Event('online'))")
 
-    assert status(page) == "closed"
+    assert status(page) == final
     assert len(server.sockets) == 1
-    expect(page.locator("notifications-bell")).to_have_attribute("data-status", "closed")
+    expect(page.locator("notifications-bell")).to_have_attribute("data-status", final)
+
+
+def test_after_the_session_has_ended_one_can_log_in(page: Page, server: FakeServer) -> None:
+    panel = open_bell(page)
+    server.close(4401)
+
+    expect(panel.get_by_text("You've been logged out.")).to_be_visible()
+    expect(panel.get_by_role("button", name="Reload")).to_be_hidden()
+    page.context.clear_cookies()
+    panel.get_by_role("link", name="Log in").click()
+
+    expect(page).to_have_url(re.compile(r"/login/\?next=/notifications/$"))
+
+
+def test_after_updates_have_stopped_the_page_can_be_reloaded(
+    page: Page, server: FakeServer
+) -> None:
+    panel = open_bell(page)
+    server.close(1000)
+
+    expect(panel.get_by_text("Updates have stopped.")).to_be_visible()
+    expect(panel.get_by_role("link", name="Log in")).to_be_hidden()
+    panel.get_by_role("button", name="Reload").click()
+
+    wait_for_sockets(page, server, 2)
+    expect_status(page, "online")
 
 
 @pytest.mark.parametrize("code", [1011, 4012, 4408, 4503])
@@ -163,9 +193,11 @@ def test_a_paused_tab_says_so_and_not_that_it_tries_again(page: Page, server: Fa
     open_bell(page)
     server.close(4409)
 
-    expect(page.get_by_text("This tab is paused. It continues when you use it.")).to_be_visible()
+    expect(
+        page.get_by_text("Updates are paused in this tab. Click anywhere to resume.")
+    ).to_be_visible()
     page.clock.run_for(10 * MINUTE)
-    expect(page.get_by_text("Trying again…")).to_be_hidden()
+    expect(page.get_by_text("Reconnecting…")).to_be_hidden()
 
 
 def test_who_was_too_fast_waits_half_a_minute_whatever_happens(

@@ -32,7 +32,7 @@ def test_mark_all_read_clears_every_tab(site: Site, open_tab: OpenTab) -> None:
     expect(badge(page)).to_have_text("4")
     expect(items(open_bell(other_tab))).to_have_count(4)
 
-    open_bell(page).get_by_role("button", name="Mark all read").click()
+    open_bell(page).get_by_role("button", name="Mark all as read").click()
 
     for tab in (page, other_tab):
         expect_no_unread(tab)
@@ -47,7 +47,7 @@ def test_older_ones_load_at_the_end_of_the_dropdown(site: Site, open_tab: OpenTa
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(30)
 
-    panel(page).get_by_role("button", name="Show older").click()
+    panel(page).get_by_role("button", name="Load more").click()
     # To come to the button is to come to the end, where more are loaded already.
     expect(items(panel(page)).nth(59)).to_be_attached()
     items(panel(page)).last.scroll_into_view_if_needed()
@@ -55,7 +55,7 @@ def test_older_ones_load_at_the_end_of_the_dropdown(site: Site, open_tab: OpenTa
     expect(items(panel(page))).to_have_count(70)
     bodies = items(panel(page)).locator("[data-part=body]").all_text_contents()
     assert bodies == [f"News {n}" for n in range(70, 0, -1)]
-    expect(panel(page).get_by_role("button", name="Show older")).to_be_hidden()
+    expect(panel(page).get_by_role("button", name="Load more")).to_be_hidden()
 
 
 def test_a_list_comes_however_slow_the_computer_is(site: Site, open_tab: OpenTab) -> None:
@@ -84,9 +84,9 @@ def test_the_dropdown_works_from_the_keyboard(site: Site, open_tab: OpenTab) -> 
 
     page.keyboard.press("Enter")
     expect(items(panel(page))).to_have_count(2)
-    for _ in range(6):  # past “Mark all read”, “Close” and the three views
+    for _ in range(6):  # past “Mark all as read”, “Close” and the three views
         page.keyboard.press("Tab")
-    expect(panel(page).get_by_role("button", name="Mark read").first).to_be_focused()
+    expect(panel(page).get_by_role("button", name="Mark as read").first).to_be_focused()
     page.keyboard.press("Enter")
     expect(badge(page)).to_have_text("1")
     expect(items(panel(page)).first).to_be_focused()
@@ -103,9 +103,9 @@ def test_the_focus_stays_in_the_dropdown_when_its_button_goes(
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(2)
 
-    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+    panel(page).get_by_role("button", name="Mark all as read").press("Enter")
 
-    expect(panel(page).get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(panel(page).get_by_role("button", name="Mark all as read")).to_be_hidden()
     expect(panel(page)).to_be_focused()
     page.keyboard.press("Escape")
     expect(bell(page)).to_be_focused()
@@ -141,10 +141,10 @@ def test_a_mark_that_fails_says_so_and_can_be_tried_again(
     expect(items(open_bell(page))).to_have_count(1)
     page.context.set_offline(True)
 
-    panel(page).get_by_role("button", name="Mark read").click()
+    panel(page).get_by_role("button", name="Mark as read").click()
     expect(panel(page).get_by_role("alert")).to_be_visible()
     page.context.set_offline(False)
-    panel(page).get_by_role("button", name="Mark read").click()
+    panel(page).get_by_role("button", name="Mark as read").click()
 
     expect_no_unread(page)
     expect(panel(page).get_by_role("alert")).to_be_hidden()
@@ -158,7 +158,7 @@ def test_a_mark_that_failed_is_what_is_tried_again(
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(30)
     page.route("**/notifications/mark/**", lambda route: route.abort())
-    panel(page).get_by_role("button", name="Mark read").first.click()
+    panel(page).get_by_role("button", name="Mark as read").first.click()
     expect(panel(page).get_by_role("alert")).to_be_visible()
     page.unroute("**/notifications/mark/**")
 
@@ -176,7 +176,7 @@ def test_what_comes_while_a_mark_is_on_its_way_stays(site: Site, open_tab: OpenT
     held: list[Route] = []
     page.route("**/notifications/mark/", lambda route: held.append(route))
     with page.expect_request("**/notifications/mark/"):
-        panel(page).get_by_role("button", name="Mark read").click()
+        panel(page).get_by_role("button", name="Mark as read").click()
     notify(site, 1)
     expect(items(panel(page))).to_have_count(2)
 
@@ -279,25 +279,27 @@ def test_the_inbox_page_is_live(site: Site, open_tab: OpenTab) -> None:
 
     site.shell('notify_accounts(alice, "news", "The newest")')
     expect(items(page).first).to_contain_text("The newest")
-    items(page).first.get_by_role("button", name="Mark read").click()
+    items(page).first.get_by_role("button", name="Mark as read").click()
     expect(badge(other_tab)).to_have_text("2")
     expect(items(other_tab).first).to_have_attribute("data-state", "read")
-    page.get_by_role("main").get_by_role("button", name="Mark all read").click()
+    page.get_by_role("main").get_by_role("button", name="Mark all as read").click()
 
     for tab in (page, other_tab):
         expect_no_unread(tab)
         expect(tab.locator("[data-part=item][data-state=unread]")).to_have_count(0)
-        expect(tab.get_by_role("main").get_by_role("button", name="Mark all read")).to_be_hidden()
+        expect(
+            tab.get_by_role("main").get_by_role("button", name="Mark all as read")
+        ).to_be_hidden()
 
 
 def test_the_unread_view_loses_what_is_read(site: Site, open_tab: OpenTab) -> None:
     notify(site, 35)
     page = open_tab("alice", "/notifications/?unread=1")
     expect_online(page)
-    page.get_by_role("button", name="Show older").scroll_into_view_if_needed()
+    page.get_by_role("button", name="Load more").scroll_into_view_if_needed()
     expect(items(page)).to_have_count(35)
 
-    items(page).first.get_by_role("button", name="Mark read").click()
+    items(page).first.get_by_role("button", name="Mark as read").click()
 
     expect(items(page)).to_have_count(34)
     expect(items(page).first).to_contain_text("News 34")

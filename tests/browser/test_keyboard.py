@@ -48,8 +48,8 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
         names.append(page.locator(":focus").inner_text().strip())
 
     assert names == [
-        *("Mark all read", "Close", "All", "Unread", "Archived"),
-        *("Order 1 is paid", "Mark read", "Archive", "See all notifications"),
+        *("Mark all as read", "Close", "All", "Unread", "Archived"),
+        *("Order 1 is paid", "Mark as read", "Archive", "See all notifications"),
     ]
     tab_to(page, panel(page).get_by_role("link", name="Order 1 is paid"), "Shift+Tab")
     page.keyboard.press("Enter")
@@ -137,7 +137,7 @@ def test_the_focus_goes_to_the_neighbour_of_what_goes(site: Site, open_tab: Open
     expect(rows).to_be_focused()
     rows.get_by_role("button", name="Archive").press("Enter")
 
-    expect(panel(page).get_by_text("Nothing new")).to_be_visible()
+    expect(panel(page).get_by_text("No notifications yet")).to_be_visible()
     expect(panel(page).locator("[data-part=content]")).to_be_focused()
     page.keyboard.press("Escape")
     expect(bell(page)).to_be_focused()
@@ -156,7 +156,7 @@ def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab
     expect(rows.last).to_be_focused()
     expect(panel(page).get_by_role("button", name="Undo")).to_be_hidden()
 
-    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+    panel(page).get_by_role("button", name="Mark all as read").press("Enter")
     expect_no_unread(page)
     panel(page).get_by_role("button", name="Undo").press("Enter")
 
@@ -173,9 +173,9 @@ def test_the_focus_stays_in_the_list_of_a_page_whose_button_goes(
     inbox = page.get_by_role("main")
     expect(inbox.locator("notifications-inbox")).to_have_attribute("aria-busy", "false")
 
-    inbox.get_by_role("button", name="Mark all read").press("Enter")
+    inbox.get_by_role("button", name="Mark all as read").press("Enter")
 
-    expect(inbox.get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(inbox.get_by_role("button", name="Mark all as read")).to_be_hidden()
     expect(inbox.locator("[data-part=content]")).to_be_focused()
 
 
@@ -187,7 +187,7 @@ def test_after_the_last_of_a_page_comes_the_first_of_the_next(
     rows = items(open_bell(page))
     expect(rows).to_have_count(30)
 
-    panel(page).get_by_role("button", name="Show older").focus()
+    panel(page).get_by_role("button", name="Load more").focus()
 
     expect(rows).to_have_count(35)
     expect(rows.nth(30)).to_be_focused()

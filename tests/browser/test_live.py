@@ -36,7 +36,7 @@ def pay_and_read(shop: Page, other_tab: Page, bobs_tab: Page) -> None:
     expect_no_unread(bobs_tab)
     expect(toasts(bobs_tab)).to_have_count(0)
 
-    open_bell(other_tab).get_by_role("button", name="Mark read").click()
+    open_bell(other_tab).get_by_role("button", name="Mark as read").click()
 
     for page in (shop, other_tab):
         expect_no_unread(page)
@@ -105,7 +105,7 @@ def test_a_broadcast_appears_everywhere_and_waits_for_who_logs_in_later(
     expect(badge(carols_tab)).to_have_text("1")
     expect(items(open_bell(carols_tab))).to_contain_text("Back in five minutes")
 
-    panel(carols_tab).get_by_role("button", name="Mark read").click()
+    panel(carols_tab).get_by_role("button", name="Mark as read").click()
 
     expect_no_unread(carols_tab)
     expect(badge(bobs_tab)).to_have_text("1")
@@ -166,7 +166,7 @@ def test_many_that_were_missed_are_three_toasts_and_a_number(
 
     expect_back_online(page)
     expect(toasts(page)).to_have_text(
-        ["More new notifications: 5 Close", "News 5 Close", "News 6 Close", "News 7 Close"]
+        ["5 more notifications Close", "News 5 Close", "News 6 Close", "News 7 Close"]
     )
     expect(badge(page)).to_have_text("8")
 
@@ -182,9 +182,9 @@ def test_what_was_read_before_the_page_came_back_is_not_announced(
     site.server.kill()
     site.shell_beside(
         'result = notify_accounts(alice, "shipped", "Read elsewhere")\n'
-        "from notifications.audiences import Reader\n"
+        "from notifications.audiences import Recipient\n"
         "from notifications.inbox.marks import mark\n"
-        'mark(Reader.of(alice), "read", [f"n{result.ids[0]}"])\n'
+        'mark(Recipient.of(alice), "read", [f"n{result.ids[0]}"])\n'
         'notify_accounts(alice, "shipped", "Still new")'
     )
     site.server.start()
@@ -283,7 +283,7 @@ def test_what_is_stored_nowhere_is_only_announced(site: Site, open_tab: OpenTab)
 
     expect(toasts(page)).to_have_text(["Half done Close"])
     expect_no_unread(page)
-    expect(open_bell(page).get_by_text("Nothing new")).to_be_visible()
+    expect(open_bell(page).get_by_text("No notifications yet")).to_be_visible()
 
 
 def test_replacing_takes_the_place_of_the_older_toast(site: Site, open_tab: OpenTab) -> None:

@@ -105,7 +105,7 @@ def bodies(page: Page, javascript: bool) -> list[str]:
     while True:
         expect(main.locator("[data-part=link][href]")).to_have_count(0)
         found += items(main).locator("[data-part=body]").all_text_contents()
-        older = page.get_by_role("link", name="Show older")
+        older = page.get_by_role("link", name="Load more")
         if javascript or not older.is_visible():
             return found
         older.click()

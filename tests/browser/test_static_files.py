@@ -68,7 +68,7 @@ def test_the_minified_scripts_do_what_their_source_does(
         expect(tab.get_by_role("region", name="Important notices")).to_contain_text("For all")
     panel = open_bell(tabs[0])
     expect(items(panel)).to_contain_text(["For all", "For alice"])
-    panel.get_by_role("button", name="Mark all read").click()
+    panel.get_by_role("button", name="Mark all as read").click()
     for tab in tabs:
         expect_no_unread(tab)
         expect(tab.locator("[data-part=banner]")).to_have_count(0)

@@ -30,13 +30,13 @@ def test_one_is_marked_and_then_all(site: Site, plain_page: Page) -> None:
     notify(site, 3)
     plain_page.goto("/notifications/")
 
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
+    items(plain_page).first.get_by_role("button", name="Mark as read").click()
     expect(plain_page.locator("[data-part=item][data-state=unread]")).to_have_count(2)
     plain_page.get_by_role("link", name="Unread", exact=True).click()
     expect(items(plain_page)).to_have_count(2)
-    plain_page.get_by_role("button", name="Mark all read").click()
+    plain_page.get_by_role("button", name="Mark all as read").click()
 
-    expect(plain_page.get_by_text("Nothing new")).to_be_visible()
+    expect(plain_page.get_by_text("You're all caught up")).to_be_visible()
     plain_page.get_by_role("link", name="All", exact=True).click()
     expect(items(plain_page)).to_have_count(3)
     expect_no_unread(plain_page)
@@ -65,9 +65,9 @@ def test_older_ones_are_a_link_away(site: Site, plain_page: Page) -> None:
     plain_page.goto("/notifications/?unread=1")
     expect(items(plain_page)).to_have_count(30)
 
-    plain_page.get_by_role("link", name="Show older").click()
+    plain_page.get_by_role("link", name="Load more").click()
 
     expect(items(plain_page)).to_have_count(10)
     expect(items(plain_page).first).to_contain_text("News 10")
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
+    items(plain_page).first.get_by_role("button", name="Mark as read").click()
     expect(items(plain_page)).to_have_count(9)  # still on that page

@@ -68,7 +68,7 @@ def test_logging_out_in_a_tab_ends_the_other(engine: Engine, site: Site, log_in:
     engine.click("form[action$='/logout/'] button")
 
     engine.show(first)
-    wait_until(lambda: engine.run(f"return {CLIENT}.status") == "closed")
+    wait_until(lambda: engine.run(f"return {CLIENT}.status") == "logged_out")
 
 
 def test_the_link_of_an_item_in_the_open_list_can_be_clicked(

@@ -149,7 +149,7 @@ def test_the_list_says_when_nothing_is_left_to_pay(alices_browser: Client, order
 
     page = alices_browser.get("/").content.decode()
 
-    assert "Everything is paid" in page
+    assert "All your orders are paid" in page
     assert "/pay/" not in page
 
 

@@ -39,27 +39,23 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     super()
     /** @readonly */
     this.config = config
-    const { account, cursor: position, sound, unread, unread_broadcasts } = config
-    const currentPosition = () => store.positionOf(this.#state)
-    this.#announcer = new Announcer(
-      { account, position, sound },
-      {
-        isUnread: (id) => this.isUnread(id),
-        isLeader: () => this.#tabs.isLeader,
-        announce: (announcements) => this.#emit("announce", announcements),
-        share: (keys) => this.#tabs.shareAnnounced(keys)
-      }
-    )
-    const { resumeFrom } = this.#announcer
-    this.#state = store.initialState({ position, unread, unread_broadcasts, resumeFrom })
+    const start = { ...config, position: config.cursor }
+    const position = () => store.positionOf(this.#state)
+    this.#announcer = new Announcer(start, {
+      isUnread: (id) => this.isUnread(id),
+      isLeader: () => this.#tabs.isLeader,
+      announce: (announcements) => this.#emit("announce", announcements),
+      share: (keys) => this.#tabs.shareAnnounced(keys)
+    })
+    this.#state = store.initialState({ ...start, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new http.Api(config)
-    const name = `notifications:${account}:${config.protocol}`
+    const name = `notifications:${config.account}:${config.protocol}`
     this.#tabs = new Tabs(
       { name, ...config.heartbeat },
       {
-        position: currentPosition,
+        position,
         url: () => this.#socketUrl(),
-        catchUp: (receive) => this.#request(this.#api.catchUp(currentPosition, receive)),
+        catchUp: (receive) => this.#request(this.#api.catchUp(position, receive)),
         onFrame: this.#receive,
         onStatus: this.#changeStatus,
         onAnnounced: (keys) => this.#announcer.recordElsewhere(keys)

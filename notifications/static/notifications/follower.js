@@ -15,6 +15,7 @@ export class Follower {
   takeOver
 
   #messages
+  #consumer
   #status
   #heardAt = 0
   #takeoverTimer
@@ -27,15 +28,14 @@ export class Follower {
   }
 
   start() {
-    this.#heardAt = performance.now()
+    this.#messages = []
     this.#status = undefined
-    this.#messages = new Queue()
-    this.#follow(this.#messages)
+    this.#heardAt = performance.now()
     this.ask("check")
   }
 
   stop() {
-    this.#messages?.close()
+    this.#messages = undefined
     clearTimeout(this.#takeoverTimer)
     this.#takeoverTimer = undefined
   }
@@ -44,6 +44,7 @@ export class Follower {
   hear(message) {
     this.#heardAt = performance.now()
     this.#messages.push(message)
+    this.#consumer ??= this.#consume()
   }
 
   // To be called every few seconds.
@@ -56,19 +57,21 @@ export class Follower {
 
   // Private
 
-  async #follow(messages) {
-    for await (const message of messages) {
+  // One message after the other: catching up takes its time.
+  async #consume() {
+    while (this.#messages?.length) {
       try {
-        await this.#take(message, messages)
+        await this.#take(this.#messages.shift())
       } catch (error) {
         reportError(error) // the next message has nothing to do with it
       }
     }
+    this.#consumer = undefined
   }
 
-  async #take({ frame, position, status }, messages) {
-    const isUpToDate = this.#isUpTo(position) || (await this.#catchUp(position, frame, messages))
-    if (messages.isClosed) return
+  async #take({ frame, position, status }) {
+    const isUpToDate = this.#isUpTo(position) || (await this.#catchUp(position, frame))
+    if (!this.#messages) return // stopped meanwhile
     if (isUpToDate && frame) this.onFrame(frame)
     this.#setStatus(isUpToDate ? status : "offline")
   }
@@ -81,13 +84,13 @@ export class Follower {
   }
 
   // Returns whether this tab is up to the leader's position now.
-  async #catchUp(position, frame, messages) {
+  async #catchUp(position, frame) {
     this.#setStatus("recovering")
     try {
       await this.catchUp(this.onFrame)
     } catch (error) {
       if (error.name !== "ApiError") throw error
-      messages.clear() // the next one tries again
+      if (this.#messages) this.#messages = [] // the next one tries again
       return false
     }
     const isUpToDate = this.#isUpTo(position)
@@ -108,33 +111,5 @@ export class Follower {
   #takeOver = () => {
     this.#takeoverTimer = undefined
     if (this.#isSilentFor(this.timeout)) this.takeOver()
-  }
-}
-
-// Items for one consumer, which takes them with `for await`.
-class Queue {
-  isClosed = false
-  #items = []
-  #wake
-
-  push(item) {
-    this.#items.push(item)
-    this.#wake?.()
-  }
-
-  clear() {
-    this.#items = []
-  }
-
-  close() {
-    this.isClosed = true
-    this.#wake?.()
-  }
-
-  async *[Symbol.asyncIterator]() {
-    while (!this.isClosed) {
-      if (this.#items.length) yield this.#items.shift()
-      else await new Promise((wake) => (this.#wake = wake))
-    }
   }
 }

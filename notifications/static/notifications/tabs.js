@@ -1,18 +1,19 @@
 // @ts-check
 import { Connection } from "./connection.js";
-import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 
 const WATCH_INTERVAL_MS = 2000
-// Raised when the messages between tabs change: after a deploy, tabs with the scripts of before
-// have a leader of their own, and neither kind hears the other.
+// Raise it when the messages between tabs change. During a deploy, tabs with the older scripts
+// then have a leader of their own, and neither kind hears the other.
 const MESSAGES_VERSION = 2
 
-// What a tab holds in each state.
+// The states of a tab, and what it holds in each of them:
 //
-// stopped: it takes no part · frozen: nor does it, until the browser lets the page run again
-// waiting: it follows the leader, and waits for the lock · leading: it has the lock and the connection
-// alone: it has a connection of its own, in browsers without locks or channels
+// - stopped: takes no part
+// - frozen: takes no part until the browser lets the page run again
+// - waiting: follows the leader, and waits for the lock
+// - leading: has the lock and the connection
+// - alone: has a connection of its own, in browsers without locks or channels
 const HELD = {
   stopped: [],
   frozen: ["page"],
@@ -73,8 +74,11 @@ export class Tabs {
     )
     this.#parts = {
       page: { start: () => this.#listenToPage(), stop: () => this.#pageEvents.abort() },
-      watch: { start: () => this.#startWatch(), stop: () => clearInterval(this.#watchTimer) },
-      channel: { start: () => this.#openChannel(), stop: () => this.#closeChannel() },
+      watch: {
+        start: () => (this.#watchTimer = setInterval(this.#watch, WATCH_INTERVAL_MS)),
+        stop: () => clearInterval(this.#watchTimer)
+      },
+      channel: { start: () => this.#openChannel(), stop: () => this.#channel.close() },
       election: this.#election,
       follower: this.#follower,
       connection: { start: () => this.#connect(), stop: () => this.#connection.stop() }
@@ -164,13 +168,8 @@ export class Tabs {
     this.#channel.addEventListener("message", this.#hear)
   }
 
-  #closeChannel() {
-    this.#channel.close()
-    this.#channel = undefined
-  }
-
   #post(message) {
-    this.#channel?.postMessage(message)
+    if (HELD[this.#state].includes("channel")) this.#channel.postMessage(message)
   }
 
   #hear = ({ data: message }) => {
@@ -178,7 +177,9 @@ export class Tabs {
       case "check":
       case "wake":
       case "restart":
-        if (this.isLeader) this.#answer(message.type)
+        if (!this.isLeader) break
+        this.#connection[message.type]()
+        this.#postStatus()
         break
       case "frame":
       case "status":
@@ -193,17 +194,6 @@ export class Tabs {
     }
   }
 
-  #answer(what) {
-    this.#connection[what]()
-    this.#postStatus()
-  }
-
-  // The clock
-
-  #startWatch() {
-    this.#watchTimer = setInterval(this.#watch, WATCH_INTERVAL_MS)
-  }
-
   #watch = () => {
     if (this.isLeader) this.#connection.check()
     else this.#follower.check()
@@ -216,12 +206,12 @@ export class Tabs {
     const { signal } = this.#pageEvents
     addEventListener("online", this.#wake, { signal })
     document.addEventListener("visibilitychange", this.#wake, { signal })
-    // The others must not wait for what does not run.
+    // A frozen leader would keep the others waiting.
     document.addEventListener("freeze", () => this.#enter("frozen"), { signal })
-    document.addEventListener("resume", () => this.#thaw(), { signal })
+    document.addEventListener("resume", this.#thaw, { signal })
   }
 
-  #thaw() {
+  #thaw = () => {
     if (this.#state === "frozen") this.#begin()
   }
 
@@ -231,12 +221,61 @@ export class Tabs {
     else this.#post({ type: "wake" })
   }
 
-  // A paused connection goes on in the next tab that is looked at, or used where it is in view.
+  // A paused connection resumes when a tab is looked at or used.
   #listenForUse() {
     this.#useEvents = new AbortController()
     const { signal } = this.#useEvents
     addEventListener("focus", this.#wake, { signal })
     addEventListener("pointerdown", this.#wake, { capture: true, passive: true, signal })
     addEventListener("keydown", this.#wake, { capture: true, passive: true, signal })
+  }
+}
+
+// Elects one of the tabs that share a name: the one that holds the lock of that name.
+class Election {
+  name
+  onElected
+  onDeposed
+
+  #candidacy
+
+  // Callbacks: onElected(), and onDeposed() when another tab took over; it stands again by then.
+  constructor(name, callbacks) {
+    Object.assign(this, callbacks, { name })
+  }
+
+  start() {
+    this.#stand()
+  }
+
+  stop() {
+    this.#candidacy.abort()
+  }
+
+  // Takes the lock away from a tab that hangs.
+  takeOver() {
+    this.stop()
+    this.#stand(true)
+  }
+
+  // Private
+
+  async #stand(steal = false) {
+    this.#candidacy = new AbortController()
+    const { signal } = this.#candidacy
+    const hold = () =>
+      new Promise((release) => {
+        if (signal.aborted) return release(undefined)
+        signal.addEventListener("abort", release)
+        this.onElected()
+      })
+    try {
+      await navigator.locks.request(this.name, steal ? { steal } : { signal }, hold)
+    } catch (error) {
+      if (error.name !== "AbortError") throw error
+      if (signal.aborted) return
+      this.#stand()
+      this.onDeposed()
+    }
   }
 }
