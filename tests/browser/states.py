@@ -1,8 +1,8 @@
 """
-Every state that the elements can be in, brought about on the running demo, one after the other.
+Goes through every state of the elements, on the running demo.
 
-For whatever looks at all of them: the tests of accessibility and the screenshots.
-It finds its way by what no language changes.
+The accessibility tests and the screenshots use it. It finds its way without texts, so that
+it works in every language.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .conftest import log_in_as
 from .elements import close_toasts, expect_online, items, toasts
 from .site import Site
 
-# Bodies of one of each level, of which the last one is long, then of broadcasts.
+# A body for each level, the last one long, and two for broadcasts.
 TEXTS = {
     "en": (
         "Mia Novak mentioned you in “Spring catalogue”",
@@ -49,7 +49,7 @@ TEXTS = {
         "المدفوعات متوقفة. نعمل على إصلاحها.",
     ),
 }
-# The further down the list, the older.
+# The further down the list, the older the notification.
 AGE = """
 from datetime import timedelta
 from django.utils import timezone
@@ -62,11 +62,11 @@ for place, row in enumerate(Notification.objects.order_by("-pk")[:30]):
 @dataclass(frozen=True)
 class State:
     name: str
-    shown: Locator | Page  # what of it is worth a picture
+    shown: Locator | Page  # the part that a picture shows
 
 
 class Story:
-    """One account's way through all states, in a page whose socket can be cut."""
+    """One account's way through all states, in a page whose connection can be cut."""
 
     def __init__(self, site: Site, page: Page, locale: str = "en") -> None:
         self.site = site
@@ -251,29 +251,29 @@ class Story:
         self.go("/")
         self.open_panel()
         self.cut(4409)
-        yield from self.told("paused")
+        yield from self.shown_as("paused")
         page.keyboard.press("Escape")
         expect_online(page)
         self.lets_sockets_through = False
         page.route("**/notifications/changes/**", lambda route: route.abort())
         self.cut(1011)
         self.open_panel()
-        yield from self.told("offline")
+        yield from self.shown_as("offline")
         page.unroute("**/notifications/changes/**")
         page.evaluate("() => dispatchEvent(new Event('online'))")
-        yield from self.told("polling")
+        yield from self.shown_as("polling")
         self.lets_sockets_through = True
         page.evaluate("() => dispatchEvent(new Event('online'))")
         expect_online(page)
         self.cut(1000)
-        yield from self.told("closed")
+        yield from self.shown_as("closed")
         self.go("/")
         self.open_panel()
         page.context.clear_cookies()
         self.cut(4408)
-        yield from self.told("logged_out")
+        yield from self.shown_as("logged_out")
 
-    # --- The means
+    # --- Helpers
 
     def notify(self, *notifications: tuple[str, str, str], then: str = "") -> None:
         self.site.shell(
@@ -285,7 +285,7 @@ class Story:
         assert self.socket
         self.socket.close(code=code)
 
-    def told(self, status: str) -> Iterator[State]:
+    def shown_as(self, status: str) -> Iterator[State]:
         expect(self.page.locator(f"[data-part=panel] [data-when-status={status}]")).to_be_visible()
         yield State(status, self.panel)
 

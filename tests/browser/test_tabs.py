@@ -1,4 +1,4 @@
-"""The tabs of a browser: one of them has the socket, and all of them know."""
+"""The tabs of a browser share one connection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
 from .client import (
     CLIENT,
-    expect_sockets,
+    connections,
+    expect_connections,
     expect_status,
     is_leader,
-    sockets,
     status,
     wait_until,
 )
@@ -23,7 +23,7 @@ from .site import Site
 
 OpenTab = Callable[..., Page]
 
-# Hears nothing of the other tabs while `isDeaf` says so.
+# Gets no messages of other tabs while `isDeaf` is true.
 DEAF = """
 window.BroadcastChannel = class extends BroadcastChannel {
   constructor(name) {
@@ -37,12 +37,12 @@ window.BroadcastChannel = class extends BroadcastChannel {
 
 
 def notify(site: Site, *bodies: str, url: str = "") -> None:
-    """With a url their toasts stay, as they lead somewhere."""
+    """With a url, their toasts stay."""
     site.shell(f'[notify_accounts(alice, "news", body, url="{url}") for body in {bodies}]')
 
 
 def post(page: Page, **message: object) -> None:
-    """Send the other tabs a message, as the client of this one does."""
+    """Send the other tabs a message, as this page's client does."""
     page.evaluate(
         """async (message) => {
           const { held } = await navigator.locks.query()
@@ -54,7 +54,7 @@ def post(page: Page, **message: object) -> None:
 
 @pytest.fixture
 def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
-    """Two tabs of alice's: the one with the socket, and the other."""
+    """Two tabs of alice: the leader, and a follower."""
     pages = [open_tab("alice") for _ in range(2)]
     for page in pages:
         expect_status(page, "online")
@@ -63,7 +63,7 @@ def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
     return (pages[0], pages[1]) if leaders[0] else (pages[1], pages[0])
 
 
-def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTab) -> None:
+def test_ten_tabs_share_one_connection_and_show_the_same(site: Site, open_tab: OpenTab) -> None:
     pages = [open_tab("alice") for _ in range(10)]
     for page in pages:
         expect_status(page, "online")
@@ -73,12 +73,12 @@ def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTa
     for page in pages:
         expect(toasts(page)).to_have_text(["To all of them Close"])
         expect(badge(page)).to_have_text("1")
-    expect_sockets(site, pages[0], 1)
+    expect_connections(site, pages[0], 1)
     pages[7].evaluate(f"() => {CLIENT}.markAll('read')")
     for page in pages:
         expect_no_unread(page)
         expect(toasts(page)).to_have_count(0)
-    assert len(sockets(site)) == 1
+    assert len(connections(site)) == 1
 
 
 def test_another_tab_takes_over_from_one_that_is_closed(
@@ -96,7 +96,7 @@ def test_another_tab_takes_over_from_one_that_is_closed(
     third = open_tab("alice")
     expect_status(third, "online")
     assert not is_leader(third)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
 def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Page, Page]) -> None:
@@ -108,13 +108,11 @@ def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Pa
 
     expect(toasts(follower)).to_have_text(["Still heard Close"])
     assert is_leader(follower)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
-@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that the server closes nothing by itself
-def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
-    site: Site, tabs: tuple[Page, Page]
-) -> None:
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that the server closes no connection
+def test_another_tab_takes_over_from_one_that_hangs(site: Site, tabs: tuple[Page, Page]) -> None:
     leader, follower = tabs
     held: list[Route] = []
     leader.route("**/hang", lambda route: held.append(route))
@@ -127,7 +125,7 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     )
     wait_until(follower, lambda: len(held) == 1)
 
-    # The timeout has passed; what is left are a look every 2 seconds, and a pause of up to 2.
+    # The timeout has passed. A check every 2 seconds and a delay of up to 2 seconds are left.
     follower.evaluate(
         """() => {
           const now = performance.now.bind(performance)
@@ -138,17 +136,17 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     expect_status(follower, "online")
     notify(site, "Heard by both")
     expect(toasts(follower)).to_have_text(["Heard by both Close"])
-    expect_sockets(site, follower, 2)
+    expect_connections(site, follower, 2)
     held[0].fulfill(body="")
 
     expect(toasts(leader)).to_have_text(["Heard by both Close"])
     assert not is_leader(leader)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
-# One that hears nothing for long enough takes the lead.
+# A tab that hears nothing for that long takes over.
 @pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")
-def test_a_tab_that_missed_something_fetches_it(site: Site, tabs: tuple[Page, Page]) -> None:
+def test_a_tab_that_missed_something_catches_up(site: Site, tabs: tuple[Page, Page]) -> None:
     _, follower = tabs
     follower.add_init_script(DEAF)
     follower.reload()
@@ -171,10 +169,10 @@ def test_logging_out_in_one_tab_ends_all(site: Site, tabs: tuple[Page, Page]) ->
     follower.get_by_role("button", name="Log out").click()
 
     expect_status(leader, "logged_out")
-    expect_sockets(site, leader, 0)
+    expect_connections(site, leader, 0)
 
 
-def test_without_locks_each_tab_has_a_socket(
+def test_without_locks_each_tab_has_its_own_connection(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     context = log_in("alice", site)
@@ -188,10 +186,10 @@ def test_without_locks_each_tab_has_a_socket(
 
     for page in pages:
         expect(toasts(page)).to_have_text(["Heard by each Close"])
-    expect_sockets(site, pages[0], 2)
+    expect_connections(site, pages[0], 2)
 
 
-def test_another_account_in_the_same_browser_is_none_of_an_old_tabs_business(
+def test_a_tab_shows_nothing_of_an_account_that_logs_in_later(
     site: Site, tabs: tuple[Page, Page], problems: Problems
 ) -> None:
     problems.expect("401")
@@ -234,11 +232,11 @@ OLD_MESSAGES: list[dict[str, object]] = [
 ]
 
 
-def test_tabs_with_the_scripts_of_the_previous_release_and_ours_leave_each_other_alone(
+def test_tabs_of_the_previous_release_are_left_alone(
     site: Site, log_in: Callable[..., BrowserContext], problems: Problems
 ) -> None:
     """During a deploy, a browser has tabs of both kinds."""
-    problems.expect("404")  # the icon of a page that is none of ours
+    problems.expect("404")  # the icon of the page that stands for the old tab
     context = log_in("alice", site)
     old, new = context.new_page(), context.new_page()
     account = site.shell("print(alice.pk)").strip()
@@ -281,7 +279,7 @@ def test_starting_twice_is_starting_once(open_tab: OpenTab) -> None:
     assert status(page) == "closed"
 
 
-def test_a_frame_that_a_tab_stumbles_over_does_not_stop_the_next(
+def test_a_tab_survives_a_frame_that_it_cannot_handle(
     site: Site, tabs: tuple[Page, Page], problems: Problems
 ) -> None:
     problems.expect("not iterable")
