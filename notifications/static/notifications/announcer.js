@@ -29,7 +29,7 @@ export class Announcer {
   constructor({ account, position, sound = "" }, callbacks) {
     Object.assign(this, callbacks, { account })
     this.#visit = recallVisit(account)
-    const { epoch, scope } = this.#visit?.position ?? {}
+    const { epoch, scope } = this.#visit?.seen ?? {}
     if (epoch !== position?.epoch || scope !== position?.scope) this.#visit = null
     if (sound) this.#sound = new Audio(sound)
     document.addEventListener("visibilitychange", this.#showWaiting)
@@ -44,7 +44,7 @@ export class Announcer {
   // wasKnown: the previous page had it. since: when that announced it, if it still showed it.
   lookUp({ id, seq, broadcast_seq }) {
     if (!this.#visit || id === undefined) return {}
-    const { position, shown } = this.#visit
+    const { seen: position, shown } = this.#visit
     return { wasKnown: seq <= position.seq || broadcast_seq <= position.broadcast_seq, since: shown[id] }
   }
 
@@ -89,7 +89,7 @@ export class Announcer {
         if (notification[name] <= resumeFrom[name]) resumeFrom[name] = notification[name] - 1
       }
     }
-    rememberVisit({ account: this.account, at: now, resumeFrom, position, shown })
+    rememberVisit({ account: this.account, at: now, resumeFrom, seen: position, shown })
   }
 
   // Private
@@ -128,7 +128,8 @@ export class Announcer {
 
 // What this tab knew on its previous page, for the next one to go on from there: paying an
 // order loads a page, and the notification of the payment must not be lost by it. Holds
-// numbers and ids only, is read once, and counts for a short time.
+// numbers and ids only, is read once, and counts for a short time. The names stay the same from
+// release to release, as the two pages may have different scripts.
 
 function rememberVisit(visit) {
   try {
