@@ -1,10 +1,9 @@
 """
 The pictures in README and docs, taken from the running demo: `make screenshots`.
 
-Every state of the elements (`tests/browser/states.py`) on a sheet, light and dark,
-and some for each other kind of reader; the looks of themes.md by the lines that
-stand there; and the pages that README and the admin's part show. Needs a font with
-Chinese and Arabic.
+Every state of the elements (`tests/browser/states.py`) on a sheet, light and dark, and some
+states for each other kind of reader; the looks of themes.md; and the pages that README and the
+docs of the admin show. Needs fonts with Chinese and Arabic.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ SHEETS: Final[dict[str, dict[str, Any]]] = {
     "narrow": PHONE,
     "forced-colours": {"forced_colors": "active"},
 }
-# What is enough where only the kind of reader is another.
+# Enough to show another kind of reader.
 SOME: Final = {
     *("unread ones", "more at once than can be read", "the list", "archived, with undo"),
     *("nothing archived", "not saved", "offline", "the page, all read", "banners"),
@@ -72,7 +71,7 @@ def new_site() -> Iterator[Site]:
 
 
 def draw_sheet(browser: Browser, site: Site, name: str, options: dict[str, Any]) -> None:
-    """All states on one picture, each cut out with its name above it."""
+    """Put all states on one picture, each with its name above it."""
     page = browser.new_context(base_url=site.url, **options).new_page()
     figures = ""
     for state in Story(site, page, options.get("locale", "en")).states():
@@ -120,7 +119,7 @@ def photograph_pages(browser: Browser, site: Site) -> None:
 
 
 def save(png: bytes, name: str) -> None:
-    """Flat surfaces need few colours, but all hues there are: a palette makes a third of it."""
+    """Save it with a palette, which makes the file a third as big."""
     with Image.open(io.BytesIO(png)) as image:
         colours = image.convert("RGB").quantize(
             256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE

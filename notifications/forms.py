@@ -1,4 +1,4 @@
-"""What operators fill in; the models' validators say what a message may be."""
+"""The forms of operators. The models' validators hold what a message may be."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .models import Broadcast, Notification
 MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
 
 HELP_TEXTS: Final = {
-    "type": _("By it the site's scripts tell messages apart. Leave it unless they expect another."),
-    "url": _(
-        "Where the message leads: a path on this site, such as /orders/, or an http(s) address."
+    "type": _(
+        "Lets the site's scripts tell messages apart. Change it only if they expect another."
     ),
-    "expires_at": _("At this time it leaves all inboxes."),
+    "url": _("Optional. Opens when clicked: /path or https://…"),
+    "expires_at": _("Removed from all inboxes at this time."),
 }
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class BroadcastForm(MessageForm):
     audience = forms.ChoiceField(
         label=_("Audience"),
         choices=audience_choices,
-        help_text=_("Its active accounts; those created later don't get the message."),
+        help_text=_(
+            "Sent to all active accounts in this audience. Accounts created later won't get it."
+        ),
     )
 
     class Meta:
@@ -81,9 +83,9 @@ class BroadcastForm(MessageForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "expires_at" not in self.fields:  # who may only look has none
+        if "expires_at" not in self.fields:  # with the permission to view only
             return
-        # The admin has two inputs for it, and its words beside them label neither.
+        # The admin has two inputs for it, and its visible words label neither of them.
         parts = getattr(self.fields["expires_at"].widget, "widgets", [])
         for part, label in zip(parts, (_("Expires: date"), _("Expires: time")), strict=False):
             part.attrs["aria-label"] = label
@@ -91,7 +93,7 @@ class BroadcastForm(MessageForm):
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and expires_at <= timezone.now():
-            raise ValidationError(_("This time has passed."))
+            raise ValidationError(_("Choose a time in the future."))
         return expires_at
 
     @property
@@ -103,7 +105,7 @@ class BroadcastForm(MessageForm):
 
 
 class RetractionForm(forms.Form):
-    """The answer to the question whether to retract what a page shows."""
+    """The confirmation that the messages on a page are to be retracted."""
 
-    # The newest that was shown: what came since may be among “all” now, but nobody agreed to it.
+    # The newest one on the page: “all” may include newer ones by now, which nobody confirmed.
     newest = forms.IntegerField(widget=forms.HiddenInput)

@@ -1,9 +1,8 @@
 """
-The catalogs of translations, brought up to date by `make messages`.
+Bring the catalogs of translations up to date: `make messages`.
 
-New strings come in untranslated; fill them in and run it again. As it needs
-nothing but Python, .mo files are compiled here too, and part of the repository:
-who installs the app has no compiler of them.
+New strings are added without a translation; fill them in and run it again. It also compiles
+the .mo files. They are part of the repository, as sites that install the app have no compiler.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ msgstr ""
 "Plural-Forms: nplurals=1; plural=0;\n"
 
 """
-# No date, so that nothing changes but what has changed.
+# No date, so that a run without new strings changes nothing.
 NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Strings:
-    """Who has strings, and where their translations are."""
+    """Where strings are, and where their translations are."""
 
     folder: str
     sources: tuple[str, ...]
@@ -72,7 +71,7 @@ def new_catalog() -> Catalog:
 
 
 def extracted(strings: Strings) -> Catalog:
-    """Return what there is to translate in the source now."""
+    """Return the strings in the source."""
     catalog = new_catalog()
     for path in strings.files():
         source = path.read_text()
@@ -87,7 +86,7 @@ def extracted(strings: Strings) -> Catalog:
 
 
 def read(strings: Strings) -> Catalog:
-    """Return the translations that there are."""
+    """Return the present translations."""
     catalog = new_catalog()
     if strings.po.exists():
         with strings.po.open("rb") as file:
@@ -98,7 +97,7 @@ def read(strings: Strings) -> Catalog:
 
 
 def is_translated(message: Message) -> bool:
-    """Whether there is a translation, in all plural forms."""
+    """Whether the message is translated, in all plural forms."""
     return all(message.string if isinstance(message.string, tuple) else (message.string,))
 
 
@@ -114,7 +113,7 @@ def write(strings: Strings, catalog: Catalog) -> None:
 def main() -> None:
     for strings in ALL:
         catalog = read(strings)
-        # A translation of something similar is worse than none.
+        # A translation of a similar string is worse than none.
         catalog.update(extracted(strings), no_fuzzy_matching=True)
         write(strings, catalog)
         missing = sum(not is_translated(message) for message in catalog if message.id)

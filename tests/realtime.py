@@ -83,14 +83,14 @@ REASONS: Final = {
         "600 frames must be sent faster than 50 a second"
     ),
     "tests/browser/test_hidden_tabs.py::"
-    "test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket": (
+    "test_a_hidden_tab_with_throttled_timers_keeps_its_connection": (
         "15 s of Chromium's throttled timers"
     ),
-    "tests/browser/test_many.py::test_a_thousand_in_a_second_are_a_number_and_no_long_task": (
+    "tests/browser/test_many.py::test_a_thousand_notifications_in_a_second_are_a_number_and_no_long_task": (
         "a thousand frames within 3 s, and no task of the page that people would notice"
     ),
     "tests/browser/test_many.py::"
-    "test_ten_thousand_in_the_list_are_loaded_moved_through_and_marked_without_a_wait": (
+    "test_ten_thousand_items_are_loaded_scrolled_and_marked_without_delay": (
         "no task of the page that people would notice"
     ),
 }

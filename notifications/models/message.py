@@ -14,21 +14,20 @@ from notifications import protocol
 
 
 def validate_type(value: str) -> None:
+    if value in protocol.RESERVED_TYPES:
+        raise ValidationError(
+            _("“%(value)s” is reserved. Choose another type."), params={"value": value}
+        )
     if not protocol.is_valid_type(value):
         raise ValidationError(
-            _(
-                "“%(value)s” is not a message type: a small letter first, then small letters, "
-                "digits, “_” and “.”, 64 characters at most, none of the protocol's own types."
-            ),
-            params={"value": value},
+            _("Use lowercase letters, digits, “_” or “.”, starting with a letter (64 at most).")
         )
 
 
 def validate_url(value: str) -> None:
     if not protocol.is_safe_url(value):
         raise ValidationError(
-            _("“%(value)s” must be an http(s) address or a path on this site."),
-            params={"value": value},
+            _("Enter a path on this site, such as /orders/, or an address such as https://…")
         )
 
 
@@ -45,7 +44,7 @@ class State(models.TextChoices):
     UNREAD = "unread", _("Unread")
     READ = "read", _("Read")
     ARCHIVED = "archived", _("Archived")
-    REMOVED = "gone", _("Gone")
+    REMOVED = "gone", _("Removed")
 
 
 class JSONValueField(models.JSONField):

@@ -1,4 +1,4 @@
-"""The page's client, asked and waited for from here."""
+"""Ask the page's client, and wait for it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def expect_status(page: Page, wanted: str) -> None:
 
 
 def wait_until(page: Page, condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for what the page sends, which reaches this process with its other events."""
+    """Wait for a condition that events of the page bring about."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
-        page.wait_for_timeout(20)  # meanwhile events are taken in
-
-
-def sockets(site: Site) -> list[str]:
-    """The ids of these accounts' open sockets, as the server itself knows them."""
-    return site.shell("from tests.browser.inside import sockets; print(*sockets())").split()
-
-
-def expect_sockets(site: Site, page: Page, count: int) -> None:
-    wait_until(page, lambda: len(sockets(site)) == count)
+        page.wait_for_timeout(20)  # which handles events meanwhile
 
 
 def connections(site: Site) -> list[str]:
-    """The ids of these accounts' sockets in the registry, which comes a moment later."""
+    """The ids of the accounts' open connections, from the server's memory."""
+    return site.shell("from tests.browser.inside import connections; print(*connections())").split()
+
+
+def expect_connections(site: Site, page: Page, count: int) -> None:
+    wait_until(page, lambda: len(connections(site)) == count)
+
+
+def stored_connections(site: Site) -> list[str]:
+    """The ids of the accounts' connections in the database, which follow a moment later."""
     code = (
         "from notifications.models import Connection\n"
         "ids = Connection.objects.filter(account__in=get_user_model().objects.values('pk'))\n"

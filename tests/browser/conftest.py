@@ -1,10 +1,10 @@
 """
 A real Chromium on the demo site in a real server process.
 
-All tests of a process share one site, but each has the demo's accounts and orders to itself;
-one that changes the site, or needs another, has one of its own (`@pytest.mark.own_site`).
-Whatever goes wrong in a page (errors, refusals of the content security policy, answers that
-failed) fails the test, also when nothing on the page shows it.
+All tests of a process share one site, but each test has the demo's accounts and orders to
+itself. A test that changes the site, or needs another one, is marked `@pytest.mark.own_site`.
+Anything that goes wrong in a page (errors, violations of the content security policy, failed
+requests) fails the test, even if nothing on the page shows it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ expect.set_options(timeout=30_000)  # ms; several test runs may share the machin
 
 
 class Problems:
-    """What went wrong in the pages of a test, apart from what the test expects."""
+    """What went wrong in the pages of a test, except for what the test expects."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -74,14 +74,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for all tests of this process: to start one takes longer than most tests."""
+    """One site for all tests of this process: starting one takes longer than most tests."""
     with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """The shared site with new accounts, or one of the test's own if it is marked so."""
+    """The shared site with new accounts, or the test's own site if it is marked so."""
     if mark := request.node.get_closest_marker("own_site"):
         directory = request.getfixturevalue("tmp_path")
         with running_site(directory, **mark.kwargs) as site:
@@ -129,7 +129,7 @@ def new_context(browser: Browser, problems: Problems) -> Iterator[Callable[..., 
 def log_in(
     new_context: Callable[..., BrowserContext],
 ) -> Callable[..., BrowserContext]:
-    """Log an account in, in a browser of its own; the account's other tabs share it."""
+    """Log an account in, in a browser of its own."""
 
     def log_in(name: str, site: Site, **options: Any) -> BrowserContext:
         context = new_context(base_url=site.url, **options)
@@ -140,14 +140,14 @@ def log_in(
 
 
 def log_in_as(context: BrowserContext, name: str, site: Site) -> None:
-    """Without the form: for what is not about logging in."""
+    """Log in without the form, for tests that are not about logging in."""
     cookie = {"name": "sessionid", "value": site.log_in(name), "url": site.url}
     context.add_cookies([cookie])  # type: ignore[list-item]
 
 
 @pytest.fixture
 def open_tab(site: Site, log_in: Callable[..., BrowserContext]) -> Callable[..., Page]:
-    """Open another tab of an account on the site, which outlives it."""
+    """Open another tab of an account on the site; all tabs of an account share a browser."""
     contexts: dict[str, BrowserContext] = {}
 
     def open_tab(name: str, path: str = "/") -> Page:
@@ -161,7 +161,7 @@ def open_tab(site: Site, log_in: Callable[..., BrowserContext]) -> Callable[...,
 
 @pytest.fixture(scope="session", autouse=True)
 def _sync_playwright_keeps_a_loop() -> None:
-    # Django takes Playwright's loop for that of a server.
+    # Django takes Playwright's event loop for a server's.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 

@@ -8,7 +8,7 @@ from .site import Site
 
 
 def notify(site: Site, count: int) -> None:
-    """Notify alice of so many news, the last of which is the newest."""
+    """Send alice so many notifications, the newest last."""
     site.shell(f'for n in range(1, {count} + 1): notify_accounts(alice, "news", f"News {{n}}")')
 
 
@@ -54,5 +54,5 @@ def expect_online(page: Page, timeout: float = 30_000) -> None:
 
 
 def expect_back_online(page: Page) -> None:
-    """After failures: the client waits for up to 30 seconds before it tries again."""
+    """Wait longer: after failures the client waits for up to 30 seconds before it reconnects."""
     expect_online(page, timeout=60_000)

@@ -1,7 +1,7 @@
 """
-What tests do inside the site's process: run code there, and begin anew.
+Run code of the tests inside the site's process, and reset the site.
 
-To start a process for it instead takes half a second of a processor, a hundred times.
+Starting a process for it would take half a second of a processor, a hundred times.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def run(request: HttpRequest) -> HttpResponse:
     """
     Run the code in the body as `manage.py shell` does; answer with what it prints.
 
-    Only a site that tests started has this URL (urls.py), it listens on the loopback interface,
-    and asks for the key that the tests made for it: no page and no other program has that.
+    Only a site that was started by tests has this URL (urls.py). It listens on the loopback
+    interface, and asks for a key that no page and no other program has.
     """
     if not constant_time_compare(request.headers.get("X-Tests-Key", ""), settings.TESTS_KEY):
         raise PermissionDenied
     printed = StringIO()
-    # No other thread's output is in there, as would be with redirect_stdout.
+    # redirect_stdout would also capture the output of other threads.
     names = {"print": partial(print, file=printed)}
     try:
         exec(request.body.decode(), names)
@@ -52,10 +52,10 @@ def run(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def begin_anew() -> None:
     """
-    Make the demo's accounts and orders again, and delete the former ones with all that is theirs.
+    Delete the demo's accounts and orders with everything they own, and make them again.
 
-    The new accounts are other ones by their ids, which is what the hub knows them by: of those
-    before it remembers nothing once their sockets are closed. Orders have the ids that tests name.
+    The new accounts have new ids, so the hub has nothing in memory about them. Orders get the ids
+    that tests use.
     """
     ours = (Notification, BroadcastReceipt, Broadcast, BroadcastSequence, Inbox)
     for model in (*ours, Session, get_user_model()):
@@ -65,19 +65,19 @@ def begin_anew() -> None:
     demo.create_missing()
 
 
-def sockets() -> list[str]:
-    """Return the ids of the sockets that accounts have here: those before may still be closing."""
+def connections() -> list[str]:
+    """Return the ids of the present accounts' connections. Those of deleted ones may be open."""
     accounts = set(get_user_model().objects.values_list("pk", flat=True))
 
     async def look() -> list[str]:
         found = get_hub()._connections.values()
-        return [socket.id for socket in found if socket.reader.account_id in accounts]
+        return [one.id for one in found if one.recipient.account_id in accounts]
 
     return async_to_sync(look)()
 
 
 def log_in(name: str) -> str:
-    """Return the key of a new session of the account's."""
+    """Return the key of a new session of the account."""
     client = Client()
     client.force_login(get_user_model().objects.get(username=name))
     return client.cookies[settings.SESSION_COOKIE_NAME].value

@@ -1,4 +1,4 @@
-"""The looks in docs/themes.md: each name with the very lines of CSS that stand there."""
+"""The looks in docs/themes.md, as they stand there: the name of each, with its CSS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network between browser and server, as bad as a test wants it to be."""
+"""A bad network between browser and server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Network:
         self._links: set[Link] = set()
 
     def become(self, condition: Condition) -> None:
-        """Be like that from now on; what is connected is cut off."""
+        """Change the condition, and cut all connections."""
         self._condition = condition
         self.cut()
 
@@ -37,7 +37,7 @@ class Network:
             link.loop.call_soon_threadsafe(link.close)
 
     def forget(self) -> None:
-        """Lose what is sent over the present connections, and tell neither end."""
+        """Drop everything that is sent over the present connections, without closing them."""
         for link in list(self._links):
             link.is_lost = True
 
@@ -92,7 +92,7 @@ class Link:
 
 @contextmanager
 def network(port: int, server: int) -> Iterator[Network]:
-    """Run a network on the port, with the server's port behind it."""
+    """Run a network that listens on the port, with the server behind it."""
     network = Network(port, server)
     with listener(port, network.connect):
         yield network

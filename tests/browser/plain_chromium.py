@@ -1,7 +1,7 @@
 """
-A Chromium without Playwright, for what that keeps from pages: being hidden, frozen, gone back to.
+A Chromium without Playwright, for pages that are hidden, frozen, or in the back/forward cache.
 
-Playwright shows every page as visible, and switches the back/forward cache off.
+Playwright makes every page visible, and switches the back/forward cache off.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class PlainChromium:
             message["sessionId"] = session
         self._connection.send(json.dumps(message))
         while True:
-            told = json.loads(self._connection.recv(timeout=30))
-            if told.get("id") == number:
-                assert "error" not in told, told["error"]
-                return dict(told["result"])
+            answer = json.loads(self._connection.recv(timeout=30))
+            if answer.get("id") == number:
+                assert "error" not in answer, answer["error"]
+                return dict(answer["result"])
 
     def adopt(self, visitor: Visitor) -> None:
-        """Be logged in as this visitor is."""
+        """Log in with this visitor's session."""
         cookies = [
             {"name": cookie.name, "value": cookie.value, "domain": "127.0.0.1", "path": "/"}
             for cookie in visitor.cookies
@@ -59,7 +59,7 @@ class PlainChromium:
         self.send("Storage.setCookies", cookies=cookies)
 
     def open(self, url: str) -> PlainTab:
-        """Open a tab, which hides the one that was visible."""
+        """Open a tab in front of the others."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = PlainTab(self, target, session)
@@ -106,7 +106,7 @@ class PlainTab:
 
     @property
     def toasts(self) -> list[str]:
-        """The texts of the toasts that stand here."""
+        """The texts of the toasts in this tab."""
         return list(
             self.evaluate(
                 """[...document.querySelectorAll("notifications-toasts [data-part=toast]")]
@@ -126,8 +126,10 @@ def plain_chromium(directory: Path) -> Iterator[PlainChromium]:
     )
     try:
         assert process.stderr
-        told = (re.search(r"DevTools listening on (ws://\S+)", line) for line in process.stderr)
-        address = next(found[1] for found in told if found)
+        addresses = (
+            re.search(r"DevTools listening on (ws://\S+)", line) for line in process.stderr
+        )
+        address = next(found[1] for found in addresses if found)
         with connect(address, max_size=None) as connection:
             yield PlainChromium(connection)
             connection.send('{"id": 0, "method": "Browser.close"}')

@@ -1,4 +1,4 @@
-"""The demo site as the browser tests run it: checks often, but lets a busy machine be slow."""
+"""The demo site for browser tests: frequent checks, and time-outs for a busy machine."""
 
 import os
 
@@ -7,10 +7,10 @@ from tests.settings import LANGUAGES, TEMPLATES
 
 NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = int(os.environ.get("HEARTBEAT_TIMEOUT", 10))
-LANGUAGES = [*LANGUAGES, ("ar", "العربية")]  # without a catalog of ours, but from right to left
-# Templates of a site's own, in place of ours.
+LANGUAGES = [*LANGUAGES, ("ar", "العربية")]  # written from right to left; we have no catalog for it
+# Templates of a site's own, which replace ours.
 if "SITE_TEMPLATES" in os.environ:
     TEMPLATES[0]["DIRS"].insert(0, os.environ["SITE_TEMPLATES"])
-# Sites that tests started have a key, by which they are let in.
+# The key for the URL that runs code of the tests.
 if TESTS_KEY := os.environ.get("TESTS_KEY"):
     ROOT_URLCONF = "tests.browser.urls"

@@ -1,4 +1,4 @@
-"""The demo site in real server processes, and what is done in them or beside them."""
+"""The demo site in real server processes, with ways to run code in them or beside them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Site:
         return manage("shell", "--no-imports", "-c", f"{SHELL}{code}", env=self.env)
 
     def begin_anew(self) -> None:
-        """Give the site new accounts, and nothing else."""
+        """Reset the site: new accounts, and nothing else."""
         self._run("from tests.browser.inside import begin_anew; begin_anew()")
 
     def log_in(self, name: str) -> str:
@@ -60,16 +60,16 @@ class Site:
         try:
             connection.request("POST", "/tests/run/", code.encode(), {"X-Tests-Key": self.env[KEY]})
             answer = connection.getresponse()
-            told = answer.read().decode()
+            text = answer.read().decode()
         finally:
             connection.close()
         if answer.status != 200:
-            raise RuntimeError(f"{code} failed:\n{told}")
-        return told
+            raise RuntimeError(f"{code} failed:\n{text}")
+        return text
 
 
 def settings_of(database_url: str, **more: str) -> dict[str, str]:
-    """Return the environment of a site that lets the tests in."""
+    """Return the environment of a site that runs code of the tests."""
     return {**SETTINGS, "DATABASE_URL": database_url, KEY: secrets.token_urlsafe(), **more}
 
 

@@ -1,8 +1,8 @@
 """
-Every state that the elements can be in, brought about on the running demo, one after the other.
+Goes through every state of the elements, on the running demo.
 
-For whatever looks at all of them: the tests of accessibility and the screenshots.
-It finds its way by what no language changes.
+The accessibility tests and the screenshots use it. It finds its way without texts, so that
+it works in every language.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .conftest import log_in_as
 from .elements import close_toasts, expect_online, items, toasts
 from .site import Site
 
-# Bodies of one of each level, of which the last one is long, then of broadcasts.
+# A body for each level, the last one long, and two for broadcasts.
 TEXTS = {
     "en": (
         "Mia Novak mentioned you in “Spring catalogue”",
@@ -49,7 +49,7 @@ TEXTS = {
         "المدفوعات متوقفة. نعمل على إصلاحها.",
     ),
 }
-# The further down the list, the older.
+# The further down the list, the older the notification.
 AGE = """
 from datetime import timedelta
 from django.utils import timezone
@@ -62,11 +62,11 @@ for place, row in enumerate(Notification.objects.order_by("-pk")[:30]):
 @dataclass(frozen=True)
 class State:
     name: str
-    shown: Locator | Page  # what of it is worth a picture
+    shown: Locator | Page  # the part that a picture shows
 
 
 class Story:
-    """One account's way through all states, in a page whose socket can be cut."""
+    """One account's way through all states, in a page whose connection can be cut."""
 
     def __init__(self, site: Site, page: Page, locale: str = "en") -> None:
         self.site = site
@@ -135,10 +135,12 @@ class Story:
         self.open_panel()
         expect(self.panel.locator("[data-part=empty]")).to_be_visible()
         yield State("nothing there", self.panel)
-        self.panel.locator("button[data-view=archived]").click()
-        expect(self.panel.locator("button[data-view=archived][aria-pressed=true]")).to_be_visible()
+        self.panel.locator("button[data-folder=archived]").click()
+        expect(
+            self.panel.locator("button[data-folder=archived][aria-pressed=true]")
+        ).to_be_visible()
         yield State("nothing archived", self.panel)
-        self.panel.locator("button[data-view=inbox]").click()
+        self.panel.locator("button[data-folder=inbox]").click()
         self.act("close")
 
     def with_toasts(self) -> Iterator[State]:
@@ -171,18 +173,18 @@ class Story:
         self.mark_first("read")
         items(self.panel).nth(1).hover()
         yield State("the list", self.panel)
-        self.panel.locator("button[data-view=unread]").click()
+        self.panel.locator("button[data-folder=unread]").click()
         expect(items(self.panel).locator("[data-part=unread]:visible").first).to_be_visible()
         items(self.panel).last.scroll_into_view_if_needed()
         yield State("the unread, at the end", self.panel)
-        self.panel.locator("button[data-view=inbox]").click()
+        self.panel.locator("button[data-folder=inbox]").click()
         self.mark_first("archived")
         expect(self.panel.locator("[data-action=undo]")).to_be_visible()
         yield State("archived, with undo", self.panel)
-        self.panel.locator("button[data-view=archived]").click()
+        self.panel.locator("button[data-folder=archived]").click()
         expect(items(self.panel)).to_have_count(1)
         yield State("the archive", self.panel)
-        self.panel.locator("button[data-view=inbox]").click()
+        self.panel.locator("button[data-folder=inbox]").click()
         self.act("mark-all")
         expect(self.panel.locator("[data-done=read]")).to_be_visible()
         yield State("all read, with undo", self.panel)
@@ -249,23 +251,29 @@ class Story:
         self.go("/")
         self.open_panel()
         self.cut(4409)
-        yield from self.told("paused")
+        yield from self.shown_as("paused")
         page.keyboard.press("Escape")
         expect_online(page)
         self.lets_sockets_through = False
         page.route("**/notifications/changes/**", lambda route: route.abort())
         self.cut(1011)
         self.open_panel()
-        yield from self.told("offline")
+        yield from self.shown_as("offline")
         page.unroute("**/notifications/changes/**")
         page.evaluate("() => dispatchEvent(new Event('online'))")
-        yield from self.told("polling")
-        page.context.clear_cookies()
+        yield from self.shown_as("polling")
         self.lets_sockets_through = True
         page.evaluate("() => dispatchEvent(new Event('online'))")
-        yield from self.told("closed")
+        expect_online(page)
+        self.cut(1000)
+        yield from self.shown_as("closed")
+        self.go("/")
+        self.open_panel()
+        page.context.clear_cookies()
+        self.cut(4408)
+        yield from self.shown_as("logged_out")
 
-    # --- The means
+    # --- Helpers
 
     def notify(self, *notifications: tuple[str, str, str], then: str = "") -> None:
         self.site.shell(
@@ -277,7 +285,7 @@ class Story:
         assert self.socket
         self.socket.close(code=code)
 
-    def told(self, status: str) -> Iterator[State]:
+    def shown_as(self, status: str) -> Iterator[State]:
         expect(self.page.locator(f"[data-part=panel] [data-when-status={status}]")).to_be_visible()
         yield State(status, self.panel)
 

@@ -1,4 +1,4 @@
-"""For everyone: in every state, whatever the colours, the size and the direction of the page."""
+"""Accessibility in every state, in all colours, sizes and directions of the page."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .states import TEXTS, Story, operator_states, show_the_elements
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 DESKTOP = {"width": 1280, "height": 800}
-NARROW = {"width": 320, "height": 640}  # what is left of 1280 pixels at 400 %
-ZOOMED = {"width": 640, "height": 400}  # and of 1280 × 800 at 200 %
-FAILURES = "ERR_FAILED|WebSocket|401"  # that the story brings about
+NARROW = {"width": 320, "height": 640}  # 1280 pixels at 400 %
+ZOOMED = {"width": 640, "height": 400}  # 1280 × 800 pixels at 200 %
+FAILURES = "ERR_FAILED|WebSocket|401"  # of the states in which something fails
 
-# What is cut off by the sides of the window, or makes the page scroll sideways; and what
-# does not scroll with the page, also above and below.
+# Elements that the sides of the window cut off, or that make the page scroll sideways; and
+# fixed elements that its top or bottom cuts off.
 OVERFLOWING = """() => {
   const { scrollWidth, clientWidth, clientHeight } = document.documentElement
   const found = scrollWidth > clientWidth ? [`the page is ${scrollWidth} wide`] : []
@@ -42,7 +42,7 @@ OVERFLOWING = """() => {
 
 
 def violations(page: Page, *rules: str) -> list[str]:
-    """Return what axe finds on the page, by these rules or by all."""
+    """Return what axe finds on the page, with these rules or with all."""
     only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": TAGS}
     found = Axe().run(page, options={"runOnly": only, "resultTypes": ["violations"]})
     return [
@@ -72,7 +72,7 @@ def test_axe_finds_nothing_in_any_state_light_and_dark(
 
 
 @pytest.mark.verify
-def test_axe_finds_nothing_where_operators_write(
+def test_axe_finds_nothing_on_the_operators_pages(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     page = log_in("operator", site, reduced_motion="reduce", bypass_csp=True).new_page()
@@ -83,7 +83,7 @@ def test_axe_finds_nothing_where_operators_write(
 
 
 @pytest.mark.verify
-def test_each_look_in_the_docs_can_be_read(site: Site, browser: Browser) -> None:
+def test_each_look_in_the_docs_has_enough_contrast(site: Site, browser: Browser) -> None:
     page = show_the_elements(browser, site)
     style = page.add_style_tag(content=" ")
     found = {}
@@ -99,7 +99,7 @@ def test_each_look_in_the_docs_can_be_read(site: Site, browser: Browser) -> None
 
 
 @pytest.mark.verify
-def test_nothing_is_cut_off_when_narrow_or_zoomed_and_from_right_to_left(
+def test_nothing_is_cut_off_when_narrow_or_zoomed_or_from_right_to_left(
     site: Site, new_context: Callable[..., BrowserContext], problems: Problems
 ) -> None:
     problems.expect(FAILURES)
@@ -119,9 +119,7 @@ def test_nothing_is_cut_off_when_narrow_or_zoomed_and_from_right_to_left(
     assert {name: list for name, list in found.items() if list} == {}
 
 
-def test_a_word_that_does_not_end_is_broken(
-    site: Site, log_in: Callable[..., BrowserContext]
-) -> None:
+def test_a_very_long_word_is_broken(site: Site, log_in: Callable[..., BrowserContext]) -> None:
     page = log_in("alice", site, viewport=NARROW).new_page()
     page.goto("/")
     expect_online(page)
@@ -137,7 +135,7 @@ def test_a_word_that_does_not_end_is_broken(
     assert bodies.evaluate_all(too_wide) == 0
 
 
-def test_from_right_to_left_all_is_mirrored_but_what_is_written_the_other_way(
+def test_from_right_to_left_everything_is_mirrored_except_left_to_right_texts(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     context = log_in("alice", site, reduced_motion="reduce")
@@ -146,7 +144,7 @@ def test_from_right_to_left_all_is_mirrored_but_what_is_written_the_other_way(
     page.goto("/")
     expect_online(page)
 
-    # Its toast stays, as it leads somewhere.
+    # With a link, its toast stays.
     site.shell(f'notify_accounts(alice, "a", "{TEXTS["en"][0]}", url="/orders/1/")')
     expect(toasts(page)).to_have_count(1)
     site.shell(f'notify_accounts(alice, "a", "{TEXTS["ar"][0]}")')
@@ -163,7 +161,7 @@ def test_from_right_to_left_all_is_mirrored_but_what_is_written_the_other_way(
     assert stripe == "0px"
 
 
-# What a screen reader says by itself: what is added to live regions, or is shown in them.
+# What a screen reader announces: what is added to live regions, or becomes visible in them.
 LISTEN = """() => {
   window.spoken = []
   const say = (node) => {
@@ -186,7 +184,7 @@ LISTEN = """() => {
 }"""
 
 
-def test_a_screen_reader_says_each_once_and_politely(
+def test_a_screen_reader_announces_each_notification_once_and_politely(
     site: Site, open_tab: Callable[..., Page]
 ) -> None:
     page = open_tab("alice")
@@ -211,15 +209,15 @@ def test_a_screen_reader_says_each_once_and_politely(
     assert spoken[0] == "polite: First Close"
     assert spoken[-1] == "polite: Archived Undo"
     assert len(spoken) == len(set(spoken)), spoken
-    told = [words for words in spoken if "News" in words]
-    assert all(words.count("Close") == 1 for words in told), spoken
-    more = [words for words in spoken if words.startswith("polite: More new notifications")]
-    assert len(told) <= 6 and len(more) == 1, spoken  # three by their text, or six in two bursts
-    assert len(spoken) == len(told) + len(more) + 2
+    single = [words for words in spoken if "News" in words]
+    assert all(words.count("Close") == 1 for words in single), spoken
+    more = [words for words in spoken if "more notifications" in words]
+    assert len(single) <= 6 and len(more) == 1, spoken  # three toasts, or six in two bursts
+    assert len(spoken) == len(single) + len(more) + 2
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])
-def test_nothing_moves_where_less_motion_is_wanted(
+def test_nothing_moves_with_reduced_motion(
     site: Site, log_in: Callable[..., BrowserContext], motion: str
 ) -> None:
     page = log_in("alice", site, reduced_motion=motion).new_page()
@@ -243,11 +241,11 @@ def test_nothing_moves_where_less_motion_is_wanted(
     )
 
 
-def test_what_colours_tell_is_told_by_shapes_in_forced_colours(
+def test_in_forced_colours_shapes_replace_colours(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     page = log_in("alice", site, forced_colors="active").new_page()
-    no_styles = {"body": "", "content_type": "text/css"}  # but ours
+    no_styles = {"body": "", "content_type": "text/css"}  # except ours
     page.route("**/site.css", lambda route: route.fulfill(**no_styles))
     page.goto("/")
     expect_online(page)
@@ -265,7 +263,7 @@ def test_what_colours_tell_is_told_by_shapes_in_forced_colours(
     assert style("[data-part=unread]", "backgroundColor") not in nothing
     assert style("[data-part=toast]", "backgroundColor", "::before") not in nothing
     assert style("[data-part=bell]", "backgroundColor", "::after") not in nothing
-    assert style("button[data-view=inbox] span", "textDecorationLine") == "underline"
-    assert style("button[data-view=unread] span", "textDecorationLine") == "none"
+    assert style("button[data-folder=inbox] span", "textDecorationLine") == "underline"
+    assert style("button[data-folder=unread] span", "textDecorationLine") == "none"
     page.keyboard.press("Tab")
     assert style(":focus", "outlineStyle") == "solid"

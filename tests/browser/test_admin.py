@@ -1,4 +1,4 @@
-"""What an operator does in the admin, and what that does to people's tabs."""
+"""What operators do in the admin, and its effect on open tabs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .client import connections, wait_until
+from .client import stored_connections, wait_until
 from .elements import badge, expect_online, items, open_bell, toasts
 from .site import Site
 
@@ -38,10 +38,10 @@ def test_a_broadcast_is_composed_previewed_and_sent(site: Site, open_tab: OpenTa
     expect(items(open_bell(open_tab("carol")))).to_contain_text("Back in five minutes")
 
     with bobs_tab.expect_response("**/notifications/mark/"):
-        open_bell(bobs_tab).get_by_role("button", name="Mark read").click()
+        open_bell(bobs_tab).get_by_role("button", name="Mark as read").click()
     expect(badge(bobs_tab)).to_be_hidden()
 
-    wait_until(admin, lambda: len(connections(site)) == 3)
+    wait_until(admin, lambda: len(stored_connections(site)) == 3)
     admin.goto("/admin/site_notifications/broadcast/")
     row = admin.get_by_role("row", name="Back in five minutes")
     expect(row).to_contain_text("1 of 4")  # read
@@ -64,9 +64,9 @@ def test_chosen_accounts_are_notified(open_tab: OpenTab) -> None:
     expect(badge(bobs_tab)).to_be_hidden()
 
 
-def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_tab: OpenTab) -> None:
+def test_a_disconnected_tab_reconnects_with_a_new_connection(site: Site, open_tab: OpenTab) -> None:
     def of_each() -> list[list[str]]:
-        """Return the ids of alice's and of bob's connections."""
+        """Return the ids of alice's and bob's connections."""
         return json.loads(
             site.shell(
                 "import json\n"
@@ -80,7 +80,7 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
     expect_online(alices_tab)
     expect_online(bobs_tab)
-    wait_until(bobs_tab, lambda: len(connections(site)) == 2)
+    wait_until(bobs_tab, lambda: len(stored_connections(site)) == 2)
     (alices_first,), bobs = of_each()
     admin = open_tab("operator", "/admin/site_notifications/connection/")
     admin.get_by_role("row", name="alice").get_by_role("checkbox").check()
@@ -93,7 +93,7 @@ def test_a_disconnected_tab_comes_back_with_a_new_connection(site: Site, open_ta
     assert of_each()[1] == bobs
 
 
-def test_a_broadcast_leaves_open_tabs_once_the_operator_agrees(
+def test_a_broadcast_is_removed_from_open_tabs_once_the_operator_confirms(
     site: Site, log_in: Callable[..., BrowserContext], open_tab: OpenTab
 ) -> None:
     site.shell("broadcast('news', 'Free coffee')")

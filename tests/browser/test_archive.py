@@ -1,4 +1,4 @@
-"""Taking things out of the inbox, and back: on every device, and undone."""
+"""Archiving and moving back, on every device, with undo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def press(item: Locator, mark: str) -> None:
     item.get_by_role("button", name=mark, exact=True).press("Enter")
 
 
-def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
+def test_archiving_and_moving_back_reach_every_device(
     site: Site, open_tab: OpenTab, log_in: Callable[..., BrowserContext]
 ) -> None:
     notify(site, 2)
@@ -37,14 +37,14 @@ def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
         expect(each).to_contain_text("News 1")
     for each in (page, phone):
         expect(badge(each)).to_have_text("1")
-    mark_all = panel(page).get_by_role("button", name="Mark all read")
+    mark_all = panel(page).get_by_role("button", name="Mark all as read")
     expect(mark_all).to_be_visible()
     panel(page).get_by_role("button", name="Archived").click()
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("News 2")
     expect(mark_all).to_be_hidden()  # none of these is unread
 
-    press(rows, "Back to the inbox")
+    press(rows, "Move to inbox")
     expect(phones_rows).to_have_count(2)
     expect(panel(page).get_by_text("Nothing archived")).to_be_visible()
     panel(page).get_by_role("button", name="All", exact=True).click()
@@ -53,13 +53,13 @@ def test_what_is_archived_leaves_the_inbox_of_every_device_and_comes_back(
 
 
 @pytest.mark.parametrize("path", ["/", "/notifications/"])
-def test_undo_takes_back_the_last_thing_done(site: Site, open_tab: OpenTab, path: str) -> None:
+def test_undo_reverses_the_last_action(site: Site, open_tab: OpenTab, path: str) -> None:
     notify(site, 3)
     page = open_tab("alice", path)
     expect_online(page)
     place = open_bell(page) if path == "/" else page.get_by_role("main")
     undo = place.get_by_role("button", name="Undo")
-    # What the server rendered has been replaced: a key pressed before goes with it.
+    # The server-rendered list has been replaced: a key pressed before that would be lost.
     expect(page.locator("notifications-inbox[aria-busy=false]").first).to_be_attached()
     expect(items(place)).to_have_count(3)
 
@@ -69,19 +69,19 @@ def test_undo_takes_back_the_last_thing_done(site: Site, open_tab: OpenTab, path
     expect(items(place)).to_have_count(3)
     expect(undo).to_be_hidden()
     expect(items(place).first).to_have_attribute("data-state", "unread")
-    with page.expect_response("**/notifications/mark/"):  # of two at once, either may be first
-        press(items(place).last, "Mark read")
-    place.get_by_role("button", name="Mark all read").click()
+    with page.expect_response("**/notifications/mark/"):  # of two requests, either may be first
+        press(items(place).last, "Mark as read")
+    place.get_by_role("button", name="Mark all as read").click()
     expect(badge(page)).to_be_hidden()
 
     undo.click()
 
-    expect(badge(page)).to_have_text("2")  # and not what had been read before
+    expect(badge(page)).to_have_text("2")  # without the one that had been read before
     expect(items(place).last).to_have_attribute("data-state", "read")
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_what_the_server_refuses_is_taken_back_with_a_message(
+def test_a_change_that_the_server_refuses_is_reverted_with_a_message(
     site: Site, open_tab: OpenTab, problems: Problems, status: int
 ) -> None:
     problems.expect(str(status))
@@ -93,22 +93,20 @@ def test_what_the_server_refuses_is_taken_back_with_a_message(
 
     press(rows.first, "Archive")
 
-    expect(panel(page).get_by_role("alert")).to_contain_text(
-        "That could not be saved, and is as it was before."
-    )
+    expect(panel(page).get_by_role("alert")).to_contain_text("Couldn't save your change.")
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("News 2")
     expect(badge(page)).to_have_text("2")
 
 
-def test_times_keep_themselves_current(site: Site, open_tab: OpenTab) -> None:
+def test_times_stay_current(site: Site, open_tab: OpenTab) -> None:
     notify(site, 1)
     page = open_tab("alice")
     page.clock.install()
     page.reload()
     expect_online(page)
     time = items(open_bell(page)).locator("time")
-    expect(time).to_have_text("now")
+    expect(time).to_have_text("just now")
 
     page.clock.fast_forward(60_000)
     expect(time).to_have_text("1 minute ago")
@@ -116,7 +114,7 @@ def test_times_keep_themselves_current(site: Site, open_tab: OpenTab) -> None:
     expect(time).to_have_text(re.compile("[23] minutes ago"))
 
 
-def test_times_out_of_sight_are_current_when_they_come_into_it(
+def test_times_out_of_sight_are_current_when_they_come_into_view(
     site: Site, open_tab: OpenTab
 ) -> None:
     notify(site, 60)
@@ -129,7 +127,7 @@ def test_times_out_of_sight_are_current_when_they_come_into_it(
     page.wait_for_function("() => !last.checkVisibility({ contentVisibilityAuto: true })")
 
     page.clock.fast_forward(300_000)
-    assert last.text_content() == "now"
+    assert last.text_content() == "just now"
     jump_to_end(page)
 
     expect(last).to_have_text("5 minutes ago")

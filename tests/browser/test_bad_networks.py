@@ -1,4 +1,4 @@
-"""Networks that fail, come and go, or put something else in the server's place."""
+"""Networks that fail, come and go, or answer instead of the server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_page(alices: BrowserContext) -> Page:
 
 @pytest.fixture
 def still_page(alices: BrowserContext) -> Page:
-    """A page whose clock stands still: it waits for nothing unless it is let."""
+    """A page whose clock stands still: timers run only when the test lets them."""
     page = alices.new_page()
     now = time.time()
     page.clock.install(time=now)
@@ -72,7 +72,7 @@ def sockets(page: Page) -> list[WebSocket]:
 
 
 def watch_sockets(page: Page) -> list[WebSocket]:
-    """The sockets that the page opens from now on, whether they get through or not."""
+    """The WebSockets that the page opens from now on, whether they get through or not."""
     sockets: list[WebSocket] = []
     page.on("websocket", lambda socket: sockets.append(socket))
     return sockets
@@ -82,10 +82,10 @@ def notify(site: Site, *bodies: str) -> None:
     site.shell(f'[notify_accounts(alice, "news", body) for body in {bodies}]')
 
 
-def test_without_a_network_the_list_stays_and_learns_what_was_missed(
+def test_without_a_network_the_list_stays_and_catches_up_later(
     site: Site, net: Network, page: Page
 ) -> None:
-    # Its toast stays, as it leads somewhere.
+    # With a link, its toast stays.
     site.shell('notify_accounts(alice, "news", "Before", url="/orders/1/")')
     listed = items(open_bell(page))
     expect(listed).to_contain_text(["Before"])
@@ -94,7 +94,7 @@ def test_without_a_network_the_list_stays_and_learns_what_was_missed(
     expect_status(page, "offline")
     notify(site, "Meanwhile")
 
-    expect(panel(page).get_by_text("The connection is lost.")).to_be_visible()
+    expect(panel(page).get_by_text("You're offline.")).to_be_visible()
     expect(listed).to_contain_text(["Before"])
     net.become("good")
     expect_back_online(page)
@@ -102,7 +102,7 @@ def test_without_a_network_the_list_stays_and_learns_what_was_missed(
     expect(toasts(page)).to_contain_text(["Before", "Meanwhile"])
 
 
-def test_a_browser_that_is_online_again_does_not_wait(
+def test_a_browser_that_is_online_again_reconnects_at_once(
     alices: BrowserContext, net: Network, still_page: Page
 ) -> None:
     sockets = watch_sockets(still_page)
@@ -125,30 +125,30 @@ def test_a_flaky_network_loses_and_doubles_nothing(
     site: Site, net: Network, page: Page, sockets: list[WebSocket]
 ) -> None:
     open_bell(page)
-    told: list[str] = []
-    # Cut again: at once, while it comes back, when it is back, and when it has all.
+    sent: list[str] = []
+    # Cut it again: at once, while it reconnects, when it is online, and when it is up to date.
     moments: list[Callable[[], None]] = [
         lambda: None,
         lambda: wait_until(page, lambda: len(sockets) > tried),
         lambda: expect_online(page),
-        lambda: expect(badge(page)).to_have_text(str(len(told))),
+        lambda: expect(badge(page)).to_have_text(str(len(sent))),
     ]
     for round, wait in enumerate(moments):
         tried = len(sockets)
-        told += [f"{round}.{number}" for number in range(5)]
+        sent += [f"{round}.{number}" for number in range(5)]
         net.cut()
-        notify(site, *told[-5:])
+        notify(site, *sent[-5:])
         wait()
         net.cut()
 
-    expect(items(panel(page)).locator("[data-slot=body]")).to_have_text(told[::-1])
-    expect(badge(page)).to_have_text(str(len(told)))
+    expect(items(panel(page)).locator("[data-slot=body]")).to_have_text(sent[::-1])
+    expect(badge(page)).to_have_text(str(len(sent)))
     page.reload()
-    expect(badge(page)).to_have_text(str(len(told)))
+    expect(badge(page)).to_have_text(str(len(sent)))
 
 
 @pytest.mark.parametrize("portal", ["portal page", "portal redirect"])
-def test_a_captive_portal_is_no_answer_and_takes_nothing_away(
+def test_a_captive_portal_counts_as_no_answer_and_removes_nothing(
     site: Site, net: Network, alices: BrowserContext, portal: Condition
 ) -> None:
     notify(site, *map(str, range(40)))
@@ -167,7 +167,7 @@ def test_a_captive_portal_is_no_answer_and_takes_nothing_away(
 
     expect(listed).to_have_count(30)
     expect(badge(page)).to_have_text("40")
-    # From the third on, it is tried over HTTP as well.
+    # From the third attempt on, it also tries HTTP.
     wait_until(page, lambda: len(sockets) >= 4)
     assert status(page) in {"offline", "connecting"}
     net.become("good")
@@ -176,7 +176,7 @@ def test_a_captive_portal_is_no_answer_and_takes_nothing_away(
     expect(listed).to_have_count(40)
 
 
-def test_where_websockets_do_not_get_through_it_is_looked_over_http(
+def test_where_websockets_are_blocked_the_client_polls_over_http(
     site: Site, net: Network, alices: BrowserContext
 ) -> None:
     net.become("no websockets")
@@ -186,7 +186,7 @@ def test_where_websockets_do_not_get_through_it_is_looked_over_http(
     page.evaluate(ANNOUNCED)
     expect_status(page, "polling")
     open_bell(page)
-    expect(panel(page).get_by_text("Live updates are blocked here")).to_be_visible()
+    expect(panel(page).get_by_text("Live updates are blocked on this network")).to_be_visible()
 
     notify(site, "Over HTTP", "As well")
     page.clock.fast_forward(30_000)
@@ -201,7 +201,7 @@ def test_where_websockets_do_not_get_through_it_is_looked_over_http(
     assert page.evaluate("() => announced") == ["Over HTTP", "As well", "Over a socket"]
 
 
-def test_a_computer_that_slept_notices_at_once_when_it_is_looked_at(
+def test_after_sleep_a_dead_connection_is_noticed_at_once(
     site: Site, net: Network, still_page: Page
 ) -> None:
     sockets = watch_sockets(still_page)
@@ -210,7 +210,7 @@ def test_a_computer_that_slept_notices_at_once_when_it_is_looked_at(
     still_page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
     notify(site, "In its sleep")
 
-    # It asks, and waits for 5 seconds; the heartbeat alone would take 10.
+    # It probes, and waits for 5 seconds; the heartbeat alone would take 10.
     still_page.clock.run_for(7000)
     wait_until(still_page, lambda: len(sockets) == 1)
     still_page.clock.resume()
@@ -230,12 +230,12 @@ def test_a_clock_that_is_a_day_off_changes_nothing(
     notify(site, "Just now")
 
     expect(toasts(page)).to_contain_text(["Just now"])
-    expect(items(open_bell(page)).locator("time")).to_have_text("now")
+    expect(items(open_bell(page)).locator("time")).to_have_text("just now")
 
 
 @pytest.mark.own_site
-def test_after_a_restart_not_all_come_back_at_once(site: Site, still_page: Page) -> None:
-    """As many clients as a page may have sockets, of which each chooses its moment."""
+def test_after_a_restart_clients_reconnect_at_different_times(site: Site, still_page: Page) -> None:
+    """As many clients as a page may have WebSockets: each chooses its own time."""
     still_page.evaluate(
         f"""async () => {{
           const {{ Connection }} = await import("/static/notifications/connection.js")

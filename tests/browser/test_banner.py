@@ -26,7 +26,7 @@ def dismiss(banner: Locator) -> None:
     banner.get_by_role("button", name="Dismiss").press("Enter")
 
 
-def test_dismissing_holds_on_all_devices(
+def test_dismissing_a_banner_holds_on_all_devices(
     site: Site, open_tab: OpenTab, log_in: Callable[..., BrowserContext]
 ) -> None:
     laptop, phone = open_tab("alice"), log_in("alice", site).new_page()
@@ -56,7 +56,7 @@ def test_dismissing_holds_on_all_devices(
     expect(banners(bobs_tab)).to_have_count(2)
 
 
-def test_on_a_slow_computer_all_come(site: Site, open_tab: OpenTab) -> None:
+def test_on_a_slow_computer_all_banners_are_shown(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     expect_online(page)
     page.evaluate(
@@ -74,7 +74,7 @@ def test_on_a_slow_computer_all_come(site: Site, open_tab: OpenTab) -> None:
     expect(banners(page)).to_have_count(2)
 
 
-def test_without_javascript_a_banner_is_dismissed_too(
+def test_a_banner_can_be_dismissed_without_javascript(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     site.shell(BOTH)
@@ -85,22 +85,24 @@ def test_without_javascript_a_banner_is_dismissed_too(
     banners(page).first.get_by_role("button", name="Dismiss").click()
 
     expect(banners(page)).to_have_count(1)
-    expect(page.get_by_role("heading", name="Espresso machine")).to_be_visible()  # where one was
+    expect(
+        page.get_by_role("heading", name="Espresso machine")
+    ).to_be_visible()  # the page has not changed
 
 
-def test_a_banner_that_is_not_dismissed_stays_and_says_so(
+def test_a_banner_that_could_not_be_dismissed_stays_with_a_message(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")
     site.shell('broadcast("works", "Slow tonight", level="warning")')
     page = open_tab("alice")
-    expect(page.locator("notifications-banner [data-fallback]")).to_have_count(0)  # it is live
+    expect(page.locator("notifications-banner [data-fallback]")).to_have_count(
+        0
+    )  # the live ones are there
     page.route("**/notifications/mark/", lambda route: route.abort())
 
     dismiss(banners(page))
-    expect(page.get_by_role("alert")).to_have_text(
-        "That could not be saved, and is as it was before."
-    )
+    expect(page.get_by_role("alert")).to_have_text("Couldn't save your change.")
     expect(banners(page)).to_have_count(1)
     page.unroute("**/notifications/mark/")
     dismiss(banners(page))

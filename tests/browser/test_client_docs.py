@@ -1,4 +1,4 @@
-"""The scripts of docs/client.md do what they are there for."""
+"""The scripts in docs/client.md work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = """<!doctype html><title>My site</title>{config}<div id="news"></div>
 
 @pytest.fixture
 def open_page(open_tab: Callable[..., Page]) -> Callable[[str], Page]:
-    """Open a page of alice's that has the configuration, a script, and no element of ours."""
+    """Open a page for alice with the configuration and a script, without our elements."""
 
     def open_page(script: str) -> Page:
         page = open_tab("alice")
@@ -39,7 +39,9 @@ def open_page(open_tab: Callable[..., Page]) -> Callable[[str], Page]:
     return open_page
 
 
-def test_a_page_of_ones_own_hears_what_is_new(site: Site, open_page: Callable[[str], Page]) -> None:
+def test_a_sites_own_page_gets_new_notifications(
+    site: Site, open_page: Callable[[str], Page]
+) -> None:
     page = open_page(SCRIPTS[0])
 
     with page.expect_console_message() as message:
@@ -49,7 +51,7 @@ def test_a_page_of_ones_own_hears_what_is_new(site: Site, open_page: Callable[[s
     expect(page).to_have_title("(1) My site")
 
 
-def test_a_list_of_ones_own_is_live_and_marks(
+def test_a_sites_own_list_is_live_and_can_mark(
     site: Site, open_page: Callable[[str], Page], problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")
@@ -62,7 +64,7 @@ def test_a_list_of_ones_own_is_live_and_marks(
 
     expect(buttons.first).to_be_disabled()
     page.route("**/notifications/mark/", lambda route: route.abort())
-    # No click: the change of the first may come, and make the buttons anew, while it is pressed.
+    # No click: the first change may replace the buttons while one is pressed.
     buttons.last.dispatch_event("click")
     expect(page.get_by_text("That was not saved (0).")).to_be_visible()
     expect(buttons.last).to_be_enabled()

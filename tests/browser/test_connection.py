@@ -1,8 +1,9 @@
-"""The client's side of the wire, against a server that says and does what a test wants."""
+"""The client's side of the protocol, against a fake server."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,12 @@ MINUTE = 60_000  # ms
 
 
 class FakeServer:
-    """Takes the page's sockets and lets it be told anything; keeps what the page says."""
+    """Accepts the page's WebSockets, sends it what a test wants, and records what it sends."""
 
     def __init__(self) -> None:
         self.sockets: list[WebSocketRoute] = []
         self.heard: list[Any] = []
-        self.interval = 60  # seconds; nothing beats by itself while a test runs
+        self.interval = 60  # seconds; no heartbeat is due during a test
         self.greets = True
 
     def accept(self, socket: WebSocketRoute) -> None:
@@ -37,7 +38,7 @@ class FakeServer:
 
     def register(self) -> None:
         heartbeat = {"interval": self.interval, "timeout": 2 * self.interval}
-        self.say("register", **self.start(), heartbeat=heartbeat)
+        self.say("register", **self.position(), heartbeat=heartbeat)
 
     def say(self, type: str, body: str = "", **siblings: Any) -> None:
         frame = {"type": type, "content": {"body": body, "meta_data": ""}, **siblings}
@@ -51,8 +52,8 @@ class FakeServer:
     def close(self, code: int) -> None:
         self.sockets[-1].close(code=code)
 
-    def start(self) -> dict[str, Any]:
-        """The cursor that the page connected with."""
+    def position(self) -> dict[str, Any]:
+        """The position that the page connected with."""
         query = {k: v[0] for k, v in parse_qs(urlsplit(self.sockets[-1].url).query).items()}
         return {k: v if k == "scope" else int(v) for k, v in query.items()}
 
@@ -68,7 +69,7 @@ def page(site: Site, log_in: Callable[..., BrowserContext], server: FakeServer) 
 
 
 def open_page(context: BrowserContext, server: FakeServer) -> Page:
-    """Open a tab whose clock stands still but for `run_for`, and whose sockets end at `server`."""
+    """Open a tab whose clock only moves by `run_for`, and whose WebSockets connect to `server`."""
     page = context.new_page()
     page.route_web_socket("**/ws/notifications/**", server.accept)
     page.add_init_script("window.jitter = 0.999; Math.random = () => window.jitter")
@@ -83,7 +84,7 @@ def open_page(context: BrowserContext, server: FakeServer) -> Page:
 
 @pytest.fixture
 def live_page(page: Page) -> Page:
-    """The same with a clock that runs, for what is drawn frame by frame."""
+    """The same page with a running clock, for rendering."""
     page.clock.resume()
     return page
 
@@ -93,20 +94,53 @@ def wait_for_sockets(page: Page, server: FakeServer, count: int) -> None:
     assert len(server.sockets) == count
 
 
-@pytest.mark.parametrize("code", [1000, 4400, 4401, 4403])
-def test_a_final_close_is_final(page: Page, server: FakeServer, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [(1000, "closed"), (4400, "closed"), (4401, "logged_out"), (4403, "logged_out")],
+)
+def test_a_final_close_is_final(page: Page, server: FakeServer, code: int, final: str) -> None:
     server.close(code)
-    expect_status(page, "closed")
+    expect_status(page, final)
     page.clock.run_for(10 * MINUTE)
     page.evaluate("() => dispatchEvent(new Event('online'))")
 
-    assert status(page) == "closed"
+    assert status(page) == final
     assert len(server.sockets) == 1
-    expect(page.locator("notifications-bell")).to_have_attribute("data-status", "closed")
+    expect(page.locator("notifications-bell")).to_have_attribute("data-status", final)
+
+
+def test_after_the_session_has_ended_there_is_a_link_to_log_in(
+    page: Page, server: FakeServer
+) -> None:
+    panel = open_bell(page)
+    server.close(4401)
+
+    expect(panel.get_by_text("You've been logged out.")).to_be_visible()
+    expect(panel.get_by_role("button", name="Reload")).to_be_hidden()
+    page.context.clear_cookies()
+    panel.get_by_role("link", name="Log in").click()
+
+    expect(page).to_have_url(re.compile(r"/login/\?next=/notifications/$"))
+
+
+def test_after_updates_have_stopped_there_is_a_button_to_reload(
+    page: Page, server: FakeServer
+) -> None:
+    panel = open_bell(page)
+    server.close(1000)
+
+    expect(panel.get_by_text("Updates have stopped.")).to_be_visible()
+    expect(panel.get_by_role("link", name="Log in")).to_be_hidden()
+    panel.get_by_role("button", name="Reload").click()
+
+    wait_for_sockets(page, server, 2)
+    expect_status(page, "online")
 
 
 @pytest.mark.parametrize("code", [1011, 4012, 4408, 4503])
-def test_after_any_other_close_it_comes_back(page: Page, server: FakeServer, code: int) -> None:
+def test_after_any_other_close_the_client_reconnects(
+    page: Page, server: FakeServer, code: int
+) -> None:
     server.close(code)
     expect_status(page, "offline")
     page.clock.run_for(1000)
@@ -115,7 +149,7 @@ def test_after_any_other_close_it_comes_back(page: Page, server: FakeServer, cod
     expect_status(page, "online")
 
 
-def test_a_changed_session_is_tried_once(page: Page, server: FakeServer) -> None:
+def test_after_a_changed_session_the_client_reconnects_once(page: Page, server: FakeServer) -> None:
     server.greets = False
     server.close(4402)
     expect_status(page, "offline")
@@ -126,7 +160,7 @@ def test_a_changed_session_is_tried_once(page: Page, server: FakeServer) -> None
     expect_status(page, "closed")
 
 
-def test_who_was_evicted_waits_to_be_looked_at(page: Page, server: FakeServer) -> None:
+def test_an_evicted_tab_reconnects_when_it_is_looked_at(page: Page, server: FakeServer) -> None:
     server.close(4409)
     expect_status(page, "paused")
     page.clock.run_for(10 * MINUTE)
@@ -138,7 +172,9 @@ def test_who_was_evicted_waits_to_be_looked_at(page: Page, server: FakeServer) -
 
 
 @pytest.mark.parametrize("use", ["focus", "pointerdown", "keydown"])
-def test_who_was_evicted_in_view_waits_to_be_used(page: Page, server: FakeServer, use: str) -> None:
+def test_an_evicted_tab_in_view_reconnects_when_it_is_used(
+    page: Page, server: FakeServer, use: str
+) -> None:
     server.close(4409)
     expect_status(page, "paused")
     page.clock.run_for(10 * MINUTE)
@@ -155,20 +191,22 @@ def test_who_was_evicted_in_view_waits_to_be_used(page: Page, server: FakeServer
 
     page.mouse.click(5, 400)
     page.keyboard.press("Shift")
-    assert server.heard == []  # used while it is connected: no more than before
+    assert server.heard == []  # while it is connected, using it sends nothing
     assert len(server.sockets) == 2
 
 
-def test_a_paused_tab_says_so_and_not_that_it_tries_again(page: Page, server: FakeServer) -> None:
+def test_a_paused_tab_does_not_say_that_it_is_reconnecting(page: Page, server: FakeServer) -> None:
     open_bell(page)
     server.close(4409)
 
-    expect(page.get_by_text("This tab is paused. It continues when you use it.")).to_be_visible()
+    expect(
+        page.get_by_text("Updates are paused in this tab. Click anywhere to resume.")
+    ).to_be_visible()
     page.clock.run_for(10 * MINUTE)
-    expect(page.get_by_text("Trying again…")).to_be_hidden()
+    expect(page.get_by_text("Reconnecting…")).to_be_hidden()
 
 
-def test_who_was_too_fast_waits_half_a_minute_whatever_happens(
+def test_a_client_that_was_too_fast_always_waits_half_a_minute(
     page: Page, server: FakeServer
 ) -> None:
     page.evaluate("() => { window.jitter = 0 }")
@@ -196,7 +234,7 @@ def test_the_delay_that_a_bye_asks_for_is_kept(page: Page, server: FakeServer) -
     wait_for_sockets(page, server, 2)
 
 
-def test_waiting_gets_longer_and_has_full_jitter(page: Page, server: FakeServer) -> None:
+def test_delays_get_longer_and_have_full_jitter(page: Page, server: FakeServer) -> None:
     server.greets = False
     for attempt, seconds in enumerate([1, 2, 4, 8, 16, 30, 30], start=1):
         server.close(4503)
@@ -213,7 +251,7 @@ def test_waiting_gets_longer_and_has_full_jitter(page: Page, server: FakeServer)
     wait_for_sockets(page, server, 9)
 
 
-def test_going_online_does_not_wait(page: Page, server: FakeServer) -> None:
+def test_a_browser_that_goes_online_reconnects_at_once(page: Page, server: FakeServer) -> None:
     server.say("bye", code=4012, reconnect=True, delay=60)
     server.close(4012)
     expect_status(page, "offline")
@@ -223,7 +261,7 @@ def test_going_online_does_not_wait(page: Page, server: FakeServer) -> None:
     wait_for_sockets(page, server, 2)
 
 
-def test_it_beats_and_answers_a_ping(page: Page, server: FakeServer) -> None:
+def test_the_client_sends_heartbeats_and_answers_a_ping(page: Page, server: FakeServer) -> None:
     server.say("ping")
     wait_until(page, lambda: server.heard == [{"type": "heartbeat"}])
 
@@ -232,7 +270,7 @@ def test_it_beats_and_answers_a_ping(page: Page, server: FakeServer) -> None:
     wait_until(page, lambda: server.heard == 2 * [{"type": "heartbeat"}])
 
 
-def test_a_silent_server_is_left_for_another_socket(page: Page, server: FakeServer) -> None:
+def test_the_client_reconnects_when_the_server_is_silent(page: Page, server: FakeServer) -> None:
     page.clock.run_for(125_000)
     assert len(server.sockets) == 1
     page.clock.run_for(60_000)
@@ -240,7 +278,7 @@ def test_a_silent_server_is_left_for_another_socket(page: Page, server: FakeServ
     wait_for_sockets(page, server, 2)
 
 
-def test_a_tab_that_is_looked_at_again_asks_whether_the_server_lives(
+def test_a_tab_that_is_looked_at_again_checks_its_connection(
     page: Page, server: FakeServer
 ) -> None:
     page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
@@ -250,7 +288,7 @@ def test_a_tab_that_is_looked_at_again_asks_whether_the_server_lives(
     wait_for_sockets(page, server, 2)
 
 
-def test_a_server_that_does_not_greet_is_tried_again(page: Page, server: FakeServer) -> None:
+def test_the_client_reconnects_when_register_does_not_come(page: Page, server: FakeServer) -> None:
     server.greets = False
     server.close(4503)
     expect_status(page, "offline")
@@ -264,7 +302,7 @@ def test_a_server_that_does_not_greet_is_tried_again(page: Page, server: FakeSer
     wait_for_sockets(page, server, 3)
 
 
-def test_what_is_no_frame_harms_nothing(live_page: Page, server: FakeServer) -> None:
+def test_malformed_frames_are_ignored(live_page: Page, server: FakeServer) -> None:
     for text in ["", "no", "[]", "null", "3", '{"type": 3}', '{"type": "state"}', "{}"]:
         server.sockets[-1].send(text)
     server.say("unheard_of.type", id=7)
@@ -274,8 +312,10 @@ def test_what_is_no_frame_harms_nothing(live_page: Page, server: FakeServer) -> 
     expect_no_unread(live_page)
 
 
-def test_the_cursor_in_the_url_is_the_last_pair_seen(live_page: Page, server: FakeServer) -> None:
-    first = server.start()
+def test_the_position_in_the_url_is_the_last_pair_received(
+    live_page: Page, server: FakeServer
+) -> None:
+    first = server.position()
     assert (first["seq"], first["broadcast_seq"]) == (0, 0)
     server.notify(11, "Eleven", unread=1)
     expect(toasts(live_page)).to_have_count(1)
@@ -284,10 +324,10 @@ def test_the_cursor_in_the_url_is_the_last_pair_seen(live_page: Page, server: Fa
     live_page.clock.run_for(1000)
 
     wait_for_sockets(live_page, server, 2)
-    assert server.start() == {**first, "seq": 11, "broadcast_seq": 5}
+    assert server.position() == {**first, "seq": 11, "broadcast_seq": 5}
 
 
-def test_the_same_frame_twice_is_told_once(live_page: Page, server: FakeServer) -> None:
+def test_a_frame_that_comes_twice_is_announced_once(live_page: Page, server: FakeServer) -> None:
     for _ in range(2):
         server.notify(11, "Eleven", unread=1)
     server.notify(12, "Twelve", unread=2)
@@ -300,7 +340,7 @@ def test_a_resync_loads_the_list_again(live_page: Page, server: FakeServer) -> N
     server.notify(11, "From before", unread=1)
     expect(items(open_bell(live_page))).to_contain_text(["From before"])
 
-    server.say("resync", **server.start())
+    server.say("resync", **server.position())
 
     expect(items(live_page)).to_have_count(0)
     expect_no_unread(live_page)
@@ -309,7 +349,7 @@ def test_a_resync_loads_the_list_again(live_page: Page, server: FakeServer) -> N
     assert len(server.sockets) == 1
 
 
-def test_a_list_that_did_not_load_loads_once_online(
+def test_a_list_that_failed_to_load_is_loaded_when_online(
     site: Site, log_in: Callable[..., BrowserContext], server: FakeServer, problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")
@@ -328,12 +368,14 @@ def test_a_list_that_did_not_load_loads_once_online(
     expect(panel.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_list_of_another_epoch_gets_a_socket_of_its_own(page: Page, server: FakeServer) -> None:
-    start = server.start()
+def test_after_a_list_of_another_epoch_the_client_reconnects(
+    page: Page, server: FakeServer
+) -> None:
+    start = server.position()
     server.say("resync", **{**start, "epoch": 2})
 
     expect_status(page, "offline")
     page.clock.run_for(1000)
 
     wait_for_sockets(page, server, 2)
-    assert server.start() == {**start, "seq": 0, "broadcast_seq": 0}
+    assert server.position() == {**start, "seq": 0, "broadcast_seq": 0}

@@ -1,4 +1,4 @@
-"""Tabs that nobody looks at, that the browser froze, or that it keeps to go back to."""
+"""Tabs that are hidden, frozen, or in the back/forward cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from harness.visitor import Visitor
 from tests.cluster.conftest import wait_until
 
-from .client import CLIENT, sockets
+from .client import CLIENT, connections
 from .plain_chromium import PlainChromium, PlainTab, plain_chromium
 from .settings import NOTIFICATIONS_HEARTBEAT_TIMEOUT as HEARTBEAT_TIMEOUT
 from .site import Site
@@ -36,7 +36,7 @@ def notify(site: Site, *bodies: str) -> None:
     site.shell("; ".join(f'notify_accounts(alice, "news", "{body}")' for body in bodies))
 
 
-def test_only_tabs_that_are_seen_show_toasts_and_else_the_next_that_is(
+def test_toasts_appear_in_visible_tabs_or_in_the_next_one_to_be_visible(
     site: Site, chromium: PlainChromium
 ) -> None:
     first, second = (open_tab(chromium, site) for _ in range(2))
@@ -64,7 +64,7 @@ def test_only_tabs_that_are_seen_show_toasts_and_else_the_next_that_is(
     assert second.toasts == ["Seen"]
 
 
-@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that none is robbed of the lead
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that no other tab takes over
 def test_a_frozen_tab_gives_up_the_lead_and_follows_when_it_thaws(
     site: Site, chromium: PlainChromium
 ) -> None:
@@ -80,9 +80,7 @@ def test_a_frozen_tab_gives_up_the_lead_and_follows_when_it_thaws(
     assert leader.toasts == []
 
 
-def test_a_page_that_one_goes_back_to_has_learned_what_was_missed(
-    site: Site, chromium: PlainChromium
-) -> None:
+def test_a_page_from_the_back_forward_cache_catches_up(site: Site, chromium: PlainChromium) -> None:
     tab = open_tab(chromium, site)
     tab.evaluate("window.isTheSame = true")
     tab.go(f"{site.url}/admin/login/")
@@ -98,13 +96,13 @@ def test_a_page_that_one_goes_back_to_has_learned_what_was_missed(
 
 
 @pytest.mark.realtime
-def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
+def test_a_hidden_tab_with_throttled_timers_keeps_its_connection(
     site: Site, chromium: PlainChromium
 ) -> None:
-    """To once a second: those of a tab that holds a lock, Chromium does not slow down further."""
+    """To once a second: Chromium does not throttle a tab that holds a lock any further."""
     tab = open_tab(chromium, site)
-    wait_until(lambda: len(sockets(site)) == 1)
-    before = sockets(site)
+    wait_until(lambda: len(connections(site)) == 1)
+    before = connections(site)
     chromium.open("about:blank")
     tab.wait_for("document.visibilityState === 'hidden'")
 
@@ -117,6 +115,6 @@ def test_a_hidden_tab_whose_timers_are_throttled_keeps_its_socket(
 
     assert tab.evaluate("ticks / (performance.now() - since) * 1000") < 2
     assert tab.evaluate(f"{CLIENT}.status") == "online"
-    assert sockets(site) == before
+    assert connections(site) == before
     notify(site, "To a hidden tab")
     tab.wait_for(f"{CLIENT}.unread.total === 1")

@@ -1,4 +1,4 @@
-"""The dropdown and the inbox page, with JavaScript."""
+"""The panel and the inbox page, with JavaScript."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_opening_the_bell_marks_nothing(site: Site, open_tab: OpenTab) -> None:
     expect(badge(page)).to_have_text("2")
 
 
-def test_mark_all_read_clears_every_tab(site: Site, open_tab: OpenTab) -> None:
+def test_mark_all_as_read_clears_every_tab(site: Site, open_tab: OpenTab) -> None:
     notify(site, 3)
     site.shell('broadcast("maintenance", "Back soon")')
     page, other_tab = open_tab("alice"), open_tab("alice")
     expect(badge(page)).to_have_text("4")
     expect(items(open_bell(other_tab))).to_have_count(4)
 
-    open_bell(page).get_by_role("button", name="Mark all read").click()
+    open_bell(page).get_by_role("button", name="Mark all as read").click()
 
     for tab in (page, other_tab):
         expect_no_unread(tab)
@@ -42,23 +42,23 @@ def test_mark_all_read_clears_every_tab(site: Site, open_tab: OpenTab) -> None:
     expect_no_unread(page)
 
 
-def test_older_ones_load_at_the_end_of_the_dropdown(site: Site, open_tab: OpenTab) -> None:
+def test_older_items_load_at_the_end_of_the_panel(site: Site, open_tab: OpenTab) -> None:
     notify(site, 70)
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(30)
 
-    panel(page).get_by_role("button", name="Show older").click()
-    # To come to the button is to come to the end, where more are loaded already.
+    panel(page).get_by_role("button", name="Load more").click()
+    # Reaching the button is reaching the end, which loads more by itself.
     expect(items(panel(page)).nth(59)).to_be_attached()
     items(panel(page)).last.scroll_into_view_if_needed()
 
     expect(items(panel(page))).to_have_count(70)
     bodies = items(panel(page)).locator("[data-part=body]").all_text_contents()
     assert bodies == [f"News {n}" for n in range(70, 0, -1)]
-    expect(panel(page).get_by_role("button", name="Show older")).to_be_hidden()
+    expect(panel(page).get_by_role("button", name="Load more")).to_be_hidden()
 
 
-def test_a_list_comes_however_slow_the_computer_is(site: Site, open_tab: OpenTab) -> None:
+def test_the_list_is_complete_on_a_slow_computer_too(site: Site, open_tab: OpenTab) -> None:
     notify(site, 3)
     page = open_tab("alice")
     expect_online(page)
@@ -67,7 +67,7 @@ def test_a_list_comes_however_slow_the_computer_is(site: Site, open_tab: OpenTab
     expect(items(open_bell(page))).to_have_count(3)
 
 
-def test_following_an_item_reads_it(open_tab: OpenTab) -> None:
+def test_following_an_items_link_marks_it_as_read(open_tab: OpenTab) -> None:
     page = open_tab("alice")
     page.get_by_role("button", name="Pay Espresso machine").click()
 
@@ -77,16 +77,16 @@ def test_following_an_item_reads_it(open_tab: OpenTab) -> None:
     expect_no_unread(page)
 
 
-def test_the_dropdown_works_from_the_keyboard(site: Site, open_tab: OpenTab) -> None:
+def test_the_panel_works_with_the_keyboard(site: Site, open_tab: OpenTab) -> None:
     notify(site, 2)
     page = open_tab("alice")
     bell(page).focus()
 
     page.keyboard.press("Enter")
     expect(items(panel(page))).to_have_count(2)
-    for _ in range(6):  # past “Mark all read”, “Close” and the three views
+    for _ in range(6):  # past “Mark all as read”, “Close” and the three folders
         page.keyboard.press("Tab")
-    expect(panel(page).get_by_role("button", name="Mark read").first).to_be_focused()
+    expect(panel(page).get_by_role("button", name="Mark as read").first).to_be_focused()
     page.keyboard.press("Enter")
     expect(badge(page)).to_have_text("1")
     expect(items(panel(page)).first).to_be_focused()
@@ -96,32 +96,32 @@ def test_the_dropdown_works_from_the_keyboard(site: Site, open_tab: OpenTab) -> 
     expect(bell(page)).to_be_focused()
 
 
-def test_the_focus_stays_in_the_dropdown_when_its_button_goes(
+def test_the_focus_stays_in_the_panel_when_its_button_disappears(
     site: Site, open_tab: OpenTab
 ) -> None:
     notify(site, 2)
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(2)
 
-    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+    panel(page).get_by_role("button", name="Mark all as read").press("Enter")
 
-    expect(panel(page).get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(panel(page).get_by_role("button", name="Mark all as read")).to_be_hidden()
     expect(panel(page)).to_be_focused()
     page.keyboard.press("Escape")
     expect(bell(page)).to_be_focused()
 
 
-def test_a_click_beside_the_dropdown_closes_it(open_tab: OpenTab) -> None:
+def test_a_click_beside_the_panel_closes_it(open_tab: OpenTab) -> None:
     page = open_tab("alice")
     open_bell(page)
 
-    page.mouse.click(5, 400)  # where nothing takes the focus
+    page.mouse.click(5, 400)  # where nothing can have the focus
 
     expect(panel(page)).to_be_hidden()
     expect(bell(page)).to_have_attribute("aria-expanded", "false")
 
 
-def test_a_notification_appears_in_the_open_dropdown(site: Site, open_tab: OpenTab) -> None:
+def test_a_notification_appears_in_the_open_panel(site: Site, open_tab: OpenTab) -> None:
     notify(site, 2)
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(2)
@@ -132,7 +132,7 @@ def test_a_notification_appears_in_the_open_dropdown(site: Site, open_tab: OpenT
     expect(items(panel(page)).first).to_contain_text("The newest")
 
 
-def test_a_mark_that_fails_says_so_and_can_be_tried_again(
+def test_a_mark_that_fails_shows_a_message_and_can_be_tried_again(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect("ERR_INTERNET_DISCONNECTED|WebSocket")
@@ -141,16 +141,16 @@ def test_a_mark_that_fails_says_so_and_can_be_tried_again(
     expect(items(open_bell(page))).to_have_count(1)
     page.context.set_offline(True)
 
-    panel(page).get_by_role("button", name="Mark read").click()
+    panel(page).get_by_role("button", name="Mark as read").click()
     expect(panel(page).get_by_role("alert")).to_be_visible()
     page.context.set_offline(False)
-    panel(page).get_by_role("button", name="Mark read").click()
+    panel(page).get_by_role("button", name="Mark as read").click()
 
     expect_no_unread(page)
     expect(panel(page).get_by_role("alert")).to_be_hidden()
 
 
-def test_a_mark_that_failed_is_what_is_tried_again(
+def test_try_again_repeats_the_mark_that_failed(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")
@@ -158,7 +158,7 @@ def test_a_mark_that_failed_is_what_is_tried_again(
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(30)
     page.route("**/notifications/mark/**", lambda route: route.abort())
-    panel(page).get_by_role("button", name="Mark read").first.click()
+    panel(page).get_by_role("button", name="Mark as read").first.click()
     expect(panel(page).get_by_role("alert")).to_be_visible()
     page.unroute("**/notifications/mark/**")
 
@@ -169,14 +169,16 @@ def test_a_mark_that_failed_is_what_is_tried_again(
     expect(panel(page).get_by_role("alert")).to_be_hidden()
 
 
-def test_what_comes_while_a_mark_is_on_its_way_stays(site: Site, open_tab: OpenTab) -> None:
+def test_a_notification_that_comes_during_a_mark_stays_unread(
+    site: Site, open_tab: OpenTab
+) -> None:
     notify(site, 1)
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(1)
     held: list[Route] = []
     page.route("**/notifications/mark/", lambda route: held.append(route))
     with page.expect_request("**/notifications/mark/"):
-        panel(page).get_by_role("button", name="Mark read").click()
+        panel(page).get_by_role("button", name="Mark as read").click()
     notify(site, 1)
     expect(items(panel(page))).to_have_count(2)
 
@@ -188,7 +190,7 @@ def test_what_comes_while_a_mark_is_on_its_way_stays(site: Site, open_tab: OpenT
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_the_dropdown_stays_within_the_window(site: Site, open_tab: OpenTab, width: int) -> None:
+def test_the_panel_stays_within_the_window(site: Site, open_tab: OpenTab, width: int) -> None:
     notify(site, 40)
     page = open_tab("alice")
     page.set_viewport_size({"width": width, "height": 600})
@@ -204,7 +206,7 @@ def test_the_dropdown_stays_within_the_window(site: Site, open_tab: OpenTab, wid
         assert box["width"] == width
 
 
-def test_the_dropdown_is_in_the_window_wherever_the_bell_is(site: Site, open_tab: OpenTab) -> None:
+def test_the_panel_is_in_the_window_wherever_the_bell_is(site: Site, open_tab: OpenTab) -> None:
     notify(site, 40)
     page = open_tab("alice")
     page.set_viewport_size({"width": 1280, "height": 600})
@@ -235,7 +237,7 @@ def test_the_dropdown_is_in_the_window_wherever_the_bell_is(site: Site, open_tab
 
 
 @pytest.mark.parametrize(("path", "lines"), [("/", 6), ("/notifications/", 12)])
-def test_a_long_body_is_cut_and_whole_in_its_title(
+def test_a_long_body_is_cut_off_and_complete_in_its_title(
     site: Site, open_tab: OpenTab, path: str, lines: int
 ) -> None:
     body = "word " * 2999 + "end"
@@ -279,25 +281,27 @@ def test_the_inbox_page_is_live(site: Site, open_tab: OpenTab) -> None:
 
     site.shell('notify_accounts(alice, "news", "The newest")')
     expect(items(page).first).to_contain_text("The newest")
-    items(page).first.get_by_role("button", name="Mark read").click()
+    items(page).first.get_by_role("button", name="Mark as read").click()
     expect(badge(other_tab)).to_have_text("2")
     expect(items(other_tab).first).to_have_attribute("data-state", "read")
-    page.get_by_role("main").get_by_role("button", name="Mark all read").click()
+    page.get_by_role("main").get_by_role("button", name="Mark all as read").click()
 
     for tab in (page, other_tab):
         expect_no_unread(tab)
         expect(tab.locator("[data-part=item][data-state=unread]")).to_have_count(0)
-        expect(tab.get_by_role("main").get_by_role("button", name="Mark all read")).to_be_hidden()
+        expect(
+            tab.get_by_role("main").get_by_role("button", name="Mark all as read")
+        ).to_be_hidden()
 
 
-def test_the_unread_view_loses_what_is_read(site: Site, open_tab: OpenTab) -> None:
+def test_what_is_read_leaves_the_unread_folder(site: Site, open_tab: OpenTab) -> None:
     notify(site, 35)
     page = open_tab("alice", "/notifications/?unread=1")
     expect_online(page)
-    page.get_by_role("button", name="Show older").scroll_into_view_if_needed()
+    page.get_by_role("button", name="Load more").scroll_into_view_if_needed()
     expect(items(page)).to_have_count(35)
 
-    items(page).first.get_by_role("button", name="Mark read").click()
+    items(page).first.get_by_role("button", name="Mark as read").click()
 
     expect(items(page)).to_have_count(34)
     expect(items(page).first).to_contain_text("News 34")

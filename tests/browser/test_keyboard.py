@@ -1,4 +1,4 @@
-"""The keyboard alone: everything can be reached and done, and the focus is never lost."""
+"""Everything works with the keyboard alone, and the focus is never lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OpenTab = Callable[..., Page]
 
 
 def tab_to(page: Page, place: Locator, key: str = "Tab") -> None:
-    """Go on with the key until the focus is there."""
+    """Press the key until the focus is there."""
     for _ in range(60):
         page.keyboard.press(key)
         if place.evaluate("(element) => element === document.activeElement"):
@@ -33,7 +33,7 @@ def tab_to(page: Page, place: Locator, key: str = "Tab") -> None:
     raise AssertionError(f"{key} does not lead to {place}")
 
 
-def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) -> None:
+def test_everything_in_the_panel_is_reached_in_order(site: Site, open_tab: OpenTab) -> None:
     site.shell('notify_accounts(alice, "paid", "Order 1 is paid", url="/orders/1/")')
     page = open_tab("alice")
     expect_online(page)
@@ -48,8 +48,8 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
         names.append(page.locator(":focus").inner_text().strip())
 
     assert names == [
-        *("Mark all read", "Close", "All", "Unread", "Archived"),
-        *("Order 1 is paid", "Mark read", "Archive", "See all notifications"),
+        *("Mark all as read", "Close", "All", "Unread", "Archived"),
+        *("Order 1 is paid", "Mark as read", "Archive", "See all notifications"),
     ]
     tab_to(page, panel(page).get_by_role("link", name="Order 1 is paid"), "Shift+Tab")
     page.keyboard.press("Enter")
@@ -57,7 +57,7 @@ def test_all_of_the_dropdown_is_reached_in_order(site: Site, open_tab: OpenTab) 
     expect_no_unread(page)
 
 
-def test_who_goes_on_past_the_dropdown_closes_it(site: Site, open_tab: OpenTab) -> None:
+def test_moving_the_focus_past_the_panel_closes_it(site: Site, open_tab: OpenTab) -> None:
     notify(site, 1)
     page = open_tab("alice")
     expect(items(open_bell(page))).to_have_count(1)
@@ -70,7 +70,9 @@ def test_who_goes_on_past_the_dropdown_closes_it(site: Site, open_tab: OpenTab) 
     expect(page.locator("a:focus, button:focus")).to_be_visible()
 
 
-def test_a_key_leads_to_the_newest_toast_and_another_back(site: Site, open_tab: OpenTab) -> None:
+def test_one_key_moves_the_focus_to_the_newest_toast_and_another_back(
+    site: Site, open_tab: OpenTab
+) -> None:
     page = open_tab("alice")
     expect_online(page)
     notify(site, 2)
@@ -90,7 +92,7 @@ def test_a_key_leads_to_the_newest_toast_and_another_back(site: Site, open_tab: 
     expect(place).to_be_focused()
 
 
-def test_the_focus_stays_when_the_bell_takes_the_place_of_the_servers(open_tab: OpenTab) -> None:
+def test_the_focus_stays_when_the_bell_replaces_the_servers(open_tab: OpenTab) -> None:
     page = open_tab("alice", "/login/")
     asked: list[Route] = []
     page.route("**/elements/bell.js", lambda route: asked.append(route))
@@ -103,10 +105,10 @@ def test_the_focus_stays_when_the_bell_takes_the_place_of_the_servers(open_tab: 
     expect(bell(page)).to_be_focused()
 
 
-def test_the_focus_stays_when_the_live_list_takes_the_place_of_the_servers(
+def test_the_focus_stays_when_the_live_list_replaces_the_servers(
     site: Site, open_tab: OpenTab
 ) -> None:
-    notify(site, 30)  # rows are made by twenties
+    notify(site, 30)  # rows are rendered in batches of twenty
     page = open_tab("alice", "/login/")
     asked: list[Route] = []
     page.route("**/notifications/items/**", lambda route: asked.append(route))
@@ -122,7 +124,9 @@ def test_the_focus_stays_when_the_live_list_takes_the_place_of_the_servers(
     expect(rows.last).to_be_focused()
 
 
-def test_the_focus_goes_to_the_neighbour_of_what_goes(site: Site, open_tab: OpenTab) -> None:
+def test_the_focus_moves_to_the_neighbour_of_a_row_that_is_removed(
+    site: Site, open_tab: OpenTab
+) -> None:
     notify(site, 3)
     page = open_tab("alice")
     rows = items(open_bell(page))
@@ -137,13 +141,13 @@ def test_the_focus_goes_to_the_neighbour_of_what_goes(site: Site, open_tab: Open
     expect(rows).to_be_focused()
     rows.get_by_role("button", name="Archive").press("Enter")
 
-    expect(panel(page).get_by_text("Nothing new")).to_be_visible()
+    expect(panel(page).get_by_text("No notifications yet")).to_be_visible()
     expect(panel(page).locator("[data-part=content]")).to_be_focused()
     page.keyboard.press("Escape")
     expect(bell(page)).to_be_focused()
 
 
-def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab: OpenTab) -> None:
+def test_undo_works_wherever_the_focus_is(site: Site, open_tab: OpenTab) -> None:
     notify(site, 2)
     page = open_tab("alice")
     rows = items(open_bell(page))
@@ -156,7 +160,7 @@ def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab
     expect(rows.last).to_be_focused()
     expect(panel(page).get_by_role("button", name="Undo")).to_be_hidden()
 
-    panel(page).get_by_role("button", name="Mark all read").press("Enter")
+    panel(page).get_by_role("button", name="Mark all as read").press("Enter")
     expect_no_unread(page)
     panel(page).get_by_role("button", name="Undo").press("Enter")
 
@@ -164,7 +168,7 @@ def test_what_was_done_is_undone_from_wherever_the_focus_is(site: Site, open_tab
     expect(panel(page).locator("[data-part=content]")).to_be_focused()
 
 
-def test_the_focus_stays_in_the_list_of_a_page_whose_button_goes(
+def test_the_focus_stays_in_the_list_when_the_pages_button_disappears(
     site: Site, open_tab: OpenTab
 ) -> None:
     notify(site, 1)
@@ -173,27 +177,25 @@ def test_the_focus_stays_in_the_list_of_a_page_whose_button_goes(
     inbox = page.get_by_role("main")
     expect(inbox.locator("notifications-inbox")).to_have_attribute("aria-busy", "false")
 
-    inbox.get_by_role("button", name="Mark all read").press("Enter")
+    inbox.get_by_role("button", name="Mark all as read").press("Enter")
 
-    expect(inbox.get_by_role("button", name="Mark all read")).to_be_hidden()
+    expect(inbox.get_by_role("button", name="Mark all as read")).to_be_hidden()
     expect(inbox.locator("[data-part=content]")).to_be_focused()
 
 
-def test_after_the_last_of_a_page_comes_the_first_of_the_next(
-    site: Site, open_tab: OpenTab
-) -> None:
+def test_the_focus_moves_on_to_the_next_page(site: Site, open_tab: OpenTab) -> None:
     notify(site, 35)
     page = open_tab("alice")
     rows = items(open_bell(page))
     expect(rows).to_have_count(30)
 
-    panel(page).get_by_role("button", name="Show older").focus()
+    panel(page).get_by_role("button", name="Load more").focus()
 
     expect(rows).to_have_count(35)
     expect(rows.nth(30)).to_be_focused()
 
 
-def test_trying_again_keeps_the_focus_in_the_dropdown(
+def test_trying_again_keeps_the_focus_in_the_panel(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect("ERR_FAILED")

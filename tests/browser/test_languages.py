@@ -1,4 +1,4 @@
-"""Pages in the reader's language: no English of ours is left in Chinese ones."""
+"""Pages are in the reader's language: Chinese ones contain no English of ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from notify_site.shop.demo import ACCOUNTS, ITEMS, PASSWORD
 from .elements import expect_online, items
 from .site import Site
 
-# All that a page says or could say: also what is hidden, and the elements' templates.
+# All texts of a page, hidden ones and those in templates included.
 TEXTS = """() => {
   const texts = []
   const read = (root) => {
@@ -32,7 +32,7 @@ TEXTS = """() => {
   read(document)
   return texts
 }"""
-# Names, and what is in the database.
+# Names, and texts from the database.
 NOT_OURS = ["Notify Site", "English", PASSWORD, *ACCOUNTS, *(item for item, _ in ITEMS)]
 
 
@@ -67,7 +67,7 @@ def test_no_english_is_left_in_chinese_pages(
     page.get_by_role("button", name="付款 Espresso machine").click()
 
     expect(page.get_by_role("status")).to_contain_text("Order 1 is paid: Espresso machine")
-    body = "Order 1 is paid: Espresso machine"  # of who notified, in whatever language
+    body = "Order 1 is paid: Espresso machine"  # in the language of the code that sent it
     assert english(page) <= {body}
     for path in ("/orders/1/", "/orders/2/", "/notifications/", "/notifications/?unread=1"):
         page.goto(path)
@@ -82,7 +82,7 @@ def test_no_english_is_left_in_chinese_pages(
     ("locale", "hours", "yesterday"),
     [("en-GB", "3 hours ago", "yesterday"), ("zh-CN", "3小时前", "昨天")],
 )
-def test_times_are_told_in_the_language_of_the_page(
+def test_times_are_in_the_language_of_the_page(
     site: Site,
     new_context: Callable[..., BrowserContext],
     locale: str,

@@ -1,4 +1,4 @@
-"""What people see when something happens: toasts, the badge, and both in every tab."""
+"""What people see when something happens: toasts and the badge, in every tab."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pay_and_read(shop: Page, other_tab: Page, bobs_tab: Page) -> None:
     expect_no_unread(bobs_tab)
     expect(toasts(bobs_tab)).to_have_count(0)
 
-    open_bell(other_tab).get_by_role("button", name="Mark read").click()
+    open_bell(other_tab).get_by_role("button", name="Mark as read").click()
 
     for page in (shop, other_tab):
         expect_no_unread(page)
@@ -55,7 +55,7 @@ def test_paying_rings_the_bell_in_every_tab_of_the_account_and_no_other(
 
     bobs_tab.get_by_role("button", name="Pay").first.click()
 
-    expect(badge(bobs_tab)).to_have_text("1")  # and not what alice's did before
+    expect(badge(bobs_tab)).to_have_text("1")  # only his own
 
 
 def test_the_bell_rings_in_tabs_of_two_server_processes(
@@ -65,7 +65,7 @@ def test_the_bell_rings_in_tabs_of_two_server_processes(
     alice = log_in("alice", cluster)
     shop, other_tab = alice.new_page(), alice.new_page()
     shop.goto(first.url)
-    other_tab.goto(second.url)  # cookies are of the host, not of the port
+    other_tab.goto(second.url)  # cookies belong to the host, not to the port
     bobs_tab = log_in("bob", cluster).new_page()
     bobs_tab.goto(second.url)
     for page in (shop, other_tab, bobs_tab):
@@ -73,7 +73,7 @@ def test_the_bell_rings_in_tabs_of_two_server_processes(
 
     pay_and_read(shop, other_tab, bobs_tab)
 
-    # What is stored nowhere, only the shared layer brings.
+    # A notification that is not stored comes over the shared channel layer only.
     cluster.shell_beside('notify_accounts(alice, "progress", "Half done", persist=False)')
     for page in (shop, other_tab):
         expect(toasts(page)).to_have_text(["Half done Close"])
@@ -89,7 +89,7 @@ def test_a_shell_beside_the_server_rings_the_bell(site: Site, open_tab: OpenTab)
     expect(badge(page)).to_have_text("1")
 
 
-def test_a_broadcast_appears_everywhere_and_waits_for_who_logs_in_later(
+def test_a_broadcast_appears_everywhere_and_for_accounts_that_log_in_later(
     site: Site, open_tab: OpenTab
 ) -> None:
     alices_tab, bobs_tab = open_tab("alice"), open_tab("bob")
@@ -105,7 +105,7 @@ def test_a_broadcast_appears_everywhere_and_waits_for_who_logs_in_later(
     expect(badge(carols_tab)).to_have_text("1")
     expect(items(open_bell(carols_tab))).to_contain_text("Back in five minutes")
 
-    panel(carols_tab).get_by_role("button", name="Mark read").click()
+    panel(carols_tab).get_by_role("button", name="Mark as read").click()
 
     expect_no_unread(carols_tab)
     expect(badge(bobs_tab)).to_have_text("1")
@@ -113,7 +113,7 @@ def test_a_broadcast_appears_everywhere_and_waits_for_who_logs_in_later(
 
 
 @pytest.mark.own_site
-def test_a_restarted_server_is_found_again_and_what_was_missed_shows_once(
+def test_after_a_restart_tabs_reconnect_and_show_each_missed_notification_once(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect(r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket connection")
@@ -131,7 +131,7 @@ def test_a_restarted_server_is_found_again_and_what_was_missed_shows_once(
     expect(items(open_bell(page))).to_have_count(1)
 
 
-def test_the_tabs_of_a_killed_server_go_on_at_another_by_themselves(
+def test_the_tabs_of_a_killed_server_reconnect_to_another(
     cluster: Site, log_in: Callable[..., BrowserContext], problems: Problems
 ) -> None:
     problems.expect(r"ERR_|WebSocket connection")
@@ -140,7 +140,7 @@ def test_the_tabs_of_a_killed_server_go_on_at_another_by_themselves(
         page = log_in("alice", cluster).new_page()
         page.goto(url)
         expect_online(page)
-        # With a link its toast stays, however long the page is away.
+        # With a link, its toast stays however long the tab is offline.
         cluster.shell('notify_accounts(alice, "hello", "before", url="/orders/1/")')
         expect(toasts(page)).to_have_text(["before Close"])
 
@@ -153,7 +153,7 @@ def test_the_tabs_of_a_killed_server_go_on_at_another_by_themselves(
 
 
 @pytest.mark.own_site
-def test_many_that_were_missed_are_three_toasts_and_a_number(
+def test_many_missed_notifications_are_three_toasts_and_a_number(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect(r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket connection")
@@ -166,13 +166,13 @@ def test_many_that_were_missed_are_three_toasts_and_a_number(
 
     expect_back_online(page)
     expect(toasts(page)).to_have_text(
-        ["More new notifications: 5 Close", "News 5 Close", "News 6 Close", "News 7 Close"]
+        ["5 more notifications Close", "News 5 Close", "News 6 Close", "News 7 Close"]
     )
     expect(badge(page)).to_have_text("8")
 
 
 @pytest.mark.own_site
-def test_what_was_read_before_the_page_came_back_is_not_announced(
+def test_a_notification_that_was_read_before_the_tab_reconnected_is_not_announced(
     site: Site, open_tab: OpenTab, problems: Problems
 ) -> None:
     problems.expect(r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket connection")
@@ -182,9 +182,9 @@ def test_what_was_read_before_the_page_came_back_is_not_announced(
     site.server.kill()
     site.shell_beside(
         'result = notify_accounts(alice, "shipped", "Read elsewhere")\n'
-        "from notifications.audiences import Reader\n"
+        "from notifications.audiences import Recipient\n"
         "from notifications.inbox.marks import mark\n"
-        'mark(Reader.of(alice), "read", [f"n{result.ids[0]}"])\n'
+        'mark(Recipient.of(alice), "read", [f"n{result.ids[0]}"])\n'
         'notify_accounts(alice, "shipped", "Still new")'
     )
     site.server.start()
@@ -194,7 +194,7 @@ def test_what_was_read_before_the_page_came_back_is_not_announced(
     expect(badge(page)).to_have_text("1")
 
 
-def test_a_toast_still_standing_comes_along_to_the_next_page(site: Site, open_tab: OpenTab) -> None:
+def test_a_toast_that_is_still_shown_moves_to_the_next_page(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     expect_online(page)
     site.shell('notify_accounts(alice, "a", "First"); notify_accounts(alice, "b", "Second")')
@@ -209,7 +209,9 @@ def test_a_toast_still_standing_comes_along_to_the_next_page(site: Site, open_ta
     expect(badge(page)).to_have_text("2")
 
 
-def test_what_a_page_was_loaded_with_is_not_announced(site: Site, open_tab: OpenTab) -> None:
+def test_notifications_from_before_the_page_loaded_are_not_announced(
+    site: Site, open_tab: OpenTab
+) -> None:
     site.shell('notify_accounts(alice, "shipped", "From before")')
 
     page = open_tab("alice")
@@ -219,9 +221,7 @@ def test_what_a_page_was_loaded_with_is_not_announced(site: Site, open_tab: Open
     expect(toasts(page)).to_have_count(0)
 
 
-def test_a_toast_goes_after_a_while_but_not_from_under_the_pointer(
-    site: Site, open_tab: OpenTab
-) -> None:
+def test_a_toast_times_out_unless_the_pointer_is_on_it(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     page.clock.install()
     page.reload()
@@ -250,7 +250,7 @@ def test_closing_a_toast_marks_nothing(site: Site, open_tab: OpenTab) -> None:
     expect(badge(page)).to_have_text("1")
 
 
-def test_toasts_are_closed_from_the_keyboard_one_after_the_other(
+def test_toasts_can_be_closed_with_the_keyboard_one_after_the_other(
     site: Site, open_tab: OpenTab
 ) -> None:
     page = open_tab("alice")
@@ -264,7 +264,7 @@ def test_toasts_are_closed_from_the_keyboard_one_after_the_other(
         expect(toasts(page)).to_have_count(left)
 
 
-def test_following_a_toast_reads_it(open_tab: OpenTab) -> None:
+def test_following_a_toasts_link_marks_it_as_read(open_tab: OpenTab) -> None:
     page, other_tab = open_tab("alice"), open_tab("alice")
     page.get_by_role("button", name="Pay Walnut desk lamp").click()
 
@@ -275,7 +275,7 @@ def test_following_a_toast_reads_it(open_tab: OpenTab) -> None:
     expect_no_unread(page)
 
 
-def test_what_is_stored_nowhere_is_only_announced(site: Site, open_tab: OpenTab) -> None:
+def test_a_notification_that_is_not_stored_is_only_announced(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     expect_online(page)
 
@@ -283,10 +283,10 @@ def test_what_is_stored_nowhere_is_only_announced(site: Site, open_tab: OpenTab)
 
     expect(toasts(page)).to_have_text(["Half done Close"])
     expect_no_unread(page)
-    expect(open_bell(page).get_by_text("Nothing new")).to_be_visible()
+    expect(open_bell(page).get_by_text("No notifications yet")).to_be_visible()
 
 
-def test_replacing_takes_the_place_of_the_older_toast(site: Site, open_tab: OpenTab) -> None:
+def test_a_replacement_replaces_the_older_toast(site: Site, open_tab: OpenTab) -> None:
     page = open_tab("alice")
     expect_online(page)
     for step in ("packed", "sent"):

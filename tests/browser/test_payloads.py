@@ -1,9 +1,9 @@
 """
-What a message says is text wherever it is shown, and leads to http(s) or this site only.
+Messages are shown as text everywhere, and link to http(s) or this site only.
 
-Rows are written past the validation: one can be older than a check, or be
-written by other means. What is in them does harm on a page that makes markup of
-it; the last test shows that, and that the site's policy would stop it even then.
+The rows are written past the validation, as a row can be older than a check. They would do
+harm on a page that inserts them as markup: the last test shows that they would, and that the
+site's content security policy stops them even then.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ HARM = """() => [
 
 SHELL = """
 import json
-texts, urls = json.loads({told!r})
+texts, urls = json.loads({everything!r})
 for body, url in [(text, "") for text in texts] + [("A link", url) for url in urls]:
     Notification.objects.insert(
         [alice.pk], type=texts[0], body=body, url=url, level=texts[1],
@@ -86,8 +86,8 @@ numbering.number_broadcasts("default")
 """
 
 
-def tell(site: Site) -> None:
-    site.shell(SHELL.format(told=json.dumps([TEXTS, URLS])))
+def send_everything(site: Site) -> None:
+    site.shell(SHELL.format(everything=json.dumps([TEXTS, URLS])))
 
 
 def expect_no_harm(page: Page) -> None:
@@ -96,7 +96,7 @@ def expect_no_harm(page: Page) -> None:
 
 
 def bodies(page: Page, javascript: bool) -> list[str]:
-    """What is in the list, with older ones that scrolling loads, or that are on other pages."""
+    """The bodies in the list, with those that scrolling loads or further pages have."""
     found: list[str] = []
     main = page.locator("main")
     while javascript and (shown := items(main).count()) < len(EVERYTHING):
@@ -105,14 +105,14 @@ def bodies(page: Page, javascript: bool) -> list[str]:
     while True:
         expect(main.locator("[data-part=link][href]")).to_have_count(0)
         found += items(main).locator("[data-part=body]").all_text_contents()
-        older = page.get_by_role("link", name="Show older")
+        older = page.get_by_role("link", name="Load more")
         if javascript or not older.is_visible():
             return found
         older.click()
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
-def test_in_inbox_panel_toast_and_banner_it_is_text(
+def test_messages_are_text_in_inbox_panel_toast_and_banner(
     site: Site, log_in: Callable[..., BrowserContext], javascript: bool
 ) -> None:
     page = log_in("alice", site, java_script_enabled=javascript).new_page()
@@ -121,10 +121,10 @@ def test_in_inbox_panel_toast_and_banner_it_is_text(
     page.goto("/notifications/")
     if javascript:
         expect_online(page)
-    tell(site)
+    send_everything(site)
     if javascript:
         expect(toasts(page).first).to_be_visible()
-        # The link of the summary leads to the inbox, and would load this page anew.
+        # The link of the summary would reload this page.
         links = toasts(page).locator("[data-part=link]:not([href='/notifications/'])")
         links.evaluate_all("(links) => links.forEach((link) => link.click())")
         assert sorted(bodies(page, javascript)) == sorted(EVERYTHING)
@@ -143,11 +143,11 @@ def test_in_inbox_panel_toast_and_banner_it_is_text(
 
 
 @pytest.mark.verify
-def test_in_the_admin_it_is_text(site: Site, log_in: Callable[..., BrowserContext]) -> None:
+def test_messages_are_text_in_the_admin(site: Site, log_in: Callable[..., BrowserContext]) -> None:
     tab = log_in("alice", site, user_agent=TEXTS[0]).new_page()
     tab.goto("/")
     expect_online(tab)
-    tell(site)
+    send_everything(site)
     admin = log_in("operator", site).new_page()
 
     for model in ("notification", "broadcast", "connection"):
@@ -184,7 +184,7 @@ AS_MARKUP = """async (texts) => {
 
 
 @pytest.mark.verify
-def test_even_as_markup_it_does_nothing_under_the_sites_policy(
+def test_even_as_markup_they_do_nothing_under_the_sites_policy(
     browser: Browser, site: Site, open_tab: Callable[..., Page], problems: Problems
 ) -> None:
     problems.expect("Content Security Policy|404|evil.example|ERR_")

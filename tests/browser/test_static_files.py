@@ -1,4 +1,4 @@
-"""Static files as in production: each once, small, kept for ever, and new after an upgrade."""
+"""Static files as in production: small, cached for ever, and replaced after an upgrade."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_the_minified_scripts_do_what_their_source_does(
         expect(tab.get_by_role("region", name="Important notices")).to_contain_text("For all")
     panel = open_bell(tabs[0])
     expect(items(panel)).to_contain_text(["For all", "For alice"])
-    panel.get_by_role("button", name="Mark all read").click()
+    panel.get_by_role("button", name="Mark all as read").click()
     for tab in tabs:
         expect_no_unread(tab)
         expect(tab.locator("[data-part=banner]")).to_have_count(0)
 
 
-def test_an_upgrade_reaches_a_browser_that_keeps_everything(
+def test_an_upgrade_reaches_a_browser_that_caches_everything(
     deployment: Deployment,
     new_context: Callable[..., BrowserContext],
     problems: Problems,
@@ -91,13 +91,13 @@ def test_an_upgrade_reaches_a_browser_that_keeps_everything(
     deployment.upgrade()
 
     fetched = fetched_by_another_tab(context)
-    # The changed one, and what has its new name in it; the rest is as it was.
+    # The changed file, and those that contain its new name.
     assert {"connection.js", "client.js", "index.js"} <= fetched
     assert not {"store.js", "notifications.css"} & fetched
 
 
 def fetched_by_another_tab(context: BrowserContext) -> set[str]:
-    """Return the names of our files that a new tab fetched, not having kept them."""
+    """Return the names of our files that a new tab did not take from the cache."""
     tab = context.new_page()
     tab.goto("/")
     expect_online(tab)
@@ -106,7 +106,7 @@ def fetched_by_another_tab(context: BrowserContext) -> set[str]:
     return {re.sub(r"\.[0-9a-f]{12}\.", ".", url.partition("notifications/")[2]) for url in urls}
 
 
-def test_files_are_kept_for_ever_by_their_name_only(deployment: Deployment) -> None:
+def test_only_hashed_names_are_cached_for_ever(deployment: Deployment) -> None:
     url = f"{deployment.server.url}/static/notifications/"
     manifest = json.loads((Path(deployment.env["STATIC_ROOT"]) / "staticfiles.json").read_text())
     hashed = manifest["paths"]["notifications/index.js"]

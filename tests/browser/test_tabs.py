@@ -1,4 +1,4 @@
-"""The tabs of a browser: one of them has the socket, and all of them know."""
+"""The tabs of a browser share one connection."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
-from .client import CLIENT, expect_sockets, expect_status, is_leader, sockets, wait_until
+from .client import (
+    CLIENT,
+    connections,
+    expect_connections,
+    expect_status,
+    is_leader,
+    status,
+    wait_until,
+)
 from .conftest import Problems
 from .elements import badge, expect_no_unread, expect_online, items, open_bell, toasts
 from .site import Site
 
 OpenTab = Callable[..., Page]
 
-# Hears nothing of the other tabs while `isDeaf` says so.
+# Gets no messages of other tabs while `isDeaf` is true.
 DEAF = """
 window.BroadcastChannel = class extends BroadcastChannel {
   constructor(name) {
@@ -29,13 +37,24 @@ window.BroadcastChannel = class extends BroadcastChannel {
 
 
 def notify(site: Site, *bodies: str, url: str = "") -> None:
-    """With a url their toasts stay, as they lead somewhere."""
+    """With a url, their toasts stay."""
     site.shell(f'[notify_accounts(alice, "news", body, url="{url}") for body in {bodies}]')
+
+
+def post(page: Page, **message: object) -> None:
+    """Send the other tabs a message, as this page's client does."""
+    page.evaluate(
+        """async (message) => {
+          const { held } = await navigator.locks.query()
+          new BroadcastChannel(held[0].name).postMessage(message)
+        }""",
+        message,
+    )
 
 
 @pytest.fixture
 def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
-    """Two tabs of alice's: the one with the socket, and the other."""
+    """Two tabs of alice: the leader, and a follower."""
     pages = [open_tab("alice") for _ in range(2)]
     for page in pages:
         expect_status(page, "online")
@@ -44,7 +63,7 @@ def tabs(open_tab: OpenTab) -> tuple[Page, Page]:
     return (pages[0], pages[1]) if leaders[0] else (pages[1], pages[0])
 
 
-def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTab) -> None:
+def test_ten_tabs_share_one_connection_and_show_the_same(site: Site, open_tab: OpenTab) -> None:
     pages = [open_tab("alice") for _ in range(10)]
     for page in pages:
         expect_status(page, "online")
@@ -54,12 +73,12 @@ def test_ten_tabs_have_one_socket_and_know_the_same(site: Site, open_tab: OpenTa
     for page in pages:
         expect(toasts(page)).to_have_text(["To all of them Close"])
         expect(badge(page)).to_have_text("1")
-    expect_sockets(site, pages[0], 1)
+    expect_connections(site, pages[0], 1)
     pages[7].evaluate(f"() => {CLIENT}.markAll('read')")
     for page in pages:
         expect_no_unread(page)
         expect(toasts(page)).to_have_count(0)
-    assert len(sockets(site)) == 1
+    assert len(connections(site)) == 1
 
 
 def test_another_tab_takes_over_from_one_that_is_closed(
@@ -77,7 +96,7 @@ def test_another_tab_takes_over_from_one_that_is_closed(
     third = open_tab("alice")
     expect_status(third, "online")
     assert not is_leader(third)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
 def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Page, Page]) -> None:
@@ -89,13 +108,11 @@ def test_another_tab_takes_over_from_one_that_crashed(site: Site, tabs: tuple[Pa
 
     expect(toasts(follower)).to_have_text(["Still heard Close"])
     assert is_leader(follower)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
-@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that the server closes nothing by itself
-def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
-    site: Site, tabs: tuple[Page, Page]
-) -> None:
+@pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")  # so that the server closes no connection
+def test_another_tab_takes_over_from_one_that_hangs(site: Site, tabs: tuple[Page, Page]) -> None:
     leader, follower = tabs
     held: list[Route] = []
     leader.route("**/hang", lambda route: held.append(route))
@@ -108,7 +125,7 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     )
     wait_until(follower, lambda: len(held) == 1)
 
-    # The timeout has passed; what is left are a look every 2 seconds, and a pause of up to 2.
+    # The timeout has passed. A check every 2 seconds and a delay of up to 2 seconds are left.
     follower.evaluate(
         """() => {
           const now = performance.now.bind(performance)
@@ -119,17 +136,17 @@ def test_a_tab_that_hangs_is_robbed_of_the_lead_and_lets_go_of_it(
     expect_status(follower, "online")
     notify(site, "Heard by both")
     expect(toasts(follower)).to_have_text(["Heard by both Close"])
-    expect_sockets(site, follower, 2)
+    expect_connections(site, follower, 2)
     held[0].fulfill(body="")
 
     expect(toasts(leader)).to_have_text(["Heard by both Close"])
     assert not is_leader(leader)
-    expect_sockets(site, follower, 1)
+    expect_connections(site, follower, 1)
 
 
-# One that hears nothing for long enough takes the lead.
+# A tab that hears nothing for that long takes over.
 @pytest.mark.own_site(HEARTBEAT_TIMEOUT="600")
-def test_a_tab_that_missed_something_fetches_it(site: Site, tabs: tuple[Page, Page]) -> None:
+def test_a_tab_that_missed_something_catches_up(site: Site, tabs: tuple[Page, Page]) -> None:
     _, follower = tabs
     follower.add_init_script(DEAF)
     follower.reload()
@@ -151,11 +168,11 @@ def test_logging_out_in_one_tab_ends_all(site: Site, tabs: tuple[Page, Page]) ->
 
     follower.get_by_role("button", name="Log out").click()
 
-    expect_status(leader, "closed")
-    expect_sockets(site, leader, 0)
+    expect_status(leader, "logged_out")
+    expect_connections(site, leader, 0)
 
 
-def test_without_locks_each_tab_has_a_socket(
+def test_without_locks_each_tab_has_its_own_connection(
     site: Site, log_in: Callable[..., BrowserContext]
 ) -> None:
     context = log_in("alice", site)
@@ -169,10 +186,10 @@ def test_without_locks_each_tab_has_a_socket(
 
     for page in pages:
         expect(toasts(page)).to_have_text(["Heard by each Close"])
-    expect_sockets(site, pages[0], 2)
+    expect_connections(site, pages[0], 2)
 
 
-def test_another_account_in_the_same_browser_is_none_of_an_old_tabs_business(
+def test_a_tab_shows_nothing_of_an_account_that_logs_in_later(
     site: Site, tabs: tuple[Page, Page], problems: Problems
 ) -> None:
     problems.expect("401")
@@ -188,11 +205,88 @@ def test_another_account_in_the_same_browser_is_none_of_an_old_tabs_business(
     page.get_by_role("button", name="Log in").click()
     expect(badge(page)).to_have_text("1")
 
-    expect_status(old, "closed")
+    expect_status(old, "logged_out")
     failure = old.evaluate(f"() => {CLIENT}.load('unread').catch(({{ status }}) => status)")
     assert failure == 401
     old.evaluate(f"() => {CLIENT}.start()")
-    expect_status(old, "closed")
+    expect_status(old, "logged_out")
     expect(items(old)).to_contain_text(["For alice"])
     assert items(old).count() == 1
     expect(badge(page)).to_have_text("1")
+
+
+# Tabs used to send each other these, on a channel with the name of their lock.
+OLD_RELEASE = """async (name) => {
+  window.channel = new BroadcastChannel(name)
+  window.heard = []
+  channel.addEventListener("message", ({ data }) => heard.push(data))
+  navigator.locks.request(name, () => new Promise(() => {}))
+}"""
+OLD_MESSAGES: list[dict[str, object]] = [
+    {"ask": "check"},
+    {"ask": "restart"},
+    {"told": ["n1", '{"type":"progress"}']},
+    {"from": {"seq": 99, "broadcast_seq": 99, "epoch": 9, "scope": "x"}, "status": "offline"},
+    {"frame": {"type": "resync", "seq": 0}, "status": "online"},
+    {"status": "closed"},
+]
+
+
+def test_tabs_of_the_previous_release_are_left_alone(
+    site: Site, log_in: Callable[..., BrowserContext], problems: Problems
+) -> None:
+    """During a deploy, a browser has tabs of both kinds."""
+    problems.expect("404")  # the icon of the page that stands for the old tab
+    context = log_in("alice", site)
+    old, new = context.new_page(), context.new_page()
+    account = site.shell("print(alice.pk)").strip()
+    old.goto("/healthz")
+    old.evaluate(OLD_RELEASE, f"notifications:{account}:1")
+
+    new.goto("/")
+    expect_status(new, "online")
+    notify(site, "To the new tab", url="/orders/1/")
+    expect(toasts(new)).to_have_text(["To the new tab Close"])
+    for message in OLD_MESSAGES:
+        old.evaluate("(message) => channel.postMessage(message)", message)
+    notify(site, "As before", url="/orders/1/")
+
+    expect(toasts(new)).to_have_text(["To the new tab Close", "As before Close"])
+    assert status(new) == "online"
+    assert old.evaluate("() => heard") == []
+
+
+def test_messages_of_a_later_release_are_ignored(site: Site, tabs: tuple[Page, Page]) -> None:
+    leader, follower = tabs
+    for page in tabs:
+        post(page, type="invented", frame={"type": "news"}, status="closed")
+        post(page, status="closed")
+    notify(site, "As before")
+
+    for page in (leader, follower):
+        expect(toasts(page)).to_have_text(["As before Close"])
+        assert status(page) == "online"
+
+
+def test_starting_twice_is_starting_once(open_tab: OpenTab) -> None:
+    page = open_tab("alice")
+    expect_online(page)
+    page.evaluate(f"() => {{ {CLIENT}.start(); {CLIENT}.stop() }}")
+    expect_status(page, "closed")
+
+    page.evaluate("() => document.dispatchEvent(new Event('resume'))")
+
+    assert status(page) == "closed"
+
+
+def test_a_tab_survives_a_frame_that_it_cannot_handle(
+    site: Site, tabs: tuple[Page, Page], problems: Problems
+) -> None:
+    problems.expect("not iterable")
+    leader, follower = tabs
+    frame = {"type": "state", "as": "read", "ids": 5, "seq": 10**9}
+    post(leader, type="frame", frame=frame, status="online")
+
+    notify(site, "After it")
+
+    expect(toasts(follower)).to_have_text(["After it Close"])

@@ -1,4 +1,4 @@
-"""Templates of a site's own: the script fills whatever is in them."""
+"""A site's own templates, which the script fills in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from .site import Site, running_site
 TOAST = '<div data-part="toast"><a data-slot="link"><b data-slot="body"></b></a></div>'
 
 
-def test_items_and_toasts_are_what_a_site_makes_of_them(
+def test_a_sites_own_templates_replace_ours(
     tmp_path: Path, log_in: Callable[..., BrowserContext], problems: Problems
 ) -> None:
-    problems.expect("ERR_CONNECTION_RE(FUSED|SET)|Connection closed before")  # of the site gone
+    problems.expect(
+        "ERR_CONNECTION_RE(FUSED|SET)|Connection closed before"
+    )  # when the site has stopped
     own = tmp_path / "templates/notifications"
     own.mkdir(parents=True)
     item = THEMES.rpartition("```django\n")[2].partition("```")[0]
@@ -45,7 +47,7 @@ def test_items_and_toasts_are_what_a_site_makes_of_them(
         expect(row.locator("[data-part=dot]")).to_be_hidden()
 
 
-def test_a_rule_of_the_site_wins_over_ours_however_weak_it_is(
+def test_the_weakest_rule_of_the_site_wins_over_ours(
     site: Site, open_tab: Callable[..., Page]
 ) -> None:
     page = open_tab("alice")
@@ -56,7 +58,7 @@ def test_a_rule_of_the_site_wins_over_ours_however_weak_it_is(
     site.shell('broadcast("works", "Tonight we move", level="warning")')
     open_bell(page)
 
-    # Of each of our style sheets, what has a colour of its own there.
+    # An element of each of our style sheets that has a colour of its own.
     for part in ("toast", "about", "banner"):
         expect(page.locator(f"[data-part={part}]")).to_have_css("color", "rgb(1, 2, 3)")
 

@@ -1,4 +1,4 @@
-"""All of the inbox works where scripts do not."""
+"""The inbox works without JavaScript."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def test_the_bell_is_a_link_with_the_count(site: Site, plain_page: Page) -> None
     expect(items(plain_page)).to_have_count(2)
 
 
-def test_one_is_marked_and_then_all(site: Site, plain_page: Page) -> None:
+def test_marking_one_and_then_all(site: Site, plain_page: Page) -> None:
     notify(site, 3)
     plain_page.goto("/notifications/")
 
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
+    items(plain_page).first.get_by_role("button", name="Mark as read").click()
     expect(plain_page.locator("[data-part=item][data-state=unread]")).to_have_count(2)
     plain_page.get_by_role("link", name="Unread", exact=True).click()
     expect(items(plain_page)).to_have_count(2)
-    plain_page.get_by_role("button", name="Mark all read").click()
+    plain_page.get_by_role("button", name="Mark all as read").click()
 
-    expect(plain_page.get_by_text("Nothing new")).to_be_visible()
+    expect(plain_page.get_by_text("You're all caught up")).to_be_visible()
     plain_page.get_by_role("link", name="All", exact=True).click()
     expect(items(plain_page)).to_have_count(3)
     expect_no_unread(plain_page)
 
 
-def test_following_reads_and_leads_there(site: Site, plain_page: Page) -> None:
+def test_following_a_link_marks_the_item_as_read(site: Site, plain_page: Page) -> None:
     site.shell(
         'notify_accounts(alice, "paid", "Order 1 is paid", url="/orders/1/")\n'
         'notify_accounts(alice, "card", "Elsewhere", url="https://example.com/card")'
@@ -60,14 +60,14 @@ def test_following_reads_and_leads_there(site: Site, plain_page: Page) -> None:
     expect(plain_page.get_by_role("heading", name="Espresso machine")).to_be_visible()
 
 
-def test_older_ones_are_a_link_away(site: Site, plain_page: Page) -> None:
+def test_a_link_leads_to_older_items(site: Site, plain_page: Page) -> None:
     notify(site, 40)
     plain_page.goto("/notifications/?unread=1")
     expect(items(plain_page)).to_have_count(30)
 
-    plain_page.get_by_role("link", name="Show older").click()
+    plain_page.get_by_role("link", name="Load more").click()
 
     expect(items(plain_page)).to_have_count(10)
     expect(items(plain_page).first).to_contain_text("News 10")
-    items(plain_page).first.get_by_role("button", name="Mark read").click()
+    items(plain_page).first.get_by_role("button", name="Mark as read").click()
     expect(items(plain_page)).to_have_count(9)  # still on that page

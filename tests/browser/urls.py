@@ -1,4 +1,4 @@
-"""The demo site, and a way in for its tests: the settings name this module only for them."""
+"""The URLs of the demo site, and one that runs code of the tests."""
 
 from django.urls import path
 

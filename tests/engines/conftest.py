@@ -1,4 +1,4 @@
-"""The demo site, seen by other engines than the Chromium of tests/browser."""
+"""The demo site in other engines than the Chromium of tests/browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def running_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 @pytest.fixture(scope="package")
 def site(running_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site for each engine, so that none finds what another left."""
+    """A site for each engine, so that they share no data."""
     with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 

@@ -1,4 +1,4 @@
-"""What the tests ask of a browser, whichever it is."""
+"""What the tests need of any browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TIMEOUT: Final = 15  # seconds
 TEXTS: Final = """
 return [...document.querySelectorAll(arguments[0])].map(({ textContent }) => textContent.trim())
 """
-# WebKit takes a frame longer than the others to see that what is of `content-visibility: auto`
-# has come into view, and until then the driver says that it can't be clicked.
+# WebKit needs one frame more than the others to notice that an element of `content-visibility:
+# auto` has come into view. Until then its driver refuses to click it.
 IS_DRAWN: Final = """
 return document.querySelector(arguments[0])?.checkVisibility({ contentVisibilityAuto: true })
 """
@@ -28,25 +28,25 @@ def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
 
 
 class Engine(ABC):
-    """A browser, driven in one of its tabs at a time by the commands of W3C WebDriver."""
+    """A browser that is driven by the commands of W3C WebDriver, in one tab at a time."""
 
     @abstractmethod
     def do(self, command: str, **parameters: Any) -> Any:
-        """Have a command of that name in the standard performed; return its value."""
+        """Perform a command of the standard; return its value."""
 
     @abstractmethod
     def close(self) -> None:
-        """Say goodbye to whoever performs the commands."""
+        """Close the connection to the driver."""
 
     def visit(self, url: str) -> None:
         self.do("Navigate", url=url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of a function in the page; return what it returns."""
+        """Run the body of a function in the page; return its result."""
         return self.do("ExecuteScript", script=script, args=arguments)
 
     def click(self, selector: str) -> None:
-        """Click as a person does: once it is drawn; it fails where something else lies above."""
+        """Click an element once it is drawn. Fails where another element covers it."""
         wait_until(lambda: bool(self.run(IS_DRAWN, selector)))
         self.do("ElementClick", id=self._find(selector))
 
@@ -58,13 +58,13 @@ class Engine(ABC):
         return str(element)
 
     def open_tab(self) -> str:
-        """Open another tab, in front, and go on in it."""
+        """Open another tab in front, and continue in it."""
         tab = str(self.do("NewWindow", type="tab")["handle"])
         self.show(tab)
         return tab
 
     def show(self, tab: str) -> None:
-        """Bring a tab to the front, and go on in it."""
+        """Bring a tab to the front, and continue in it."""
         self.do("SwitchToWindow", handle=tab)
 
     def close_tab(self) -> None:
@@ -76,17 +76,17 @@ class Engine(ABC):
         return list(self.do("GetWindowHandles"))
 
     def forget(self) -> None:
-        """Be a fresh browser as far as the site can tell, with one tab."""
+        """Reset the browser: one tab, no cookies."""
         last, *others = self.tabs
         for tab in others:
             self.show(tab)
             self.close_tab()
         self.show(last)
-        self.do("DeleteAllCookies")  # those of the page's site
+        self.do("DeleteAllCookies")  # of the page's site
         self.visit("about:blank")
 
     def expect_texts(self, selector: str, *texts: str) -> None:
-        """Wait until these are the texts of what the selector finds."""
+        """Wait until the elements that the selector finds have these texts."""
         with suppress(AssertionError):
             wait_until(lambda: bool(self.run(TEXTS, selector) == list(texts)))
         assert self.run(TEXTS, selector) == list(texts)

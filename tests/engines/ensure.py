@@ -1,7 +1,7 @@
 """
-Make sure of Firefox and WebKit for the tests in them: `python -m tests.engines.ensure`.
+Install Firefox and WebKit for the tests, if they are missing: `python -m tests.engines.ensure`.
 
-Exits with EX_UNAVAILABLE where they are not there and can't be installed.
+Exits with EX_UNAVAILABLE if they are missing and can't be installed.
 """
 
 from __future__ import annotations

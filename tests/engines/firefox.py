@@ -1,4 +1,4 @@
-"""Firefox by Marionette, its own protocol: no driver of it is packaged for Debian."""
+"""Firefox by Marionette, its own protocol: Debian has no package of its driver."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Firefox(Engine):
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._file = self._socket.makefile("rb")
         self._ids = itertools.count(1)
-        self._receive()  # who it is
+        self._receive()  # its greeting
         self.do("NewSession", capabilities={})
 
     def close(self) -> None:

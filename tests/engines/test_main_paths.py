@@ -1,10 +1,10 @@
-"""What people do most, in engines other than Chromium."""
+"""The main paths, in engines other than Chromium."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.browser.client import CLIENT, connections
+from tests.browser.client import CLIENT, stored_connections
 from tests.browser.conftest import Site
 
 from .engine import Engine, wait_until
@@ -38,27 +38,29 @@ def test_what_is_new_is_announced_counted_and_listed(
     engine.expect_texts(TOAST)
 
 
-def test_tabs_have_one_socket_and_know_the_same(engine: Engine, site: Site, log_in: LogIn) -> None:
+def test_tabs_share_one_connection_and_show_the_same(
+    engine: Engine, site: Site, log_in: LogIn
+) -> None:
     log_in("bob")
     (first,) = engine.tabs
     second = engine.open_tab()
     engine.visit(f"{site.url}/")
     engine.expect_online()
-    wait_until(lambda: len(connections(site)) == 1)
+    wait_until(lambda: len(stored_connections(site)) == 1)
 
     notify(site, "bob", "For both")
 
     engine.expect_texts(BADGE, "1")
     engine.show(first)
     engine.expect_texts(BADGE, "1")
-    assert len(connections(site)) == 1
+    assert len(stored_connections(site)) == 1
     engine.close_tab()
     engine.show(second)
     notify(site, "bob", "For the one that is left")
     engine.expect_texts(BADGE, "2")
 
 
-def test_logging_out_in_a_tab_ends_the_other(engine: Engine, site: Site, log_in: LogIn) -> None:
+def test_logging_out_in_one_tab_ends_the_other(engine: Engine, site: Site, log_in: LogIn) -> None:
     log_in("carol")
     (first,) = engine.tabs
     engine.open_tab()
@@ -68,7 +70,7 @@ def test_logging_out_in_a_tab_ends_the_other(engine: Engine, site: Site, log_in:
     engine.click("form[action$='/logout/'] button")
 
     engine.show(first)
-    wait_until(lambda: engine.run(f"return {CLIENT}.status") == "closed")
+    wait_until(lambda: engine.run(f"return {CLIENT}.status") == "logged_out")
 
 
 def test_the_link_of_an_item_in_the_open_list_can_be_clicked(

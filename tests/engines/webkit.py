@@ -1,4 +1,4 @@
-"""WebKit in its GTK port: MiniBrowser on a display of its own, by W3C WebDriver."""
+"""WebKit in its GTK port: MiniBrowser on its own display, by W3C WebDriver."""
 
 from __future__ import annotations
 

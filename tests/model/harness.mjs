@@ -62,7 +62,11 @@ const actions = {
       for (const { notification } of detail) tab.events.push({ type: "announced", id: notification.id })
     })
   },
-  connect: (tab) => tab.client.start(),
+  // Timers do not run here: what a client would do after a while, it does when it starts again.
+  connect: ({ client }) => {
+    client.stop()
+    client.start()
+  },
   cut: (tab, code) => {
     const socket = tab.socket
     if (!socket) return

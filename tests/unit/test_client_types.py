@@ -21,8 +21,8 @@ IMPORT = '"../notifications/client.js"'
 RIGHT = """
 import { connect } from "../notifications/client.js";
 import type {
-  Announcement, ApiError, Config, Counts, Item, Level, Mark, MarkAnswer, Notification,
-  NotificationsClient, NotificationsEventMap, Range, StateChange, Status, View,
+  Announcement, ApiError, Config, Counts, Folder, Item, Level, Mark, MarkAnswer, Notification,
+  NotificationsClient, NotificationsEventMap, Range, StateChange, Status,
 } from "../notifications/client.js";
 const client: NotificationsClient = connect()!
 const target: EventTarget = client

@@ -151,7 +151,7 @@ def test_the_list_shows_when_everything_is_paid(alices_browser: Client, order: O
 
     page = alices_browser.get("/").content.decode()
 
-    assert "Everything is paid" in page
+    assert "All your orders are paid" in page
     assert "/pay/" not in page
 
 

@@ -1,4 +1,4 @@
-"""store.js and pages.js, the rules of the protocol as pure functions, run by Deno."""
+"""store.js and pages.js: the rules of the protocol as pure functions, run by Deno."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.modules import SOURCE
 Run = Callable[[str], Any]
 
 DENO = Path(sys.executable).parent / "deno"
-# Executes the scripts that come as lines of JSON, and answers each with a line.
+# Runs the scripts that come as lines of JSON, and answers each with a line.
 RUNNER = f"""
 import {{ createInterface }} from "node:readline"
 import * as store from {json.dumps((SOURCE / "store.js").as_uri())}
@@ -35,10 +35,10 @@ for await (const line of createInterface({{ input: process.stdin }})) {{
   console.log(JSON.stringify(answer))
 }}
 """
-# What the scripts below are given beside the module's own functions.
+# Functions for the scripts below, in addition to those of the modules.
 HELPERS = """
 const start = (more = {}) => initialState({
-  cursor: { seq: 10, broadcast_seq: 5, epoch: 1, scope: "s" },
+  position: { seq: 10, broadcast_seq: 5, epoch: 1, scope: "s" },
   unread: 3, unread_broadcasts: 1, ...more
 })
 const time = (minute) => `2026-01-01T00:${String(minute).padStart(2, "0")}:00.000000+00:00`
@@ -60,16 +60,16 @@ const page = (items, more = {}) => ({
   unread: 3, unread_broadcasts: 1, ...more
 })
 const after = (state, ...frames) => frames.reduce(applyFrame, state)
-const list = (state, view = "inbox") => itemsIn(state, view).map(({ id }) => id)
+const list = (state, folder = "inbox") => itemsIn(state, folder).map(({ id }) => id)
 const states = (state) => Object.fromEntries([...state.items].map(([id, { state }]) => [id, state]))
 const counts = ({ unread, unread_broadcasts }) => [unread, unread_broadcasts]
-const cursor = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
+const position = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 """
 
 
 @pytest.fixture(scope="module")
 def deno(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """One for all tests: nothing that they share is changed, as one of them shows."""
+    """One process for all tests: they change nothing that they share, as one of them shows."""
     runner = tmp_path_factory.mktemp("deno") / "runner.js"
     runner.write_text(RUNNER)
     command = [DENO, "run", "--no-remote", "--no-prompt", runner]
@@ -94,8 +94,8 @@ def run(deno: subprocess.Popen[str]) -> Run:
     return run
 
 
-def test_own_items_and_broadcasts_merge_by_the_time_of_the_foremost(run: Run) -> None:
-    # n12's clock is behind: within a kind the number decides all the same.
+def test_own_items_and_broadcasts_merge_by_the_time_of_the_next_one(run: Run) -> None:
+    # The time of n12 is wrong: within a kind only the number counts.
     assert run(
         """return list(after(start(),
           own(11, { created_at: time(30) }), cast(6, { created_at: time(20) }),
@@ -109,11 +109,11 @@ def test_pages_and_frames_are_one_list(run: Run) -> None:
         state = applyPage(state, page([own(11), own(10), own(9)], { seq: 11, next: "x" }), "inbox")
         state = after(state, own(12))
         state = applyPage(state, page([own(8), own(7)], { seq: 12 }), "inbox")
-        return [list(state), state.views.inbox.next, cursor(state)]"""
+        return [list(state), state.folders.inbox.next, position(state)]"""
     ) == [["n12", "n11", "n10", "n9", "n8", "n7"], None, [12, 5]]
 
 
-def test_what_is_not_above_the_cursor_is_old(run: Run) -> None:
+def test_a_frame_that_is_not_above_the_position_is_old(run: Run) -> None:
     assert run(
         """const state = after(start(), own(11, { unread: 4 }))
         const old = [own(11, { unread: 9 }), own(3), cast(5), marked("read", ["n11"], 11)]
@@ -133,17 +133,17 @@ def test_an_item_is_applied_only_above_the_seq_held_for_it(run: Run) -> None:
     ) == [{"n11": "read"}, {"n11": "unread"}]
 
 
-def test_an_item_told_late_brings_the_state_of_its_last_change(run: Run) -> None:
+def test_an_item_sent_late_has_the_state_of_its_last_change(run: Run) -> None:
     # The page's rows were read before that change.
     assert run(
         """const state = applyPage(start(), page([own(11)]), "inbox")
-        const told = after(state, own(11, { state: "read", changed: 13 }))
+        const late = after(state, own(11, { state: "read", changed: 13 }))
         const range = upTo("unread", { from: 14, seq: 14, upto: { seq: 12, broadcast_seq: 5 } })
-        return [states(told), states(after(told, range))]"""
+        return [states(late), states(after(late, range))]"""
     ) == [{"n11": "read"}, {"n11": "read"}]
 
 
-def test_an_item_that_a_page_brought_early_is_still_new_when_its_frame_comes(run: Run) -> None:
+def test_an_item_that_a_page_had_first_is_still_new_when_its_frame_comes(run: Run) -> None:
     assert run(
         """let state = applyPage(start(), page([own(11), own(10)]), "inbox")
         const first = isNew(state, own(11))
@@ -152,7 +152,7 @@ def test_an_item_that_a_page_brought_early_is_still_new_when_its_frame_comes(run
     ) == [True, False, False]
 
 
-def test_a_replacement_takes_the_place(run: Run) -> None:
+def test_a_replacement_replaces_the_older_item(run: Run) -> None:
     assert run("return list(after(start(), own(11), own(13, { replaces: 'n11' })))") == ["n13"]
 
 
@@ -180,14 +180,14 @@ def test_a_retraction_that_comes_before_its_page_is_remembered(run: Run) -> None
     ) == {"n9": "unread", "n7": "read"}
 
 
-def test_a_page_that_knows_better_is_believed(run: Run) -> None:
+def test_a_newer_page_overrides_an_early_state(run: Run) -> None:
     assert run(
         """const state = after(start(), marked("read", ["b4"], 11))
         return states(applyPage(state, page([cast(4)], { seq: 12 }), "inbox"))"""
     ) == {"b4": "unread"}
 
 
-def test_a_page_that_was_overtaken_is_not_believed(run: Run) -> None:
+def test_a_page_that_frames_have_overtaken_does_not_override_them(run: Run) -> None:
     assert run(
         """const overtaken = page([own(11), cast(6)], { seq: 11, broadcast_seq: 6 })
         const state = after(start(), own(11), cast(6), marked("read", ["n11", "b6"], 13))
@@ -195,7 +195,7 @@ def test_a_page_that_was_overtaken_is_not_believed(run: Run) -> None:
     ) == {"n11": "read", "b6": "read"}
 
 
-def test_the_states_told_of_unknown_items_do_not_pile_up(run: Run) -> None:
+def test_the_states_of_unknown_items_do_not_pile_up(run: Run) -> None:
     assert (
         run(
             """let state = start()
@@ -212,7 +212,7 @@ def test_a_range_marks_what_it_covers(run: Run) -> None:
         const state = after(start(), own(11), own(12), cast(6), own(13), cast(7),
           marked("unread", ["n11"], 14),
           { ...upTo("read", range), unread: 1, unread_broadcasts: 1 })
-        return [states(state), counts(state), cursor(state)]"""
+        return [states(state), counts(state), position(state)]"""
     ) == [
         {"n11": "unread", "n12": "read", "n13": "read", "b6": "read", "b7": "unread"},
         [1, 1],
@@ -228,7 +228,7 @@ def test_a_range_also_marks_what_comes_after_it(run: Run) -> None:
     ) == {"b6": "read", "b7": "unread", "n13": "unread", "n9": "read"}
 
 
-def test_archived_ones_leave_the_lists_and_gone_ones_the_store(run: Run) -> None:
+def test_archived_items_leave_the_lists_and_removed_items_the_store(run: Run) -> None:
     assert run(
         """const state = after(start(), own(11), own(12), own(13),
           marked("archived", ["n11"], 14), marked("gone", ["n12"], 15))
@@ -240,8 +240,8 @@ def test_the_server_owns_the_counts(run: Run) -> None:
     assert run(
         """let state = after(start(), cast(6), cast(7))
         const counted = [counts(state)]
-        const told = { seq: 11, broadcast_seq: 7, unread: 8, unread_broadcasts: 0 }
-        state = after(state, { type: "heartbeat", ...told })
+        const reached = { seq: 11, broadcast_seq: 7, unread: 8, unread_broadcasts: 0 }
+        state = after(state, { type: "heartbeat", ...reached })
         counted.push(counts(state))
         // The answer to a mark overtakes the frame of an earlier change.
         state = after(state, own(12, { unread: 9 }))
@@ -252,7 +252,7 @@ def test_the_server_owns_the_counts(run: Run) -> None:
 
 
 def test_broadcasts_that_the_page_counted_are_not_counted_again(run: Run) -> None:
-    # Connected with an older cursor than that of the page and its counts.
+    # It connects with an older position than that of the page and its counts.
     assert run(
         """const resumeFrom = { seq: 8, broadcast_seq: 3 }
         const state = after(start({ resumeFrom }), own(9), cast(4), cast(5), cast(6))
@@ -260,17 +260,17 @@ def test_broadcasts_that_the_page_counted_are_not_counted_again(run: Run) -> Non
     ) == [[3, 2], ["n9", "b6", "b5", "b4"]]
 
 
-def test_a_mark_does_not_move_the_cursor(run: Run) -> None:
+def test_a_mark_does_not_move_the_position(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11))
         state = applyMark(state, answer("read", ["n11"], 13, { unread: 3 }))
         const read = states(state)
         const undone = after(state, own(12), marked("unread", ["n11"], 14))
-        return [read, cursor(state), states(undone)]"""
+        return [read, position(state), states(undone)]"""
     ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
 
 
-def test_out_of_the_archive_an_item_is_what_its_frame_says(run: Run) -> None:
+def test_moved_out_of_the_archive_an_item_gets_the_state_of_its_frame(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11), own(12), marked("archived", ["n11", "n12"], 14))
         state = applyMark(state, answer("inbox", ["n11", "n12"], 16, { unread: 4 }))
@@ -280,42 +280,42 @@ def test_out_of_the_archive_an_item_is_what_its_frame_says(run: Run) -> None:
     ) == [[], {"n11": "unread", "n12": "read"}]
 
 
-def test_without_a_cursor_the_first_frame_gives_it(run: Run) -> None:
+def test_without_a_position_the_first_frame_sets_it(run: Run) -> None:
     assert run(
-        """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
-        const state = after(initialState(), { type: "register", ...head })
-        return [cursorOf(initialState()), cursorOf(state)]"""
+        """const latest = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
+        const state = after(initialState(), { type: "register", ...latest })
+        return [positionOf(initialState()), positionOf(state)]"""
     ) == [None, {"seq": 4, "broadcast_seq": 2, "epoch": 1, "scope": "s"}]
 
 
-def test_a_resync_keeps_only_what_is_told_after_it(run: Run) -> None:
+def test_a_resync_keeps_only_what_comes_after_it(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11), cast(6),
           { type: "resync", seq: 4, broadcast_seq: 2, epoch: 2, scope: "s" }, own(5))
         const meanwhile = list(state)
-        const head = { seq: 4, broadcast_seq: 2, epoch: 2, unread: 2 }
-        state = applyPage(state, page([own(4), own(3)], head), "inbox")
-        return [meanwhile, list(state), cursor(state), state.isOutdated, counts(state)]"""
+        const latest = { seq: 4, broadcast_seq: 2, epoch: 2, unread: 2 }
+        state = applyPage(state, page([own(4), own(3)], latest), "inbox")
+        return [meanwhile, list(state), position(state), state.isOutdated, counts(state)]"""
     ) == [["n11", "b6", "n5"], ["n5", "n4", "n3"], [5, 2], False, [2, 1]]
 
 
 def test_what_came_between_a_resync_and_its_page_is_still_new(run: Run) -> None:
     assert run(
-        """const head = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
-        let state = after(start(), { type: "resync", ...head })
-        state = applyPage(state, page([own(5), own(4)], { ...head, seq: 5, unread: 2 }), "inbox")
+        """const latest = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
+        let state = after(start(), { type: "resync", ...latest })
+        state = applyPage(state, page([own(5), own(4)], { ...latest, seq: 5, unread: 2 }), "inbox")
         const first = isNew(state, own(5))
         state = after(state, own(5))
-        return [first, isNew(state, own(5)), list(state), cursor(state)]"""
+        return [first, isNew(state, own(5)), list(state), position(state)]"""
     ) == [True, False, ["n5", "n4"], [5, 2]]
 
 
 def test_a_page_of_another_scope_is_a_new_start(run: Run) -> None:
     assert run(
-        """const head = { seq: 12, broadcast_seq: 6, scope: "t", unread: 2, unread_broadcasts: 0 }
-        const items = page([own(12), own(11)], head)
+        """const latest = { seq: 12, broadcast_seq: 6, scope: "t", unread: 2, unread_broadcasts: 0 }
+        const items = page([own(12), own(11)], latest)
         const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
-        return [list(state), cursorOf(state), counts(state), isNew(state, own(12))]"""
+        return [list(state), positionOf(state), counts(state), isNew(state, own(12))]"""
     ) == [["n12", "n11"], {"seq": 11, "broadcast_seq": 6, "epoch": 1, "scope": "t"}, [2, 0], True]
 
 
@@ -323,15 +323,15 @@ def test_a_page_of_another_epoch_has_other_numbers(run: Run) -> None:
     assert run(
         """const items = page([own(3)], { seq: 3, broadcast_seq: 2, epoch: 2 })
         const state = applyPage(after(start(), own(11), cast(6)), items, "inbox")
-        return [list(state), cursorOf(state)]"""
+        return [list(state), positionOf(state)]"""
     ) == [["n3"], {"seq": 3, "broadcast_seq": 2, "epoch": 2, "scope": "s"}]
 
 
-def test_a_page_of_another_scope_that_was_overtaken_is_no_start(run: Run) -> None:
+def test_an_overtaken_page_of_another_scope_is_no_new_start(run: Run) -> None:
     assert run(
         """const state = after(start(), own(11), cast(6))
-        const heads = [[11, 6], [10, 6], [11, 5]]
-        const isNoStart = (more) => heads.map(([seq, broadcast_seq]) =>
+        const positions = [[11, 6], [10, 6], [11, 5]]
+        const isNoStart = (more) => positions.map(([seq, broadcast_seq]) =>
           isOvertaken(state, page([], { seq, broadcast_seq, ...more })))
         return [isNoStart({ scope: "t" }), isNoStart({}), isNoStart({ epoch: 2, scope: "t" })]"""
     ) == [[False, True, True], [False] * 3, [False] * 3]

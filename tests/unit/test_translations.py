@@ -1,4 +1,4 @@
-"""Every string of ours in Chinese, and in the language of whoever reads the page."""
+"""All our strings are in Chinese, and pages in the reader's language."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from notifications.models import Notification
 from tests.messages import ALL, Strings, extracted, is_translated, read
 
 EACH = pytest.mark.parametrize("strings", ALL, ids=lambda strings: strings.folder)
-# What a translation has as its original has it: placeholders, tags, entities.
+# A translation must have the same placeholders, tags and entities.
 FIXED = re.compile(r"%\(\w+\)[ds]|\{\w+\}|</?\w+>|&\w+;")
 
 
@@ -58,7 +58,7 @@ def test_a_translation_keeps_placeholders_and_markup(strings: Strings) -> None:
 
 
 @EACH
-def test_what_is_compiled_is_what_is_written(strings: Strings) -> None:
+def test_the_compiled_catalog_matches_the_written_one(strings: Strings) -> None:
     with strings.mo.open("rb") as file:
         compiled = gettext.GNUTranslations(file)
 
@@ -73,7 +73,7 @@ def test_what_is_compiled_is_what_is_written(strings: Strings) -> None:
     assert len(messages(strings)) == len(compiled._catalog) - 1  # type: ignore[attr-defined]
 
 
-# --- Whose language
+# --- The language of a page
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def alices_client(alice: User) -> Client:
     return client
 
 
-def test_the_browser_says_which_language(alices_client: Client) -> None:
+def test_the_browser_chooses_the_language(alices_client: Client) -> None:
     page = alices_client.get("/notifications/").content.decode()
 
     assert 'lang="zh-hans"' in page
@@ -111,7 +111,7 @@ def test_a_language_that_we_do_not_have_is_english(alice: User) -> None:
 @pytest.mark.parametrize(
     ("language", "expected"), [("en", "3\xa0hours ago"), ("zh-hans", "3\xa0小时前")]
 )
-def test_an_age_is_told_in_the_language_of_the_reader(
+def test_an_age_is_in_the_language_of_the_reader(
     alice: User, django_capture_on_commit_callbacks: Any, language: str, expected: str
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):

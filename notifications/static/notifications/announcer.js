@@ -1,61 +1,74 @@
 // @ts-check
-const KEY = "notifications"
-const RECENTLY = 30_000 // ms
-const REMEMBERED = 1000
+const STORAGE_KEY = "notifications"
+const RECENT_MS = 30_000
+const MAX_REMEMBERED_IDS = 1000
 
-// Decides what is announced, and where: in each tab that can be seen, and while there is
-// none in the next that can; never twice, and not what was read meanwhile.
+/**
+ * What tabs know a notification by. One without an id is stored nowhere, and has a digest instead.
+ *
+ * @typedef {{ id: string, digest?: undefined } | { id?: undefined, digest: number }} Key
+ */
+
+// Decides what is announced, and where: in every visible tab, and if there is none, in the next
+// one to become visible; never twice, and not what has been read meanwhile.
 export class Announcer {
   #visit
   #missed = []
   #waiting = []
   #announced = new Map()
-  #elsewhere = new Set()
+  #announcedElsewhere = new Set()
   #sound
   account
   isUnread
   isLeader
   announce
-  tell
+  share
 
-  // callbacks: isUnread(id), isLeader(), announce(announced), and tell(keys), which
-  // lets the other tabs know of what was announced here.
-  constructor({ account, cursor, sound = "" }, callbacks) {
+  // callbacks: isUnread(id); isLeader(); announce(announcements); and share(keys), which lets the
+  // other tabs know what was announced here.
+  constructor({ account, position, sound = "" }, callbacks) {
     Object.assign(this, callbacks, { account })
     this.#visit = recallVisit(account)
     const { epoch, scope } = this.#visit?.seen ?? {}
-    if (epoch !== cursor?.epoch || scope !== cursor?.scope) this.#visit = null
+    if (epoch !== position?.epoch || scope !== position?.scope) this.#visit = null
     if (sound) this.#sound = new Audio(sound)
     document.addEventListener("visibilitychange", this.#showWaiting)
   }
 
-  // Where the previous page was, so far back that what still stood there will be told again.
+  // The position to connect with, so that the server sends again what the previous page still
+  // showed.
   get resumeFrom() {
     return this.#visit?.resumeFrom
   }
 
-  // What the previous page was told of is announced again only if it still stood there.
+  // wasKnown: the previous page had it. since: when that announced it, if it still showed it.
   lookUp({ id, seq, broadcast_seq }) {
     if (!this.#visit || id === undefined) return {}
-    const { seen, shown } = this.#visit
-    return { wasSeen: seq <= seen.seq || broadcast_seq <= seen.broadcast_seq, since: shown[id] }
+    const { seen: position, shown } = this.#visit
+    return { wasKnown: seq <= position.seq || broadcast_seq <= position.broadcast_seq, since: shown[id] }
   }
 
   add(notification, since, isMissed) {
     if (isMissed) this.#missed.push({ notification, since })
-    else this.#tell([{ notification, since }])
+    else this.#take([{ notification, since }])
   }
 
-  // What came while the page was away: told together.
+  // What came while this page was away is announced together.
   announceMissed() {
-    this.#tell(this.#missed.splice(0))
+    this.#take(this.#missed.splice(0))
   }
 
-  hearAnnounced(keys) {
-    if (this.#elsewhere.size > REMEMBERED) this.#elsewhere.clear()
-    for (const key of keys) this.#elsewhere.add(key)
-    this.#waiting = this.#waiting.filter(this.#isAwaited)
-    for (const key of keys) if (key.startsWith("{")) this.#elsewhere.delete(key)
+  // Another tab has announced these.
+  /** @param {Key[]} keys */
+  recordElsewhere(keys) {
+    if (this.#announcedElsewhere.size > MAX_REMEMBERED_IDS) this.#announcedElsewhere.clear()
+    for (const { id } of keys) if (id !== undefined) this.#announcedElsewhere.add(id)
+    // Digests are not remembered: the same text may be sent again.
+    const digests = new Set(keys.map(({ digest }) => digest))
+    this.#waiting = this.#waiting.filter((one) => {
+      const { id, digest } = keyOf(one)
+      return id === undefined ? !digests.has(digest) : this.#isAwaited(one)
+    })
   }
 
   /** @param {{ id?: string }} notification */
@@ -63,26 +76,26 @@ export class Announcer {
     this.#announced.delete(id)
   }
 
-  // What nobody reported as off show does not count for long.
-  remember(cursor) {
+  // For the next page. What was never reported as hidden counts as shown for a short time only.
+  remember(position) {
     const now = Date.now()
-    const resumeFrom = { ...cursor }
+    const resumeFrom = { ...position }
     const shown = {}
     for (const { notification, since = now } of [...this.#announced.values(), ...this.#waiting]) {
       const { id } = notification
-      if (!id || !this.isUnread(id) || now - since > RECENTLY) continue
+      if (!id || !this.isUnread(id) || now - since > RECENT_MS) continue
       shown[id] = since
       for (const name of ["seq", "broadcast_seq"]) {
         if (notification[name] <= resumeFrom[name]) resumeFrom[name] = notification[name] - 1
       }
     }
-    rememberVisit({ account: this.account, at: now, resumeFrom, seen: cursor, shown })
+    rememberVisit({ account: this.account, at: now, resumeFrom, seen: position, shown })
   }
 
   // Private
 
-  #tell(news) {
-    const pending = this.#pending(news)
+  #take(announcements) {
+    const pending = this.#pending(announcements)
     if (document.hidden) this.#waiting.push(...pending.filter(this.#isAwaited))
     else this.#show(pending)
     if (this.#sound?.paused && this.isLeader() && pending.some(({ since }) => !since))
@@ -91,52 +104,60 @@ export class Announcer {
 
   #show(pending) {
     if (!pending.length) return
-    const announced = pending.map(({ notification, since = Date.now() }) => ({ notification, since }))
-    announced.forEach(this.#remember)
-    this.tell(announced.map(keyOf))
-    this.announce(announced)
+    const announcements = pending.map(({ notification, since = Date.now() }) => ({ notification, since }))
+    announcements.forEach(this.#recordAnnounced)
+    this.share(announcements.map(keyOf))
+    this.announce(announcements)
   }
 
   #showWaiting = () => {
     if (!document.hidden) this.#show(this.#pending(this.#waiting.splice(0)))
   }
 
-  #pending(news) {
-    return news.filter(({ notification: { id } }) => id === undefined || this.isUnread(id))
+  #pending(announcements) {
+    return announcements.filter(({ notification: { id } }) => id === undefined || this.isUnread(id))
   }
 
-  #isAwaited = (one) => !this.#elsewhere.has(keyOf(one))
+  #isAwaited = ({ notification: { id } }) => !this.#announcedElsewhere.has(id)
 
-  #remember = (one) => {
-    const { id } = one.notification
-    if (id !== undefined) this.#announced.set(id, one)
+  #recordAnnounced = (announcement) => {
+    const { id } = announcement.notification
+    if (id !== undefined) this.#announced.set(id, announcement)
   }
 }
 
-// What this tab knew on its previous page, so that the next one can go on from there:
-// the notification of a paid order must not be lost because paying it loads a page.
-// Holds numbers and ids only, is read once, and counts for a short time.
+// What this tab knew on its previous page, for the next one to go on from there: paying an
+// order loads a page, and the notification of the payment must not be lost by it. Holds
+// numbers and ids only, is read once, and counts for a short time. The names stay the same from
+// release to release, as the two pages may have different scripts.
 
 function rememberVisit(visit) {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify(visit))
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(visit))
   } catch {
-    // No storage, or none left: the next page starts from its own cursor.
+    // No storage, or none left: the next page starts from its own position.
   }
 }
 
 function recallVisit(account) {
   try {
-    const visit = JSON.parse(sessionStorage.getItem(KEY) ?? "null")
-    sessionStorage.removeItem(KEY)
+    const visit = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "null")
+    sessionStorage.removeItem(STORAGE_KEY)
     const age = Date.now() - visit.at
-    return visit.account === account && age >= 0 && age < RECENTLY ? visit : null
+    return visit.account === account && age >= 0 && age < RECENT_MS ? visit : null
   } catch {
     return null
   }
 }
 
-// One without an id is stored nowhere.
+/** @returns {Key} */
 function keyOf({ notification }) {
-  return notification.id ?? JSON.stringify(notification)
+  return notification.id === undefined ? { digest: digestOf(JSON.stringify(notification)) } : { id: notification.id }
+}
+
+// 32 bits: no more than a few can be confused.
+function digestOf(text) {
+  let digest = 0
+  for (let i = 0; i < text.length; i++) digest = (Math.imul(digest, 31) + text.charCodeAt(i)) | 0
+  return digest
 }

@@ -1,9 +1,9 @@
 // @ts-check
 export class ApiError extends Error {
   constructor(status) {
-    super(`The inbox answered ${status || "nothing that can be read"}`)
+    super(status ? `The inbox answered with status ${status}` : "The inbox did not answer")
     this.name = "ApiError"
-    this.status = status // 0: no answer, or one that is not ours
+    this.status = status // 0: no answer, or not one of the site
   }
 }
 
@@ -15,28 +15,28 @@ export class Api {
     this.config = config
   }
 
-  // By the server's clock, in ms: this computer's may be a day off.
+  // By the server's clock, in ms: this computer's clock may be a day off.
   now() {
     return Date.now() + this.#skew
   }
 
-  items({ before, view }) {
-    return this.#get(this.config.urls.items, { before, [view]: view === "inbox" ? undefined : 1 })
+  items({ before, folder }) {
+    return this.#get(this.config.urls.items, { before, [folder]: folder === "inbox" ? undefined : 1 })
   }
 
-  // Passes on what happened since the cursor, as the socket would have told it.
-  async catchUp(cursor, receive) {
-    for (let more = true; more && cursor(); ) {
-      const { frames, unread, unread_broadcasts, ...head } = await this.#get(this.config.urls.changes, cursor())
-      if (head.resync) receive({ ...head, type: "resync" })
+  // Passes on what happened since the position, as frames like those of the WebSocket.
+  async catchUp(position, receive) {
+    for (let more = true; more && position(); ) {
+      const { frames, unread, unread_broadcasts, ...reached } = await this.#get(this.config.urls.changes, position())
+      if (reached.resync) receive({ ...reached, type: "resync" })
       frames.forEach(receive)
-      more = head.more
-      // The counts are those of the end.
-      receive({ ...head, type: "heartbeat", ...(more ? {} : { unread, unread_broadcasts }) })
+      more = reached.more
+      // The counts are only right once nothing is missing.
+      receive({ ...reached, type: "heartbeat", ...(more ? {} : { unread, unread_broadcasts }) })
     }
   }
 
-  // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even when the page is left now.
+  // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even if the page is left now.
   mark(mark) {
     return this.#fetch(this.config.urls.mark, {
       method: "POST",
@@ -52,7 +52,7 @@ export class Api {
     return this.#fetch(withParams(address, params), { cache: "no-store" })
   }
 
-  // Whoever stands in between may answer in our place, as the log-in pages of public networks do.
+  // Something in between may answer instead of the site, such as the log-in page of a public network.
   async #fetch(url, { headers = {}, ...options }) {
     let response
     let answer

@@ -12,49 +12,51 @@ export class NotificationsClient extends NotificationsClient_base {
     constructor(config: Config);
     /** @readonly */
     readonly config: Config;
-    /** Connects; `connect()` has done it. */
+    /** Connects. `connect()` has done so already. */
     start(): void;
-    /** Takes this tab out; the account's other tabs go on. */
+    /** Disconnects this tab. The account's other tabs go on. */
     stop(): void;
     /** @returns {Status} */
     get status(): Status;
     /**
-     * The server's counts, with the marks on their way.
+     * The server's counts, with the marks that it has not confirmed yet.
      *
      * @returns {Counts & { total: number }}
      */
     get unread(): Counts & {
         total: number;
     };
-    /** Milliseconds since the epoch by the server's clock, as far as it is known. */
+    /** The time by the server's clock, in milliseconds since 1970. */
     now(): number;
     /**
-     * What is loaded, newest first.
+     * The items that are loaded, newest first.
      *
-     * @param {View} view
+     * @param {Folder} folder
      * @returns {Item[]}
      */
-    items(view?: View): Item[];
+    items(folder?: Folder): Item[];
     /** @param {string} id */
     isUnread(id: string): boolean;
-    /** @param {View} view */
-    isLoaded(view?: View): boolean;
-    /** @param {View} view */
-    hasOlder(view?: View): boolean;
+    /** @param {Folder} folder */
+    isLoaded(folder?: Folder): boolean;
+    /** @param {Folder} folder */
+    hasOlder(folder?: Folder): boolean;
     /**
-     * Loads the newest 30, unless they are here.
+     * Loads the newest 30 items, unless some are loaded.
      *
-     * @param {View} view
+     * @param {Folder} folder
      */
-    load(view?: View): Promise<void>;
+    load(folder?: Folder): Promise<void>;
     /**
-     * Loads the next 30.
+     * Loads the next 30 items.
      *
-     * @param {View} view
+     * @param {Folder} folder
      */
-    loadOlder(view?: View): Promise<void>;
+    loadOlder(folder?: Folder): Promise<void>;
     /**
-     * Done in this tab at once; taken back, and rejected, if the server does not.
+     * Marks items: at once in this tab, and elsewhere when the server has done it.
+     *
+     * If the server fails, the change is reverted and the promise rejects.
      *
      * @param {string[]} ids
      * @param {Mark} as
@@ -62,21 +64,21 @@ export class NotificationsClient extends NotificationsClient_base {
      */
     mark(ids: string[], as: Mark): Promise<MarkAnswer>;
     /**
-     * Everything that this page has been told of: the rest was never seen.
+     * Marks everything that this page knows of. What arrives meanwhile stays unread.
      *
      * @param {"read" | "archived"} as
      * @returns {Promise<MarkAnswer>}
      */
     markAll(as: "read" | "archived"): Promise<MarkAnswer>;
     /**
-     * Reverses a mark for all that nobody has changed since.
+     * Reverses a mark, except for items that have changed since.
      *
      * @param {Range} range
      * @returns {Promise<MarkAnswer>}
      */
     undo(range: Range): Promise<MarkAnswer>;
     /**
-     * Says that what was announced is on show no more: it does not come along to the next page.
+     * Records that an announcement is no longer shown, so that the next page does not show it again.
      *
      * @param {Pick<Notification, "id">} notification
      */
@@ -84,15 +86,15 @@ export class NotificationsClient extends NotificationsClient_base {
     #private;
 }
 /**
- * `connecting`, `recovering` (being told what was missed), `online`; `offline` (tried again by
- * itself), `polling` (sockets do not get through, it is looked over HTTP), `paused` (until a tab
- * is used: the account has too many newer ones) and `closed` (nobody is logged in any more).
+ * `connecting`, `recovering` (catching up), `online`; `offline` (it will try again), `polling`
+ * (WebSockets do not get through, so it asks over HTTP), `paused` (the account has too many newer
+ * connections; until a tab is used), `logged_out` and `closed` (it will not try again).
  */
-export type Status = "connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "closed";
+export type Status = "connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "logged_out" | "closed";
 /**
  * `important`: unread broadcasts of the levels `warning` and `error`.
  */
-export type View = "inbox" | "unread" | "archived" | "important";
+export type Folder = "inbox" | "unread" | "archived" | "important";
 export type Mark = "read" | "unread" | "archived" | "inbox";
 export type Level = "info" | "success" | "warning" | "error";
 /**
@@ -105,7 +107,7 @@ export type Notification<MetaData = unknown> = {
         meta_data: MetaData;
     };
     /**
-     * Without one it is stored nowhere, and has none of what follows.
+     * Without one it is stored nowhere, and has none of the properties below.
      */
     id?: string | undefined;
     number?: number | undefined;
@@ -118,7 +120,7 @@ export type Notification<MetaData = unknown> = {
     created_at?: string | undefined;
     expires_at?: string | null | undefined;
     /**
-     * The id of the one whose place it takes.
+     * The id of the notification that it replaces.
      */
     replaces?: string | null | undefined;
     /**
@@ -128,18 +130,18 @@ export type Notification<MetaData = unknown> = {
     broadcast_seq?: number | undefined;
 };
 /**
- * An item of a list; `state` is what it will be once the marks on their way have arrived.
+ * A notification in a list. Its `state` includes marks that the server has not confirmed yet.
  */
 export type Item<MetaData = unknown> = Notification<MetaData> & Required<Pick<Notification, "id" | "number" | "state" | "level" | "url" | "created_at">>;
 export type Announcement = {
     notification: Notification;
     /**
-     * Since when it has been on show, in ms since the epoch by this computer's clock.
+     * When it was first shown, in ms since 1970 by this computer's clock.
      */
     since: number;
 };
 /**
- * Items were changed, or withdrawn (`gone`), on whichever device.
+ * Items were marked, or removed (`gone`), on any device.
  */
 export type StateChange = {
     type: "state";
@@ -159,16 +161,16 @@ export type Counts = {
     unread_broadcasts: number;
 };
 /**
- * The numbers that one mark gave to what it changed; what `undo()` takes.
+ * The change numbers that one mark got; `undo()` takes it.
  */
 export type Range = {
     as: Mark;
     /**
-     * The first of them.
+     * The first change number.
      */
     from: number;
     /**
-     * The last of them.
+     * The last change number.
      */
     seq: number;
 };
@@ -187,6 +189,9 @@ export type PageConfig = {
     account: string;
     protocol: number;
     csrf_token: string;
+    /**
+     * The page's position.
+     */
     cursor: {
         seq: number;
         broadcast_seq: number;
@@ -208,18 +213,18 @@ export type PageConfig = {
         timeout: number;
     };
     /**
-     * address of a sound; "": none
+     * URL of a sound; "": none
      */
     sound?: string | undefined;
 };
 export type Config = PageConfig & Partial<Counts>;
 export type NotificationsEventMap = {
     /**
-     * Something new; `preventDefault()` keeps it from being announced.
+     *   A new notification. `preventDefault()` keeps it from being announced.
      */
     notification: CustomEvent<Notification>;
     /**
-     *   To be shown in this tab, oldest first: read by nobody, and not announced in this tab before.
+     *   To be shown in this tab, oldest first: still unread, and not announced in this tab before.
      */
     announce: CustomEvent<Announcement[]>;
     state: CustomEvent<StateChange>;
@@ -228,12 +233,12 @@ export type NotificationsEventMap = {
     }>;
     status: CustomEvent<Status>;
     /**
-     * `items()` are others than before.
+     * `items()` has changed.
      */
     change: CustomEvent<null>;
 };
 /**
- * Any other type of event is a notification's own.
+ * Any other event type is the type of a notification.
  */
 export type NotificationsEventTarget = Omit<EventTarget, "addEventListener" | "removeEventListener"> & {
     addEventListener<Type extends keyof NotificationsEventMap>(type: Type, listener: (event: NotificationsEventMap[Type]) => void, options?: boolean | AddEventListenerOptions): void;
@@ -241,12 +246,12 @@ export type NotificationsEventTarget = Omit<EventTarget, "addEventListener" | "r
     removeEventListener(type: string, listener: ((event: CustomEvent<any>) => void) | EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 };
 /**
- * Its requests reject with an error of this shape.
+ * Requests reject with an error of this shape.
  */
 export type ApiErrorParts = {
     name: "ApiError";
     /**
-     * of HTTP; 0: no answer came, or none of the site's own. 401: nobody is logged in.
+     * The HTTP status; 0: no answer, or not one of the site. 401: not logged in.
      */
     status: number;
 };

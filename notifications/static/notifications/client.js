@@ -24,7 +24,7 @@ export function connect() {
   return globalThis[INSTANCE] ?? null
 }
 
-// docs/client.md describes the events and what may be called; client.d.ts is generated from this.
+// docs/client.md describes the events and methods; client.d.ts is generated from this file.
 export class NotificationsClient extends /** @type {new () => NotificationsEventTarget} */ (EventTarget) {
   #state
   #api
@@ -39,37 +39,38 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     super()
     /** @readonly */
     this.config = config
-    const cursor = () => store.cursorOf(this.#state)
-    this.#announcer = new Announcer(config, {
+    const start = { ...config, position: config.cursor }
+    const position = () => store.positionOf(this.#state)
+    this.#announcer = new Announcer(start, {
       isUnread: (id) => this.isUnread(id),
       isLeader: () => this.#tabs.isLeader,
-      announce: (announced) => this.#emit("announce", announced),
-      tell: (keys) => this.#tabs.tell(keys)
+      announce: (announcements) => this.#emit("announce", announcements),
+      share: (keys) => this.#tabs.shareAnnounced(keys)
     })
-    this.#state = store.initialState({ ...config, resumeFrom: this.#announcer.resumeFrom })
+    this.#state = store.initialState({ ...start, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new http.Api(config)
     const name = `notifications:${config.account}:${config.protocol}`
     this.#tabs = new Tabs(
       { name, ...config.heartbeat },
       {
-        cursor,
+        position,
         url: () => this.#socketUrl(),
-        catchUp: (receive) => this.#ask(this.#api.catchUp(cursor, receive)),
+        catchUp: (receive) => this.#request(this.#api.catchUp(position, receive)),
         onFrame: this.#receive,
         onStatus: this.#changeStatus,
-        onTold: (keys) => this.#announcer.hearAnnounced(keys)
+        onAnnounced: (keys) => this.#announcer.recordElsewhere(keys)
       }
     )
   }
 
-  /** Connects; `connect()` has done it. */
+  /** Connects. `connect()` has done so already. */
   start() {
     addEventListener("pagehide", this.#leave)
     addEventListener("pageshow", this.#return)
     this.#tabs.start()
   }
 
-  /** Takes this tab out; the account's other tabs go on. */
+  /** Disconnects this tab. The account's other tabs go on. */
   stop() {
     removeEventListener("pagehide", this.#leave)
     removeEventListener("pageshow", this.#return)
@@ -82,7 +83,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   /**
-   * The server's counts, with the marks on their way.
+   * The server's counts, with the marks that it has not confirmed yet.
    *
    * @returns {Counts & { total: number }}
    */
@@ -90,19 +91,19 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     return store.countsOf(this.#state)
   }
 
-  /** Milliseconds since the epoch by the server's clock, as far as it is known. */
+  /** The time by the server's clock, in milliseconds since 1970. */
   now() {
     return this.#api.now()
   }
 
   /**
-   * What is loaded, newest first.
+   * The items that are loaded, newest first.
    *
-   * @param {View} view
+   * @param {Folder} folder
    * @returns {Item[]}
    */
-  items(view = "inbox") {
-    return this.isLoaded(view) ? this.#lists.itemsIn(this.#state, view) : []
+  items(folder = "inbox") {
+    return this.isLoaded(folder) ? this.#lists.itemsIn(this.#state, folder) : []
   }
 
   /** @param {string} id */
@@ -110,36 +111,38 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     return store.isUnread(this.#state, id)
   }
 
-  /** @param {View} view */
-  isLoaded(view = "inbox") {
-    return view in this.#state.views
+  /** @param {Folder} folder */
+  isLoaded(folder = "inbox") {
+    return folder in this.#state.folders
   }
 
-  /** @param {View} view */
-  hasOlder(view = "inbox") {
-    return Boolean(this.#state.views[view]?.next)
+  /** @param {Folder} folder */
+  hasOlder(folder = "inbox") {
+    return Boolean(this.#state.folders[folder]?.next)
   }
 
   /**
-   * Loads the newest 30, unless they are here.
+   * Loads the newest 30 items, unless some are loaded.
    *
-   * @param {View} view
+   * @param {Folder} folder
    */
-  async load(view = "inbox") {
-    if (!this.isLoaded(view)) await this.#loadPage(view)
+  async load(folder = "inbox") {
+    if (!this.isLoaded(folder)) await this.#loadPage(folder)
   }
 
   /**
-   * Loads the next 30.
+   * Loads the next 30 items.
    *
-   * @param {View} view
+   * @param {Folder} folder
    */
-  async loadOlder(view = "inbox") {
-    if (this.hasOlder(view)) await this.#loadPage(view, this.#state.views[view].next)
+  async loadOlder(folder = "inbox") {
+    if (this.hasOlder(folder)) await this.#loadPage(folder, this.#state.folders[folder].next)
   }
 
   /**
-   * Done in this tab at once; taken back, and rejected, if the server does not.
+   * Marks items: at once in this tab, and elsewhere when the server has done it.
+   *
+   * If the server fails, the change is reverted and the promise rejects.
    *
    * @param {string[]} ids
    * @param {Mark} as
@@ -150,30 +153,30 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   /**
-   * Everything that this page has been told of: the rest was never seen.
+   * Marks everything that this page knows of. What arrives meanwhile stays unread.
    *
    * @param {"read" | "archived"} as
    * @returns {Promise<MarkAnswer>}
    */
   markAll(as) {
-    const { seq, broadcast_seq } = store.cursorOf(this.#state) ?? { seq: 0, broadcast_seq: 0 }
+    const { seq, broadcast_seq } = store.positionOf(this.#state) ?? { seq: 0, broadcast_seq: 0 }
     return this.#mark({ upto: { seq, broadcast_seq }, as })
   }
 
   /**
-   * Reverses a mark for all that nobody has changed since.
+   * Reverses a mark, except for items that have changed since.
    *
    * @param {Range} range
    * @returns {Promise<MarkAnswer>}
    */
   async undo(range) {
-    const answer = await this.#ask(this.#api.mark({ undo: range }))
+    const answer = await this.#request(this.#api.mark({ undo: range }))
     this.#update(store.applyMark(this.#state, answer))
     return answer
   }
 
   /**
-   * Says that what was announced is on show no more: it does not come along to the next page.
+   * Records that an announcement is no longer shown, so that the next page does not show it again.
    *
    * @param {Pick<Notification, "id">} notification
    */
@@ -185,7 +188,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
 
   #socketUrl() {
     const { account, urls } = this.config
-    const url = http.withParams(urls.socket, { ...store.cursorOf(this.#state), account })
+    const url = http.withParams(urls.socket, { ...store.positionOf(this.#state), account })
     url.protocol = url.protocol.replace("http", "ws")
     return url
   }
@@ -204,13 +207,13 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   #notify(notification) {
-    const { wasSeen, since } = this.#announcer.lookUp(notification)
-    if (wasSeen ? since : this.#tell(notification)) {
+    const { wasKnown, since } = this.#announcer.lookUp(notification)
+    if (wasKnown ? since : this.#dispatch(notification)) {
       this.#announcer.add(notification, since, this.status === "recovering")
     }
   }
 
-  #tell(notification) {
+  #dispatch(notification) {
     const isWanted = this.#emit("notification", notification, { cancelable: true })
     if (!OWN_EVENTS.includes(notification.type)) this.#emit(notification.type, notification)
     return isWanted
@@ -227,51 +230,50 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     const counted = JSON.stringify(this.unread)
     this.#state = state
     if (JSON.stringify(this.unread) !== counted) this.#emit("unread", this.unread)
-    if (["items", "views", "marks"].some((part) => state[part] !== before[part])) this.#emit("change")
+    if (["items", "folders", "marks"].some((part) => state[part] !== before[part])) this.#emit("change")
   }
 
   #emit(type, detail, options) {
     return this.dispatchEvent(new CustomEvent(type, { detail, ...options }))
   }
 
-  // Asking the server
+  // Requests
 
   async #reload() {
     try {
       await this.#loadPage("inbox")
     } catch (error) {
-      // The next heartbeat tries again.
+      // The next frame tries again.
       if (error.name !== "ApiError") throw error
     }
   }
 
-  // One request per view at a time; who asks meanwhile waits for the same.
-  #loadPage(view, before) {
-    if (!this.#loading.has(view)) {
-      const loading = this.#fetchPage(view, before).finally(() => this.#loading.delete(view))
-      this.#loading.set(view, loading)
+  // One request per folder at a time; further callers wait for the same one.
+  #loadPage(folder, before) {
+    if (!this.#loading.has(folder)) {
+      const loading = this.#fetchPage(folder, before).finally(() => this.#loading.delete(folder))
+      this.#loading.set(folder, loading)
     }
-    return this.#loading.get(view)
+    return this.#loading.get(folder)
   }
 
-  async #fetchPage(view, before) {
+  async #fetchPage(folder, before) {
     const { generation } = this.#state
-    const [page, lists] = await Promise.all([this.#ask(this.#api.items({ before, view })), importLists()])
+    const [page, lists] = await Promise.all([this.#request(this.#api.items({ before, folder })), importLists()])
     this.#lists = lists
-    // A resync came meanwhile: this page may be of before it.
-    if (generation !== this.#state.generation || lists.isOvertaken(this.#state, page)) return this.#fetchPage(view)
-    const loaded = /** @type {View[]} */ (Object.keys(this.#state.views))
-    this.#update(lists.applyPage(this.#state, page, view))
+    // After a resync this page may be out of date.
+    if (generation !== this.#state.generation || lists.isOvertaken(this.#state, page)) return this.#fetchPage(folder)
+    const loaded = /** @type {Folder[]} */ (Object.keys(this.#state.folders))
+    this.#update(lists.applyPage(this.#state, page, folder))
     const { epoch, scope } = this.#origin ?? page
     if (page.epoch !== epoch || page.scope !== scope) this.#tabs.restart()
-    await Promise.all(loaded.filter((name) => name !== view).map((name) => this.load(name)))
+    await Promise.all(loaded.filter((name) => name !== folder).map((name) => this.load(name)))
   }
 
-  // Done at once, and taken back if the server does not.
   async #mark(mark) {
     this.#update(store.beginMark(this.#state, mark))
     try {
-      const answer = await this.#ask(this.#api.mark(mark))
+      const answer = await this.#request(this.#api.mark(mark))
       this.#update(store.applyMark(this.#state, answer, mark))
       return answer
     } catch (error) {
@@ -280,11 +282,11 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     }
   }
 
-  async #ask(answer) {
+  async #request(answer) {
     try {
       return await answer
     } catch (error) {
-      if (error.status === 401) this.#tabs.end()
+      if (error.status === 401) this.#tabs.end("logged_out")
       throw error
     }
   }
@@ -292,8 +294,8 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   // Going from page to page
 
   #leave = () => {
-    const cursor = store.cursorOf(this.#state)
-    if (cursor) this.#announcer.remember(cursor)
+    const position = store.positionOf(this.#state)
+    if (position) this.#announcer.remember(position)
     this.#tabs.stop()
   }
 
@@ -314,17 +316,17 @@ async function importLists() {
 // Types
 
 /**
- * `connecting`, `recovering` (being told what was missed), `online`; `offline` (tried again by
- * itself), `polling` (sockets do not get through, it is looked over HTTP), `paused` (until a tab
- * is used: the account has too many newer ones) and `closed` (nobody is logged in any more).
+ * `connecting`, `recovering` (catching up), `online`; `offline` (it will try again), `polling`
+ * (WebSockets do not get through, so it asks over HTTP), `paused` (the account has too many newer
+ * connections; until a tab is used), `logged_out` and `closed` (it will not try again).
  *
- * @typedef {"connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "closed"} Status
+ * @typedef {"connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "logged_out" | "closed"} Status
  */
 
 /**
  * `important`: unread broadcasts of the levels `warning` and `error`.
  *
- * @typedef {"inbox" | "unread" | "archived" | "important"} View
+ * @typedef {"inbox" | "unread" | "archived" | "important"} Folder
  */
 
 /** @typedef {"read" | "unread" | "archived" | "inbox"} Mark */
@@ -338,20 +340,20 @@ async function importLists() {
  * @typedef {object} Notification
  * @property {string} type
  * @property {{ body: string, meta_data: MetaData }} content
- * @property {string} [id] Without one it is stored nowhere, and has none of what follows.
+ * @property {string} [id] Without one it is stored nowhere, and has none of the properties below.
  * @property {number} [number]
  * @property {"unread" | "read" | "archived"} [state]
  * @property {Level} [level]
  * @property {string} [url]
  * @property {string} [created_at] ISO 8601, by the server's clock
  * @property {string | null} [expires_at]
- * @property {string | null} [replaces] The id of the one whose place it takes.
+ * @property {string | null} [replaces] The id of the notification that it replaces.
  * @property {number} [seq] The number of its last change; a broadcast has `broadcast_seq` instead.
  * @property {number} [broadcast_seq]
  */
 
 /**
- * An item of a list; `state` is what it will be once the marks on their way have arrived.
+ * A notification in a list. Its `state` includes marks that the server has not confirmed yet.
  *
  * @template [MetaData=unknown]
  * @typedef {Notification<MetaData> &
@@ -361,11 +363,11 @@ async function importLists() {
 /**
  * @typedef {object} Announcement
  * @property {Notification} notification
- * @property {number} since Since when it has been on show, in ms since the epoch by this computer's clock.
+ * @property {number} since When it was first shown, in ms since 1970 by this computer's clock.
  */
 
 /**
- * Items were changed, or withdrawn (`gone`), on whichever device.
+ * Items were marked, or removed (`gone`), on any device.
  *
  * @typedef {object} StateChange
  * @property {"state"} type
@@ -381,12 +383,12 @@ async function importLists() {
  */
 
 /**
- * The numbers that one mark gave to what it changed; what `undo()` takes.
+ * The change numbers that one mark got; `undo()` takes it.
  *
  * @typedef {object} Range
  * @property {Mark} as
- * @property {number} from The first of them.
- * @property {number} seq The last of them.
+ * @property {number} from The first change number.
+ * @property {number} seq The last change number.
  */
 
 /**
@@ -404,27 +406,28 @@ async function importLists() {
  * @property {string} account
  * @property {number} protocol
  * @property {string} csrf_token
- * @property {{ seq: number, broadcast_seq: number, epoch: number, scope: string }} cursor
+ * @property {{ seq: number, broadcast_seq: number, epoch: number, scope: string }} cursor The page's position.
  * @property {{ changes: string, inbox: string, items: string, mark: string, socket: string }} urls
  * @property {{ interval: number, timeout: number }} heartbeat in seconds
- * @property {string} [sound] address of a sound; "": none
+ * @property {string} [sound] URL of a sound; "": none
  */
 
 /** @typedef {PageConfig & Partial<Counts>} Config */
 
 /**
  * @typedef {object} NotificationsEventMap
- * @property {CustomEvent<Notification>} notification Something new; `preventDefault()` keeps it from being announced.
+ * @property {CustomEvent<Notification>} notification
+ *   A new notification. `preventDefault()` keeps it from being announced.
  * @property {CustomEvent<Announcement[]>} announce
- *   To be shown in this tab, oldest first: read by nobody, and not announced in this tab before.
+ *   To be shown in this tab, oldest first: still unread, and not announced in this tab before.
  * @property {CustomEvent<StateChange>} state
  * @property {CustomEvent<Counts & { total: number }>} unread
  * @property {CustomEvent<Status>} status
- * @property {CustomEvent<null>} change `items()` are others than before.
+ * @property {CustomEvent<null>} change `items()` has changed.
  */
 
 /**
- * Any other type of event is a notification's own.
+ * Any other event type is the type of a notification.
  *
  * @typedef {Omit<EventTarget, "addEventListener" | "removeEventListener"> & {
  *   addEventListener<Type extends keyof NotificationsEventMap>(
@@ -446,11 +449,11 @@ async function importLists() {
  */
 
 /**
- * Its requests reject with an error of this shape.
+ * Requests reject with an error of this shape.
  *
  * @typedef {object} ApiErrorParts
  * @property {"ApiError"} name
- * @property {number} status of HTTP; 0: no answer came, or none of the site's own. 401: nobody is logged in.
+ * @property {number} status The HTTP status; 0: no answer, or not one of the site. 401: not logged in.
  */
 
 /** @typedef {Error & ApiErrorParts} ApiError */

@@ -1,23 +1,24 @@
 // @ts-check
-const BACKOFF_BASE = 1000 // ms
-const BACKOFF_CAP = 30_000 // ms
-const POLLING = 15_000 // ms at least between two attempts, once sockets do not get through
-const MOST_FAILURES = 3 // in a row without a word of the server, until it is tried without a socket
-const OPENING_TIMEOUT = 20_000 // ms, until `register`
-const TOO_FAST_DELAY = 30_000 // ms
-const PROBE_TIMEOUT = 5000 // ms
+const FIRST_BACKOFF_MS = 1000
+const MAX_BACKOFF_MS = 30_000
+const MIN_POLL_INTERVAL_MS = 15_000 // between two attempts, once WebSockets do not get through
+const MAX_FAILURES = 3 // in a row without a frame from the server, before it is tried over HTTP
+const OPENING_TIMEOUT_MS = 20_000 // until `register`
+const TOO_FAST_DELAY_MS = 30_000
+const PROBE_TIMEOUT_MS = 5000
 
 // Close codes
-const FINAL = [1000, 4400, 4401, 4403] // normal, protocol abuse, not logged in, deactivated
+const LOGGED_OUT = [4401, 4403] // not logged in, deactivated
+const FINAL = [1000, 4400] // normal, protocol abuse
 const SESSION_CHANGED = 4402
 const EVICTED = 4409
 const TOO_FAST = 4429
 
-// Keeps a WebSocket open: opens it again after a loss, as its close code tells, or lets it be.
+// Keeps a WebSocket open. What it does after a close depends on the close code.
 //
-// Status: "connecting", "recovering" (the server tells what was missed), "online",
-// "offline" (it will be tried again), "polling" (likewise, and `poll` gets through),
-// "paused" (until `wake`) and "closed" (it will not).
+// Status: "connecting", "recovering" (catching up), "online", "offline" (it will try again),
+// "polling" (likewise, and `poll` gets through), "paused" (until `wake`), "logged_out" and
+// "closed" (it will not try again).
 export class Connection {
   status = "closed"
   url
@@ -25,7 +26,7 @@ export class Connection {
   onFrame
   onStatus
 
-  #socket
+  #webSocket
   #monitor
   #timer
   #attempts = 0
@@ -35,37 +36,37 @@ export class Connection {
   #bye
   #sessionHasChanged = false
 
-  // callbacks: url(); poll(), which catches up without a socket, and rejects where that
-  // fails too; onFrame(frame); onStatus(status)
+  // callbacks: url(); poll(), which catches up over HTTP, and rejects where that fails too;
+  // onFrame(frame); onStatus(status)
   constructor(callbacks) {
     Object.assign(this, callbacks)
-    this.#monitor = new Monitor({ send: this.#beat, onStale: () => this.#lose() })
+    this.#monitor = new Monitor({ send: this.#beat, onStale: () => this.#reconnect() })
   }
 
   start() {
-    if (!this.#socket) this.#open()
+    if (!this.#webSocket) this.#open()
   }
 
-  // Closes the socket; `start` opens it again.
-  stop() {
+  // `start` connects again.
+  stop(status = "closed") {
     this.#drop()
-    this.#setStatus("closed")
+    this.#setStatus(status)
   }
 
-  // Opens another socket in place of this one, with the URL of now.
+  // Replaces the WebSocket by another one, with the current URL.
   restart() {
-    if (this.#socket) this.#lose()
+    if (this.#webSocket) this.#reconnect()
   }
 
-  // Somebody looks: sees whether the socket lives, or opens it.
+  // Somebody looks at the page: checks whether the server answers, or connects.
   wake() {
-    if (this.#socket) this.#monitor.probe()
+    if (this.#webSocket) this.#monitor.probe()
     else if (performance.now() >= this.#notBefore) this.#open()
   }
 
-  // What is due and was not done, as the timers of hidden tabs are late.
+  // Does what is overdue: the timers of hidden tabs are late.
   check() {
-    if (!this.#socket && performance.now() >= this.#dueAt) this.#open()
+    if (!this.#webSocket && performance.now() >= this.#dueAt) this.#open()
   }
 
   // Private
@@ -74,36 +75,36 @@ export class Connection {
     this.#drop()
     this.#bye = undefined
     if (this.status !== "polling") this.#setStatus("connecting")
-    const socket = new WebSocket(this.url())
-    this.#socket = socket
-    socket.addEventListener("message", this.#receive)
-    socket.addEventListener("close", this.#closed)
-    this.#timer = setTimeout(() => this.#lose(), OPENING_TIMEOUT)
+    const webSocket = new WebSocket(this.url())
+    this.#webSocket = webSocket
+    webSocket.addEventListener("message", this.#receive)
+    webSocket.addEventListener("close", this.#closed)
+    this.#timer = setTimeout(() => this.#reconnect(), OPENING_TIMEOUT_MS)
   }
 
-  // A dead peer answers no closing handshake: what the old socket still says must not matter.
+  // A dead peer answers no closing handshake, so nothing that still comes must matter.
   #drop() {
     clearTimeout(this.#timer)
     this.#dueAt = Infinity
     this.#monitor.stop()
-    const socket = this.#socket
-    this.#socket = undefined
-    if (!socket) return
-    socket.removeEventListener("message", this.#receive)
-    socket.removeEventListener("close", this.#closed)
-    // Closed while it is being opened, it would be an error in the console.
-    if (socket.readyState === WebSocket.CONNECTING) socket.addEventListener("open", () => socket.close())
-    else socket.close()
+    const webSocket = this.#webSocket
+    this.#webSocket = undefined
+    if (!webSocket) return
+    webSocket.removeEventListener("message", this.#receive)
+    webSocket.removeEventListener("close", this.#closed)
+    // Closed while it is opening, it would be an error in the console.
+    if (webSocket.readyState === WebSocket.CONNECTING) webSocket.addEventListener("open", () => webSocket.close())
+    else webSocket.close()
   }
 
-  #lose(delay = this.#backoff()) {
+  #reconnect(delay = this.#backoff()) {
     this.#drop()
     this.#notBefore = 0
-    if (this.status === "polling") delay = Math.max(delay, POLLING)
+    if (this.status === "polling") delay = Math.max(delay, MIN_POLL_INTERVAL_MS)
     else this.#setStatus("offline")
     this.#dueAt = performance.now() + delay
     this.#timer = setTimeout(() => this.#open(), delay)
-    if (++this.#failures >= MOST_FAILURES) this.#poll()
+    if (++this.#failures >= MAX_FAILURES) this.#poll()
   }
 
   async #poll() {
@@ -136,8 +137,8 @@ export class Connection {
         break
     }
     this.onFrame(frame)
-    // Its counts say that nothing is missing any more.
-    if (frame.type === "heartbeat" && frame.unread !== undefined && this.#socket) this.#settle()
+    // A heartbeat has counts only when nothing is missing any more.
+    if (frame.type === "heartbeat" && frame.unread !== undefined && this.#webSocket) this.#settle()
   }
 
   #settle() {
@@ -147,28 +148,26 @@ export class Connection {
   }
 
   #closed = ({ code }) => {
+    if (LOGGED_OUT.includes(code)) return this.stop("logged_out")
     if (FINAL.includes(code) || (code === SESSION_CHANGED && this.#sessionHasChanged)) return this.stop()
-    if (code === EVICTED) {
-      // Newer connections of the account took this one's place.
-      this.#drop()
-      return this.#setStatus("paused")
-    }
+    // The account has too many newer connections.
+    if (code === EVICTED) return this.stop("paused")
     if (code > 4000) this.#failures = 0
     this.#sessionHasChanged = code === SESSION_CHANGED
-    const least = code === TOO_FAST ? TOO_FAST_DELAY : 0
-    const told = Math.max((this.#bye?.delay ?? 0) * 1000, least)
-    this.#lose(this.#sessionHasChanged ? told : told + this.#backoff())
+    const minDelay = code === TOO_FAST ? TOO_FAST_DELAY_MS : 0
+    const delay = Math.max((this.#bye?.delay ?? 0) * 1000, minDelay)
+    this.#reconnect(this.#sessionHasChanged ? delay : delay + this.#backoff())
     if (code === TOO_FAST) this.#notBefore = this.#dueAt
   }
 
-  // Full jitter, so that the clients of a server that restarts do not all come back at once.
+  // Full jitter, so that the clients of a restarted server do not all come back at once.
   #backoff() {
-    const most = Math.min(BACKOFF_CAP, BACKOFF_BASE * 2 ** this.#attempts++)
-    return Math.random() * most
+    const max = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#attempts++)
+    return Math.random() * max
   }
 
   #beat = () => {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send('{"type":"heartbeat"}')
+    if (this.#webSocket?.readyState === WebSocket.OPEN) this.#webSocket.send('{"type":"heartbeat"}')
   }
 
   #setStatus(status) {
@@ -187,7 +186,7 @@ function parse(data) {
   }
 }
 
-// Judges whether a socket still lives, and shows the server that this end does.
+// Judges whether the server still answers, and shows it that this end does.
 //
 // Timers of hidden tabs run as rarely as once a minute, message handlers do not wait:
 // silence is therefore measured from the last frame, and a ping is answered where it arrives.
@@ -223,11 +222,11 @@ class Monitor {
     this.#probe = undefined
   }
 
-  // Asks at once, for a tab that comes back: the socket may have died while the computer slept.
+  // Asks at once, for a tab that is looked at again: the computer may have slept.
   probe() {
     if (!this.#timer || this.#probe) return
     this.send()
-    this.#probe = setTimeout(this.onStale, Math.min(PROBE_TIMEOUT, this.timeout))
+    this.#probe = setTimeout(this.onStale, Math.min(PROBE_TIMEOUT_MS, this.timeout))
   }
 
   // Private

@@ -6,7 +6,7 @@ export { connect, NotificationsClient }
 
 const client = connect()
 
-// What only some pages show; the panel of the bell brings the list when it is opened.
+// Only some pages show these. The bell loads the list when its panel is opened.
 if (document.querySelector("notifications-inbox")) import("./elements/inbox.js")
 if (document.querySelector("notifications-banner")) {
   client?.addEventListener("unread", loadBanner)

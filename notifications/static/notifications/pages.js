@@ -1,28 +1,28 @@
 // @ts-check
-import { asMarked, count, cursorOf, inRange, isBroadcast, moveCursor, outdate } from "./store.js";
+import { asMarked, count, inRange, isBroadcast, movePosition, outdate, positionOf } from "./store.js";
 
-// The lists: pages of the inbox, as they come over HTTP, among what the frames have told.
+// The lists: pages of the inbox, which come over HTTP, merged with what the frames brought.
 //
-// A page is read head first and rows second; as its rows can be ahead of its head,
-// each item also keeps the number of its own last change.
+// The server reads the position of a page first and its rows second. The rows can be newer
+// than the position, so each item also keeps the number of its own last change.
 
-const VIEWS = {
+const FOLDERS = {
   inbox: ({ state }) => state === "unread" || state === "read",
   unread: ({ state }) => state === "unread",
   archived: ({ state }) => state === "archived",
   important: (item) => item.state === "unread" && isBroadcast(item) && ["warning", "error"].includes(item.level)
 }
 
-// The least number that a view's pages reach, of each kind.
-const NOTHING_READ = { own: Infinity, broadcasts: Infinity }
+// The smallest number that a folder's pages reach, of each kind.
+const NOTHING_LOADED = { own: Infinity, broadcasts: Infinity }
 
-// Newest first: each kind by its number, both merged by the time of the foremost.
-// Not sorted by time, since the clocks of the processes that wrote it may differ.
-export function itemsIn(state, view) {
+// Newest first: each kind in the order of its numbers, both merged by the time of the next one.
+// Not sorted by time, since the clocks of the servers that created them may differ.
+export function itemsIn(state, folder) {
   const shown = [...state.items.values()]
-    .filter((item) => item.isLive || item.number >= state.views[view]?.from[kindOf(item)])
+    .filter((item) => item.isLive || item.number >= state.folders[folder]?.from[kindOf(item)])
     .map((item) => asMarked(state, item))
-    .filter(VIEWS[view])
+    .filter(FOLDERS[folder])
     .sort((a, b) => b.number - a.number)
   const broadcasts = shown.filter(isBroadcast)
   const own = shown.filter((item) => !isBroadcast(item))
@@ -36,36 +36,36 @@ export function itemsIn(state, view) {
   return merged
 }
 
-// Whether a page of another audience is older than what has been told: no start can be made with it.
+// Whether a page of another scope is older than this page's position, and so can't replace it.
 export function isOvertaken(state, page) {
   const isBehind = page.seq < state.seq || page.broadcast_seq < state.broadcast_seq
   return isBehind && page.epoch === state.epoch && page.scope !== state.scope
 }
 
-// Merges a page into a view. It does not move the cursor: what the page was ahead
-// of also concerns items that are not on it, and the socket will tell all of it.
-// After a resync, or when it is of another epoch or scope, what was held before goes.
-// Another epoch has other numbers: only then the cursor is the page's.
-export function applyPage(state, page, view) {
+// Merges a page into a folder. It does not move the position: what the page has ahead of it
+// also concerns items that are not on the page, and frames will bring all of that. After a
+// resync, or if the page has another epoch or scope, the items held before are dropped.
+// Another epoch has other numbers: only then the position becomes the page's.
+export function applyPage(state, page, folder) {
   const { epoch, scope } = page
   let start = state
   if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch, scope })
-  const next = { ...start, items: new Map(start.items), views: { ...start.views } }
+  const next = { ...start, items: new Map(start.items), folders: { ...start.folders } }
   if (start.isOutdated) {
     for (const [id, { generation }] of next.items) if (generation !== start.generation) next.items.delete(id)
-    Object.assign(next, { views: {}, isOutdated: false, epoch, scope })
+    Object.assign(next, { folders: {}, isOutdated: false, epoch, scope })
   }
-  // How far its pages reach.
-  const from = page.next ? { ...NOTHING_READ, ...next.views[view]?.from } : { own: 0, broadcasts: 0 }
+  // How far back its pages reach.
+  const from = page.next ? { ...NOTHING_LOADED, ...next.folders[folder]?.from } : { own: 0, broadcasts: 0 }
   for (const item of page.items) {
     const kind = kindOf(item)
     from[kind] = Math.min(from[kind], item.number)
     const added = itemOfPage(next, item, page)
     if (added) next.items.set(item.id, added)
   }
-  next.views[view] = { from, next: page.next }
+  next.folders[folder] = { from, next: page.next }
   const counted = count(next, page)
-  return cursorOf(counted) ? counted : moveCursor(counted, page)
+  return positionOf(counted) ? counted : movePosition(counted, page)
 }
 
 // Private
@@ -86,7 +86,7 @@ function itemOfPage(state, item, page) {
   const { generation } = state
   const held = state.items.get(item.id)
   const isAhead = isBroadcast(item) ? item.broadcast_seq > state.broadcast_seq : item.seq > state.seq
-  // A broadcast's item says nothing of its receipt's number, only that the page is at least so new.
+  // A broadcast's item does not have its receipt's number. The page is at least that new.
   const changedAt = isBroadcast(item) ? page.seq : item.seq
   if (held && held.changedAt >= changedAt) return held
   let added = { ...item, changedAt, generation, isAhead: held ? held.isAhead : isAhead, isLive: held?.isLive }

@@ -1,53 +1,53 @@
 // @ts-check
 // The inbox as this page knows it. Pure functions: (state, frame) -> state; pages.js has the lists.
 //
-// Two numbers order everything: `seq` the changes of this account, `broadcast_seq`
-// the broadcasts. A frame that carries one promises that everything up to it has
-// been told, so the cursor is the last pair seen and what is not above it is old.
+// Two numbers order everything: `seq` the changes of this account, `broadcast_seq` the
+// broadcasts. A frame that carries one promises that everything up to it has been sent. So
+// the position is the last pair received, and what is not above it is old.
 
-const REMEMBERED_STATES = 1000
-const REMEMBERED_RANGES = 20
+const MAX_EARLY_STATES = 1000
+const MAX_RANGES = 20
 const NOWHERE = { seq: -1, broadcast_seq: -1 }
 
 const NOTHING_PENDING = {
-  // States of items that are not here: their broadcast, or a page, may still be on its way.
+  // States of items that have not arrived: their broadcast, or a page, may be on its way.
   early: new Map(),
   ranges: [],
-  // What was asked of the server and not told by it yet.
+  // What the server was asked to do, and has not confirmed yet.
   marks: []
 }
 
 // The states that a mark changes.
 const MARKED = { read: ["unread"], unread: ["read"], archived: ["unread", "read"], inbox: ["archived"] }
 
-// resumeFrom: an older cursor to connect with, when the counts are of a newer one.
-export function initialState({ cursor = NOWHERE, unread = 0, unread_broadcasts = 0, resumeFrom = cursor } = {}) {
+// position: where the counts were taken. resumeFrom: an older one to connect with.
+export function initialState({ position = NOWHERE, unread = 0, unread_broadcasts = 0, resumeFrom = position } = {}) {
   return {
-    ...cursor,
+    ...position,
     ...resumeFrom,
     ...NOTHING_PENDING,
     unread,
-    unreadAt: cursor.seq,
+    unreadAt: position.seq,
     unread_broadcasts,
-    unreadBroadcastsAt: cursor,
+    unreadBroadcastsAt: position,
     items: new Map(),
-    // Those that are loaded: {next, from}.
-    views: {},
-    // Items of an older generation are from before a resync: a page will take their place.
+    // The loaded ones, by name: {next, from}.
+    folders: {},
+    // Items of an older generation are from before a resync: a page will replace them.
     generation: 0,
     isOutdated: false
   }
 }
 
-export function cursorOf(state) {
+export function positionOf(state) {
   const { seq, broadcast_seq, epoch, scope } = state
   return seq < 0 || broadcast_seq < 0 ? null : { seq, broadcast_seq, epoch, scope }
 }
 
-// The server's, with what the marks on their way will do to them.
+// The server's counts, with what the unconfirmed marks will do to them.
 export function countsOf(state) {
   let { unread, unread_broadcasts } = state
-  // Only what came after such a mark is left, and all of that is here.
+  // Such a mark leaves only what came after it, and all of that is here.
   const isAll = state.marks.some(({ upto }) => upto)
   if (isAll) unread = unread_broadcasts = 0
   for (const item of state.marks.length ? state.items.values() : []) {
@@ -63,7 +63,7 @@ export function isUnread(state, id) {
   return Boolean(item) && asMarked(state, item).state === "unread"
 }
 
-// Whether the frame is an item that this page has not been told of before.
+// Whether the frame is an item that this page has not received before.
 export function isNew(state, frame) {
   if (!isItem(frame) || isOld(state, frame)) return false
   const held = state.items.get(frame.id)
@@ -79,18 +79,18 @@ export function applyFrame(state, frame) {
     case "register":
       return register(state, frame)
     case "heartbeat":
-      return moveCursor(count(state, frame), frame)
+      return movePosition(count(state, frame), frame)
     case "resync":
       return outdate(state, frame)
     case "state":
-      return isOld(state, frame) ? state : moveCursor(count(changeStates(state, frame), frame), frame)
+      return isOld(state, frame) ? state : movePosition(count(changeStates(state, frame), frame), frame)
     default:
       if (!isItem(frame) || isOld(state, frame)) return state
-      return moveCursor(count(addItem(state, frame), frame), frame)
+      return movePosition(count(addItem(state, frame), frame), frame)
   }
 }
 
-// mark: {as, ids} or {as, upto}; it counts as done until the server tells what it did.
+// mark: {as, ids} or {as, upto}. It counts as done until the server confirms what it did.
 export function beginMark(state, mark) {
   return { ...state, marks: [...state.marks, mark] }
 }
@@ -99,13 +99,13 @@ export function endMark(state, mark) {
   return { ...state, marks: state.marks.filter((other) => other !== mark) }
 }
 
-// The answer to a mark that this page sent. Its `state` frame follows, and moves the cursor.
+// The answer to a mark that this page sent. Its `state` frame follows, and moves the position.
 export function applyMark(state, { range, ids, ...counts }, mark) {
   const { marks } = endMark(state, mark)
   if (!range) return { ...state, marks }
   const { as, seq } = range
   const items = new Map(state.items)
-  // Out of the archive an item is what it was before, which only the frame tells.
+  // Moved out of the archive, an item has the state that it had before. Only the frame has that.
   for (const id of as === "inbox" ? [] : ids) {
     const item = items.get(id)
     if (item?.changedAt < seq) items.set(id, { ...item, state: as, changedAt: seq })
@@ -114,7 +114,7 @@ export function applyMark(state, { range, ids, ...counts }, mark) {
   return count({ ...state, items, marks }, { seq, ...counts })
 }
 
-// The item as it will be when the marks on their way have arrived.
+// The item as it will be when the server has done the unconfirmed marks.
 export function asMarked(state, item) {
   for (const { as, ids, upto } of state.marks) {
     const isMeant = ids ? ids.includes(item.id) : isUpTo(item, upto)
@@ -127,7 +127,7 @@ export function isBroadcast(item) {
   return item.broadcast_seq !== undefined
 }
 
-export function moveCursor(state, { seq = state.seq, broadcast_seq = state.broadcast_seq }) {
+export function movePosition(state, { seq = state.seq, broadcast_seq = state.broadcast_seq }) {
   if (seq <= state.seq && broadcast_seq <= state.broadcast_seq) return state
   const marks = state.marks.filter((mark) => !(mark.seq <= seq))
   return { ...state, marks, seq: Math.max(state.seq, seq), broadcast_seq: Math.max(state.broadcast_seq, broadcast_seq) }
@@ -153,7 +153,7 @@ export function count(state, { seq = state.seq, broadcast_seq = state.broadcast_
   return next
 }
 
-// Forgets the old numbers but keeps the items on show until a page takes their place.
+// Discards the old numbers, but keeps showing the items until a page replaces them.
 export function outdate(state, frame) {
   const { seq, broadcast_seq, epoch, scope } = { ...NOWHERE, ...frame }
   return {
@@ -190,8 +190,8 @@ function stateAfter(mark) {
 }
 
 function register(state, frame) {
-  if (cursorOf(state)) return state
-  return moveCursor({ ...state, epoch: frame.epoch, scope: frame.scope }, frame)
+  if (positionOf(state)) return state
+  return movePosition({ ...state, epoch: frame.epoch, scope: frame.scope }, frame)
 }
 
 function addItem(state, frame) {
@@ -216,7 +216,7 @@ function isAbove(frame, held) {
   return isBroadcast(frame) ? frame.broadcast_seq > held.broadcast_seq : changeOf(frame) > held.changedAt
 }
 
-// Told late, an item stands at its own number, with the state of a later change.
+// An item sent late has its own number, with the state of a later change.
 function changeOf(frame) {
   return frame.changed ?? frame.seq
 }
@@ -225,8 +225,8 @@ function withEarlyState(state, frame) {
   const item = { ...frame, changedAt: isBroadcast(frame) ? 0 : changeOf(frame) }
   const early = state.early.get(frame.id)
   if (early?.broadcast_seq > frame.broadcast_seq) return { ...item, state: early.state }
-  const told = early?.seq > item.changedAt ? { ...item, state: early.state, changedAt: early.seq } : item
-  return state.ranges.reduce(inRange, told)
+  const current = early?.seq > item.changedAt ? { ...item, state: early.state, changedAt: early.seq } : item
+  return state.ranges.reduce(inRange, current)
 }
 
 function changeStates(state, frame) {
@@ -250,15 +250,15 @@ function changeStates(state, frame) {
   return { ...state, items, early, unread_broadcasts }
 }
 
-function remember(early, id, told) {
+function remember(early, id, change) {
   early.delete(id)
-  early.set(id, told)
-  if (early.size > REMEMBERED_STATES) early.delete(early.keys().next().value)
+  early.set(id, change)
+  if (early.size > MAX_EARLY_STATES) early.delete(early.keys().next().value)
 }
 
 function changeRange(state, frame) {
   const range = { as: stateAfter(frame.as), ...frame.range }
   const items = new Map(state.items)
   for (const [id, item] of items) items.set(id, inRange(item, range))
-  return { ...state, items, ranges: [...state.ranges, range].slice(-REMEMBERED_RANGES) }
+  return { ...state, items, ranges: [...state.ranges, range].slice(-MAX_RANGES) }
 }

@@ -1,250 +1,281 @@
 // @ts-check
 import { Connection } from "./connection.js";
+import { Follower } from "./follower.js";
 
-const WATCH = 2000 // ms between two looks at the leader
-const PATIENCE = 2000 // ms at most
+const WATCH_INTERVAL_MS = 2000
+// Raise it when the messages between tabs change. During a deploy, tabs with the older scripts
+// then have a leader of their own, and neither kind hears the other.
+const MESSAGES_VERSION = 2
 
-// One connection for all tabs of an account in this browser. A lock elects the leader, who
-// has the socket; it passes on every frame, with the cursor that it had before. Each tab
-// has a cursor of its own: one that is behind that one has a hole, and catches up over HTTP.
-// Without the browser's APIs each tab leads itself.
+// The states of a tab, and what it holds in each of them:
+//
+// - stopped: takes no part
+// - frozen: takes no part until the browser lets the page run again
+// - waiting: follows the leader, and waits for the lock
+// - leading: has the lock and the connection
+// - alone: has a connection of its own, in browsers without locks or channels
+const HELD = {
+  stopped: [],
+  frozen: ["page"],
+  waiting: ["page", "watch", "channel", "election", "follower"],
+  leading: ["page", "watch", "channel", "election", "connection"],
+  alone: ["page", "watch", "connection"]
+}
+
+// One connection for all of an account's tabs in this browser.
+//
+// The leader has the connection, and passes each frame on with the position that it had before.
+// Each tab keeps a position of its own.
 export class Tabs {
   status = "closed"
-  isLeader = false
   name
-  timeout
-  cursor
+  position
   url
   catchUp
   onFrame
   onStatus
-  onTold
+  onAnnounced
 
-  #channel
+  #state = "stopped"
+  #parts
   #connection
-  #release
-  #request
-  #watch
-  #robbery
-  #heardAt = 0
-  #told = []
-  #isHearing = false
-  #listening
-  #using
+  #election
+  #follower
+  #channel
+  #watchTimer
+  #pageEvents
+  #useEvents
 
-  // timeout: seconds. Callbacks: cursor(); url(); catchUp(receive), which passes on what
-  // happened since the cursor, as frames; onFrame(frame); onStatus(status); and onTold(told),
-  // what another tab has `tell`ed.
+  // timeout: seconds. Callbacks: position(); url(); catchUp(receive), which passes on what happened
+  // since the position, as frames; onFrame(frame); onStatus(status); and onAnnounced(keys), what
+  // another tab has announced.
   constructor({ name, timeout }, callbacks) {
-    Object.assign(this, callbacks, { name, timeout: timeout * 1000 })
+    Object.assign(this, callbacks, { name: `${name}:${MESSAGES_VERSION}` })
     this.#connection = new Connection({
       url: this.url,
-      poll: () => this.catchUp(this.#lead),
-      onFrame: this.#lead,
-      onStatus: this.#leadStatus
+      poll: () => this.catchUp(this.#passOn),
+      onFrame: this.#passOn,
+      onStatus: this.#lead
     })
+    this.#election = new Election(this.name, {
+      onElected: () => this.#enter("leading"),
+      onDeposed: () => this.#enter("waiting")
+    })
+    this.#follower = new Follower(
+      { timeout: timeout * 1000 },
+      {
+        position: this.position,
+        catchUp: this.catchUp,
+        onFrame: this.onFrame,
+        onStatus: (status) => this.#setStatus(status),
+        ask: (what) => this.#post({ type: what }),
+        takeOver: () => this.#election.takeOver()
+      }
+    )
+    this.#parts = {
+      page: { start: () => this.#listenToPage(), stop: () => this.#pageEvents.abort() },
+      watch: {
+        start: () => (this.#watchTimer = setInterval(this.#watch, WATCH_INTERVAL_MS)),
+        stop: () => clearInterval(this.#watchTimer)
+      },
+      channel: { start: () => this.#openChannel(), stop: () => this.#channel.close() },
+      election: this.#election,
+      follower: this.#follower,
+      connection: { start: () => this.#connect(), stop: () => this.#connection.stop() }
+    }
+  }
+
+  get isLeader() {
+    return this.#state === "leading" || this.#state === "alone"
   }
 
   start() {
-    this.#listening = new AbortController()
-    const { signal } = this.#listening
-    addEventListener("online", this.#wake, { signal })
-    document.addEventListener("visibilitychange", this.#wake, { signal })
-    document.addEventListener("freeze", this.#freeze, { signal })
-    document.addEventListener("resume", this.#resume, { signal })
-    this.#enter()
+    if (this.#state === "stopped") this.#begin()
   }
 
-  // Leaves the others to themselves; `start` comes back.
-  stop() {
-    this.#listening?.abort()
-    this.#leave()
-    this.#setStatus("closed")
+  // The other tabs go on without this one.
+  stop(status = "closed") {
+    this.#enter("stopped")
+    this.#setStatus(status)
   }
 
-  // The session is over, for all tabs.
-  end() {
-    this.#post({ status: "closed" })
-    this.stop()
+  // For all tabs.
+  end(status) {
+    this.#post({ type: "end", status })
+    this.stop(status)
   }
 
-  // Connects anew, in whichever tab that is.
+  // Connects anew, in whichever tab leads.
   restart() {
     if (this.isLeader) this.#connection.restart()
-    else this.#post({ ask: "restart" })
+    else this.#post({ type: "restart" })
   }
 
-  tell(told) {
-    this.#post({ told })
+  shareAnnounced(keys) {
+    this.#post({ type: "announced", keys })
   }
 
   // Private
 
-  #enter() {
-    if (this.#watch) return
-    this.#watch = setInterval(this.#look, WATCH)
-    this.#heardAt = performance.now()
+  #begin() {
+    const canShare = navigator.locks && globalThis.BroadcastChannel
     this.#setStatus("connecting")
-    if (!navigator.locks || !globalThis.BroadcastChannel) return this.#begin()
-    this.#channel = new BroadcastChannel(this.name)
-    this.#channel.addEventListener("message", this.#hear)
-    this.#apply()
-    this.#post({ ask: "check" })
+    this.#enter(canShare ? "waiting" : "alone")
   }
 
-  #leave() {
-    clearInterval(this.#watch)
-    clearTimeout(this.#robbery)
-    this.#watch = this.#robbery = undefined
-    this.#using?.abort()
-    this.#told = []
-    this.#request?.abort()
-    this.#end()
-    this.#channel?.close()
-    this.#channel = undefined
+  #enter(state) {
+    const before = HELD[this.#state]
+    const after = HELD[state]
+    this.#state = state
+    for (const name of [...before].reverse()) if (!after.includes(name)) this.#parts[name].stop()
+    for (const name of after) if (!before.includes(name)) this.#parts[name].start()
   }
-
-  // Applies for the lead, and has it until it leaves or is robbed.
-  async #apply(steal = false) {
-    const request = new AbortController()
-    this.#request = request
-    const options = steal ? { steal } : { signal: request.signal }
-    const lead = () => request.signal.aborted || new Promise((release) => this.#begin(release))
-    try {
-      await navigator.locks.request(this.name, options, lead)
-    } catch (error) {
-      if (error.name !== "AbortError") throw error
-      if (request.signal.aborted) return
-      this.#end()
-      this.#apply()
-    }
-  }
-
-  #begin(release) {
-    this.#release = release
-    this.isLeader = true
-    if (this.status !== "paused") this.#connection.start()
-  }
-
-  #end() {
-    if (!this.isLeader) return
-    this.isLeader = false
-    this.#connection.stop()
-    this.#release?.()
-  }
-
-  #post(message) {
-    this.#channel?.postMessage(message)
-  }
-
-  // What the leader does
-
-  #lead = (frame) => {
-    this.#post({ frame, from: this.cursor(), status: this.status })
-    this.onFrame(frame)
-  }
-
-  #leadStatus = (status) => {
-    if (!this.isLeader) return
-    if (status === "closed") return this.end()
-    this.#post({ from: this.cursor(), status })
-    this.#setStatus(status)
-  }
-
-  #answer(ask) {
-    if (!this.isLeader) return
-    this.#connection[ask]()
-    this.#post({ from: this.cursor(), status: this.status })
-  }
-
-  // What the others do
-
-  #hear = ({ data }) => {
-    if (data.ask) return this.#answer(data.ask)
-    if (data.told) return this.onTold(data.told)
-    if (data.status === "closed") return this.stop()
-    if (this.isLeader) return
-    this.#heardAt = performance.now()
-    this.#told.push(data)
-    this.#listen()
-  }
-
-  async #listen() {
-    if (this.#isHearing) return
-    this.#isHearing = true
-    while (this.#told.length) {
-      const { frame, from, status } = this.#told.shift()
-      const isWhole = this.#isWhole(from) || (await this.#mend(from, frame))
-      if (isWhole && frame) this.onFrame(frame)
-      if (this.#watch && !this.isLeader) this.#setStatus(isWhole ? status : "offline")
-    }
-    this.#isHearing = false
-  }
-
-  #isWhole(from) {
-    const cursor = this.cursor()
-    if (!cursor || !from) return true
-    const isSame = from.epoch === cursor.epoch && from.scope === cursor.scope
-    return isSame && cursor.seq >= from.seq && cursor.broadcast_seq >= from.broadcast_seq
-  }
-
-  // Whether this tab stands now where the leader's frame goes on.
-  async #mend(from, frame) {
-    this.#setStatus("recovering")
-    try {
-      await this.catchUp(this.onFrame)
-    } catch (error) {
-      if (error.name !== "ApiError") throw error
-      this.#told = [] // the next one tries again
-      return false
-    }
-    const isWhole = this.#isWhole(from)
-    // The leader's socket is of before a restore, or of other audiences.
-    if (!isWhole && frame?.type === "heartbeat") this.restart()
-    return isWhole
-  }
-
-  // A leader that is silent though it was asked, and still after a pause, is robbed of the lock.
-  #look = () => {
-    if (this.isLeader) return this.#connection.check()
-    const isSilent = (time) => performance.now() - this.#heardAt > time
-    if (this.status !== "online" || isSilent(this.timeout / 2)) this.#post({ ask: "check" })
-    if (!isSilent(this.timeout) || this.#robbery) return
-    this.#robbery = setTimeout(() => {
-      this.#robbery = undefined
-      if (this.isLeader || !isSilent(this.timeout)) return
-      this.#request.abort()
-      this.#apply(true)
-    }, Math.random() * PATIENCE)
-  }
-
-  // What the page does
-
-  #wake = () => {
-    if (document.hidden) return
-    if (this.isLeader) this.#connection.wake()
-    else this.#post({ ask: "wake" })
-  }
-
-  // Others must not wait for what does not run.
-  #freeze = () => this.#leave()
-
-  #resume = () => this.#enter()
 
   #setStatus(status) {
     if (status === this.status) return
     this.status = status
-    this.#using?.abort()
-    if (status === "paused") this.#awaitUse()
+    this.#useEvents?.abort()
+    if (status === "paused") this.#listenForUse()
     this.onStatus(status)
   }
 
-  // The next tab to be looked at, or to be used where it is in view already, goes on.
-  #awaitUse() {
-    this.#using = new AbortController()
-    const { signal } = this.#using
+  // The connection
+
+  #connect() {
+    if (this.status !== "paused") this.#connection.start()
+  }
+
+  #passOn = (frame) => {
+    this.#post({ type: "frame", frame, position: this.position(), status: this.status })
+    this.onFrame(frame)
+  }
+
+  #lead = (status) => {
+    if (!this.isLeader) return
+    if (status === "closed" || status === "logged_out") return this.end(status)
+    this.#setStatus(status)
+    this.#postStatus()
+  }
+
+  #postStatus() {
+    this.#post({ type: "status", position: this.position(), status: this.status })
+  }
+
+  // The other tabs
+
+  #openChannel() {
+    this.#channel = new BroadcastChannel(this.name)
+    this.#channel.addEventListener("message", this.#hear)
+  }
+
+  #post(message) {
+    if (HELD[this.#state].includes("channel")) this.#channel.postMessage(message)
+  }
+
+  #hear = ({ data: message }) => {
+    switch (message.type) {
+      case "check":
+      case "wake":
+      case "restart":
+        if (!this.isLeader) break
+        this.#connection[message.type]()
+        this.#postStatus()
+        break
+      case "frame":
+      case "status":
+        if (!this.isLeader) this.#follower.hear(message)
+        break
+      case "announced":
+        this.onAnnounced(message.keys)
+        break
+      case "end":
+        this.stop(message.status)
+        break
+    }
+  }
+
+  #watch = () => {
+    if (this.isLeader) this.#connection.check()
+    else this.#follower.check()
+  }
+
+  // The page
+
+  #listenToPage() {
+    this.#pageEvents = new AbortController()
+    const { signal } = this.#pageEvents
+    addEventListener("online", this.#wake, { signal })
+    document.addEventListener("visibilitychange", this.#wake, { signal })
+    // A frozen leader would keep the others waiting.
+    document.addEventListener("freeze", () => this.#enter("frozen"), { signal })
+    document.addEventListener("resume", this.#thaw, { signal })
+  }
+
+  #thaw = () => {
+    if (this.#state === "frozen") this.#begin()
+  }
+
+  #wake = () => {
+    if (document.hidden) return
+    if (this.isLeader) this.#connection.wake()
+    else this.#post({ type: "wake" })
+  }
+
+  // A paused connection resumes when a tab is looked at or used.
+  #listenForUse() {
+    this.#useEvents = new AbortController()
+    const { signal } = this.#useEvents
     addEventListener("focus", this.#wake, { signal })
     addEventListener("pointerdown", this.#wake, { capture: true, passive: true, signal })
     addEventListener("keydown", this.#wake, { capture: true, passive: true, signal })
+  }
+}
+
+// Elects one of the tabs that share a name: the one that holds the lock of that name.
+class Election {
+  name
+  onElected
+  onDeposed
+
+  #candidacy
+
+  // Callbacks: onElected(), and onDeposed() when another tab took over; it stands again by then.
+  constructor(name, callbacks) {
+    Object.assign(this, callbacks, { name })
+  }
+
+  start() {
+    this.#stand()
+  }
+
+  stop() {
+    this.#candidacy.abort()
+  }
+
+  // Takes the lock away from a tab that hangs.
+  takeOver() {
+    this.stop()
+    this.#stand(true)
+  }
+
+  // Private
+
+  async #stand(steal = false) {
+    this.#candidacy = new AbortController()
+    const { signal } = this.#candidacy
+    const hold = () =>
+      new Promise((release) => {
+        if (signal.aborted) return release(undefined)
+        signal.addEventListener("abort", release)
+        this.onElected()
+      })
+    try {
+      await navigator.locks.request(this.name, steal ? { steal } : { signal }, hold)
+    } catch (error) {
+      if (error.name !== "AbortError") throw error
+      if (signal.aborted) return
+      this.#stand()
+      this.onDeposed()
+    }
   }
 }

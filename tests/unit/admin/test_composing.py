@@ -35,15 +35,15 @@ def test_groups_can_be_chosen_by_name(admin: Client) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("type", "Not a type", "is not a message type"),
-        ("type", "heartbeat", "is not a message type"),
+        ("type", "Not a type", "Use lowercase letters"),
+        ("type", "heartbeat", "“heartbeat” is reserved"),
         ("body", "  ", "This field is required"),
         ("body", "x" * 2001, "at most 2000 characters"),
-        ("url", "javascript:alert(1)", "must be an http(s) address or a path"),
-        ("url", "//evil.example/", "must be an http(s) address or a path"),
+        ("url", "javascript:alert(1)", "Enter a path on this site"),
+        ("url", "//evil.example/", "Enter a path on this site"),
         ("level", "fatal", "Select a valid choice"),
         ("audience", "group:99", "Select a valid choice"),
-        ("expires_at_0", "2001-01-01", "This time has passed"),
+        ("expires_at_0", "2001-01-01", "Choose a time in the future"),
     ],
 )
 @pytest.mark.parametrize("button", ["_preview", "_send"])
@@ -67,7 +67,7 @@ def test_the_preview_shows_the_message_and_whom_it_reaches(
 
     shown = text(admin.post(COMPOSE, composed(url="/orders/7/", _preview="1")))
 
-    assert "Recipients will see this: Back in five minutes" in shown
+    assert "Nothing has been sent yet. Back in five minutes" in shown
     assert "Level Warning Link /orders/7/" in shown
     assert "Audience Everyone Accounts 3 Online now 1" in shown
 

@@ -2,12 +2,12 @@ import { connect } from "../client.js";
 import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, slot } from "./template.js";
 
-const MOST_SHOWN = 3
-const VIEW = "important"
+const MAX_BANNERS = 3
+const FOLDER = "important"
 
-// Broadcasts of level warning or error, until they are read: on whichever device.
+// Broadcasts of level warning or error, until they are read on any device.
 //
-// That one is new is said by its toast. Without JavaScript the server renders them.
+// Their toasts announce new ones. Without JavaScript the server renders them.
 export class NotificationsBanner extends HTMLElement {
   #client
   #listeners
@@ -35,10 +35,10 @@ export class NotificationsBanner extends HTMLElement {
 
   // Private
 
-  // What the server rendered stays if this fails, and works.
+  // If this fails, the banners that the server rendered stay, and work.
   async #load() {
     try {
-      await this.#client.load(VIEW)
+      await this.#client.load(FOLDER)
       this.#render()
     } catch (error) {
       if (error.name !== "ApiError") throw error
@@ -46,9 +46,9 @@ export class NotificationsBanner extends HTMLElement {
   }
 
   #render = eachFrame(() => {
-    if (!this.#client.isLoaded(VIEW)) return this.#load()
+    if (!this.#client.isLoaded(FOLDER)) return this.#load()
     for (const element of this.querySelectorAll("[data-fallback]")) element.remove()
-    const isAll = this.#rows.render(this.#client.items(VIEW).slice(0, MOST_SHOWN))
+    const isAll = this.#rows.render(this.#client.items(FOLDER).slice(0, MAX_BANNERS))
     if (!isAll) this.#render()
   })
 
@@ -56,7 +56,7 @@ export class NotificationsBanner extends HTMLElement {
     if (target.closest('[data-action="mark"]')) this.#dismiss(target.closest("[data-id]"))
   }
 
-  // What the server rendered is still there until the list is.
+  // From a banner that the server rendered.
   #submit = (event) => {
     event.preventDefault()
     this.#dismiss(event.target.closest("[data-id]"))

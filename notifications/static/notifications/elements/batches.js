@@ -1,7 +1,7 @@
-const SIZE = 20 // rows
+const BATCH_SIZE = 20 // rows
 
-// The rows of a list, in batches that the browser leaves out of its work while they are out of
-// sight: what it does for every frame grows with their number, not with that of the rows.
+// The rows of a list, in batches. The browser skips those that are out of sight, so that its
+// work for every frame grows with the number of batches, not of rows.
 export class Batches {
   #list
 
@@ -25,7 +25,7 @@ export class Batches {
     return row.previousElementSibling ?? row.parentElement.previousElementSibling?.lastElementChild
   }
 
-  // Without a place, as the last one.
+  // Before the row `place`, or as the last one.
   insert(row, place) {
     const left = row.parentElement
     const batch = this.#batchAt(place)
@@ -42,12 +42,12 @@ export class Batches {
 
   // Private
 
-  // Between two batches there is room in one of them, or for a new one.
+  // Between two batches, this is the one that has room, or a new one.
   #batchAt(place) {
     if (place?.previousElementSibling) return place.parentElement
     const next = place?.parentElement
     const previous = next ? next.previousElementSibling : this.#list.lastElementChild
-    const roomy = [previous, next].find((batch) => batch?.childElementCount < SIZE)
+    const roomy = [previous, next].find((batch) => batch?.childElementCount < BATCH_SIZE)
     if (roomy) return roomy
     const batch = document.createElement("div")
     batch.dataset.part = "batch"

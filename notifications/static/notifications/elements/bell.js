@@ -1,12 +1,12 @@
 import { connect } from "../client.js";
 import { clone, define, eachFrame, setText, showStatus } from "./template.js";
 
-const MOST_SHOWN = 99
+const MAX_COUNT = 99
 
-// The bell with the unread count, which is in the title of the tab as well.
+// The bell with the unread count, which also stands in the title of the tab.
 //
-// Without JavaScript, or where a browser has no popovers, it stays what the
-// server rendered: a link to the inbox page. The panel comes with its first use.
+// Without JavaScript, or in a browser without popovers, it stays the link to the inbox page
+// that the server rendered. The panel is loaded when it is first used.
 export class NotificationsBell extends HTMLElement {
   #client
   #listeners
@@ -22,7 +22,7 @@ export class NotificationsBell extends HTMLElement {
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
     if (HTMLElement.prototype.showPopover) this.#build(signal)
-    // Looked up before the panel's list: among thousands of rows that takes its time.
+    // Looked up before the list is there: it would take long among thousands of rows.
     const parts = [this, this.#element].filter(Boolean)
     this.#whenUnread = parts.flatMap((part) => [...part.querySelectorAll("[data-when-unread]")])
     this.#client.addEventListener("unread", this.#renderSoon, { signal })
@@ -60,7 +60,7 @@ export class NotificationsBell extends HTMLElement {
       if (hadFocus) this.#button.focus()
     }
     this.#button.addEventListener("click", this.#toggle, { signal })
-    // Whoever points at it may well press it.
+    // A pointer on the bell is likely to press it.
     for (const type of ["pointerenter", "focus"]) {
       this.#button.addEventListener(type, () => this.#load().catch(() => {}), { signal })
     }
@@ -87,7 +87,7 @@ export class NotificationsBell extends HTMLElement {
 
   #renderCount = () => {
     const { total } = this.#client.unread
-    const count = total > MOST_SHOWN ? `${MOST_SHOWN}+` : String(total)
+    const count = total > MAX_COUNT ? `${MAX_COUNT}+` : String(total)
     setText(this, "count", count)
     const { activeElement } = document
     for (const element of this.#whenUnread) element.hidden = total === 0

@@ -3,19 +3,20 @@ import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, showStatus, slot } from "./template.js";
 import { fillTime, refreshTime } from "./time.js";
 
-const REFRESH_TIMES = 30_000 // ms
+const TIMES_INTERVAL_MS = 30_000
 const LOAD_AHEAD = 300 // pixels
-const LONG = 200 // characters, and
-const LINES = 6 // beyond which the style sheet may cut a body
+// The style sheet may cut off a body that is longer than this.
+const MAX_CHARACTERS = 200
+const MAX_LINES = 6
 const MARKS = { unread: ["read", "archived"], read: ["unread", "archived"], archived: ["inbox"] }
-const UNDONE = ["archived", "inbox"] // of single items; the rest is undone by its own button
+const UNDOABLE = ["archived", "inbox"] // the other marks of single items have a button that reverses them
 
-// A live list of notifications: `<notifications-inbox>`, or with view="unread" or "archived".
+// A live list of notifications: `<notifications-inbox>`, or with folder="unread" or "archived".
 //
-// On the inbox page it takes over what the server rendered (`[data-part="content"]`
-// inside it); in the bell's panel it starts empty, and waits for `load`.
+// On the inbox page it replaces the `[data-part="content"]` that the server rendered. In the
+// bell's panel it starts empty, and waits for `load`.
 export class NotificationsInbox extends HTMLElement {
-  static observedAttributes = ["view"]
+  static observedAttributes = ["folder"]
 
   #client
   #listeners
@@ -45,7 +46,7 @@ export class NotificationsInbox extends HTMLElement {
     this.addEventListener("auxclick", this.#follow, { signal })
     this.addEventListener("submit", this.#submit, { signal })
     this.addEventListener("keydown", this.#key, { signal })
-    const timer = setInterval(this.#refreshTimes, REFRESH_TIMES)
+    const timer = setInterval(this.#refreshTimes, TIMES_INTERVAL_MS)
     signal.addEventListener("abort", () => clearInterval(timer))
     if (this.querySelector('[data-part="content"]')) this.load()
   }
@@ -55,8 +56,8 @@ export class NotificationsInbox extends HTMLElement {
   }
 
   attributeChangedCallback() {
-    for (const tab of this.querySelectorAll("button[data-view]")) {
-      tab.setAttribute("aria-pressed", tab.dataset.view === this.view)
+    for (const tab of this.querySelectorAll("button[data-folder]")) {
+      tab.setAttribute("aria-pressed", tab.dataset.folder === this.folder)
     }
     if (!this.#isWanted) return
     this.#failed.delete("load")
@@ -64,16 +65,16 @@ export class NotificationsInbox extends HTMLElement {
     this.load()
   }
 
-  get view() {
-    return this.getAttribute("view") ?? "inbox"
+  get folder() {
+    return this.getAttribute("folder") ?? "inbox"
   }
 
   async load() {
     this.#isWanted = true
     if (!this.#client) return
-    const { view } = this
-    await this.#whileLoading(() => this.#client.load(view))
-    if (view !== this.view) await this.load()
+    const { folder } = this
+    await this.#whileLoading(() => this.#client.load(folder))
+    if (folder !== this.folder) await this.load()
   }
 
   markAll() {
@@ -82,7 +83,7 @@ export class NotificationsInbox extends HTMLElement {
 
   // Private
 
-  // Returns which item had the focus in what the server rendered.
+  // Returns the id of the server-rendered item that had the focus.
   #build() {
     this.#content = clone("list")
     const fallback = this.querySelector('[data-part="content"]')
@@ -90,7 +91,7 @@ export class NotificationsInbox extends HTMLElement {
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
     const part = (name) => this.#content.querySelector(`[data-part="${name}"]`)
-    // Looked up while they are few: among thousands of rows that takes its time.
+    // Looked up before the list is there: it would take long among thousands of rows.
     this.#parts = {
       loading: part("loading"),
       error: part("error"),
@@ -115,25 +116,25 @@ export class NotificationsInbox extends HTMLElement {
 
   #render = () => {
     if (!this.#isWanted) return
-    const { view } = this
-    const isLoaded = this.#client.isLoaded(view)
-    // What the server rendered stays until there is something to take its place.
+    const { folder } = this
+    const isLoaded = this.#client.isLoaded(folder)
+    // The server-rendered list stays until there is something to replace it.
     const isFirst = !this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))
     if (isFirst) this.#focused = this.#build()
     if (!this.#content) return
-    const items = isLoaded ? this.#client.items(view) : []
+    const items = isLoaded ? this.#client.items(folder) : []
     const isAll = this.#rows.render(items)
     if (!isAll) this.#renderSoon()
     this.#restoreFocus(isAll)
     const { loading, older, showOlder } = this.#parts
     loading.hidden = !this.#isLoading || items.length > 0
-    older.hidden = !isLoaded || !this.#client.hasOlder(view)
-    showOlder.ariaDisabled = this.#isLoading // disabled it would lose the focus
+    older.hidden = !isLoaded || !this.#client.hasOlder(folder)
+    showOlder.ariaDisabled = this.#isLoading // `disabled` would take the focus away
     this.#renderEmpty(isLoaded && items.length === 0)
     this.setAttribute("aria-busy", this.#isLoading)
   }
 
-  // To the row of what had it in what the server rendered, as soon as there is one.
+  // To the row of the server-rendered item that had it, as soon as that row exists.
   #restoreFocus(isAll) {
     if (this.#focused && document.activeElement === document.body) this.#rows.focus(this.#focused)
     if (isAll) this.#focused = undefined
@@ -142,9 +143,9 @@ export class NotificationsInbox extends HTMLElement {
   #renderEmpty(isEmpty) {
     const { empty } = this.#parts
     empty.hidden = !isEmpty
-    if (!isEmpty || empty.dataset.view === this.view) return
-    empty.dataset.view = this.view
-    empty.replaceChildren(clone(`empty-${this.view}`))
+    if (!isEmpty || empty.dataset.folder === this.folder) return
+    empty.dataset.folder = this.folder
+    empty.replaceChildren(clone(`empty-${this.folder}`))
   }
 
   #renderSoon = eachFrame(this.#render)
@@ -153,7 +154,8 @@ export class NotificationsInbox extends HTMLElement {
     fill(element, item)
     const body = slot(element, "body")
     const { textContent } = body
-    if (textContent.length > LONG || textContent.split("\n").length > LINES) body.title = textContent
+    const isLong = textContent.length > MAX_CHARACTERS || textContent.split("\n").length > MAX_LINES
+    if (isLong) body.title = textContent
     fillTime(slot(element, "time"), item.created_at, this.#client.now())
     element.dataset.state = item.state
     slot(element, "unread")?.toggleAttribute("hidden", item.state !== "unread")
@@ -185,7 +187,7 @@ export class NotificationsInbox extends HTMLElement {
     for (const batch of this.#list?.children ?? []) this.#refreshTimesIn(batch)
   }
 
-  // Out of sight they wait until they come into it.
+  // Times out of sight wait until they come into it.
 
   #comeIntoSight = ({ target }) => this.#refreshTimesIn(target)
 
@@ -195,16 +197,16 @@ export class NotificationsInbox extends HTMLElement {
     for (const element of batch.querySelectorAll('[data-slot="time"]')) refreshTime(element, now)
   }
 
-  // What people do
+  // Actions
 
   #act = ({ target }) => {
-    const tab = target.closest("button[data-view]")
-    if (tab) return this.setAttribute("view", tab.dataset.view)
+    const tab = target.closest("button[data-folder]")
+    if (tab) return this.setAttribute("folder", tab.dataset.folder)
     const { action, as } = target.closest("[data-action]:not(form)")?.dataset ?? {}
     switch (action) {
       case "mark": {
         const { id } = target.closest("[data-id]").dataset
-        return this.#mark(() => this.#client.mark([id], as), UNDONE.includes(as))
+        return this.#mark(() => this.#client.mark([id], as), UNDOABLE.includes(as))
       }
       case "older":
         return this.#loadOlder()
@@ -212,17 +214,19 @@ export class NotificationsInbox extends HTMLElement {
         return this.#retry()
       case "undo":
         return this.#undo()
+      case "reload":
+        return location.reload()
     }
   }
 
-  // The link is followed as any other; only that it was is told, on the way out.
+  // The browser follows the link; the item is marked as read on the way out.
   #follow = ({ target, button }) => {
     const id = target.closest("a[href]")?.closest("[data-id]")?.dataset.id
     if (id && button < 2 && this.#rows?.item(id)?.state === "unread") this.#mark(() => this.#client.mark([id], "read"))
   }
 
   #submit = (event) => {
-    if (!this.#content || event.target.dataset.action !== "mark-all") return // for the server to take
+    if (!this.#content || event.target.dataset.action !== "mark-all") return // the server handles it
     event.preventDefault()
     this.markAll()
   }
@@ -233,7 +237,7 @@ export class NotificationsInbox extends HTMLElement {
     this.#undo()
   }
 
-  // The client shows it at once, and takes it back when the server says no.
+  // The client shows the mark at once, and reverts it when the server fails.
   async #mark(mark, isUndoable = true) {
     this.forgetUndo()
     const answer = await this.#try("mark", mark)
@@ -263,12 +267,12 @@ export class NotificationsInbox extends HTMLElement {
 
   #retry() {
     const { load, mark } = Object.fromEntries(this.#failed)
-    this.#content.focus() // the button goes
+    this.#content.focus() // the button disappears
     if (load) this.#whileLoading(load)
     if (mark) this.#try("mark", mark)
   }
 
-  // A mark waits to be asked for: there may be more by now than there was to be seen.
+  // A failed mark is not repeated without being asked: it could mark what came meanwhile.
   #reloadOnline = ({ detail }) => {
     const load = this.#failed.get("load")
     if (detail === "online" && load) this.#whileLoading(load)
@@ -278,8 +282,8 @@ export class NotificationsInbox extends HTMLElement {
 
   async #loadOlder() {
     const { last } = this.#rows
-    await this.#whileLoading(() => this.#client.loadOlder(this.view))
-    // From the keyboard, what was loaded comes next.
+    await this.#whileLoading(() => this.#client.loadOlder(this.folder))
+    // With the keyboard, the first loaded item comes next.
     if (this.#parts.showOlder === document.activeElement && last) this.#rows.after(last)?.focus()
   }
 
@@ -297,13 +301,13 @@ export class NotificationsInbox extends HTMLElement {
     if (this.#content) this.#watchEnd()
   }
 
-  // Observed anew it is told again, also if it never left.
+  // Observing it anew reports it again, even if it never left the view.
   #watchEnd() {
     this.#end.disconnect()
     this.#end.observe(this.#parts.older)
   }
 
-  // kind: "load" or "mark". That one works does not mend the other.
+  // kind: "load" or "mark". Each has its own failure.
   async #try(kind, action) {
     this.#failed.delete(kind)
     this.#renderError()

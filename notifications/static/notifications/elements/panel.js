@@ -1,9 +1,9 @@
 import { slot } from "./template.js";
 
 const MARGIN = 8 // pixels between the panel and the sides of the window
-const ROOM = 320 // pixels; with less below the bell, the panel may go above it
+const MIN_HEIGHT = 320 // pixels; with less space below the bell, the panel may open above it
 
-// What the bell opens: the list, in a popover.
+// The list in a popover, which the bell opens.
 export class Panel {
   #bell
   #button
@@ -56,7 +56,7 @@ export class Panel {
     if (hadFocus) this.#button.focus({ preventScroll: true })
   }
 
-  // “Mark all read” goes when it is done.
+  // “Mark all as read” disappears when everything is read.
   keepFocus(focused) {
     if (this.#element.contains(focused) && focused.closest("[hidden]")) this.#element.focus()
   }
@@ -80,19 +80,19 @@ export class Panel {
     if (!this.#bell.contains(target) && !target.closest?.("notifications-toasts")) this.close()
   }
 
-  // Below the bell or else above it, at its end, and within the window; the style sheet
-  // makes a sheet of it on a phone.
+  // Below or above the bell, aligned with its end, and within the window. On a phone, the style
+  // sheet makes the panel a sheet at the bottom.
   #place = () => {
     const { top, bottom, left, right } = this.#button.getBoundingClientRect()
     const isRightToLeft = getComputedStyle(this.#bell).direction === "rtl"
     const { clientWidth, clientHeight } = document.documentElement
     const below = clientHeight - bottom
     const end = isRightToLeft ? left : clientWidth - right
-    const most = clientWidth - this.#element.offsetWidth - MARGIN
+    const max = clientWidth - this.#element.offsetWidth - MARGIN
     const { style, dataset } = this.#element
-    dataset.side = below < ROOM && top > below ? "above" : "below"
+    dataset.side = below < MIN_HEIGHT && top > below ? "above" : "below"
     style.setProperty("--notifications-panel-top", `${Math.max(0, bottom)}px`)
     style.setProperty("--notifications-panel-bottom", `${Math.max(0, clientHeight - top)}px`)
-    style.setProperty("--notifications-panel-end", `${Math.max(MARGIN, Math.min(end, most))}px`)
+    style.setProperty("--notifications-panel-end", `${Math.max(MARGIN, Math.min(end, max))}px`)
   }
 }

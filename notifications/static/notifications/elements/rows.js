@@ -1,8 +1,8 @@
 import { Batches } from "./batches.js";
 
-// In one go, as the page has other things to do, but one row at least:
-const MOST_MADE = 20 // rows, which the browser lays out after it
-const LONGEST = 8 // ms, of filling those that are there
+// Of one call of `render`, which fills one row at least.
+const MAX_NEW_ROWS = 20
+const MAX_DURATION_MS = 8
 
 // Keeps the rows of a list in step with items, and the focus among them.
 export class Rows {
@@ -36,17 +36,17 @@ export class Rows {
     this.#rows.get(id)?.element.focus()
   }
 
-  // Returns whether that was all: if not, it is to be called again.
+  // Returns whether all rows are up to date; if not, call it again.
   render(items) {
     this.#removeAllBut(new Set(items.map(({ id }) => id)))
-    const most = this.#rows.size + MOST_MADE
-    const end = performance.now() + LONGEST
+    const maxSize = this.#rows.size + MAX_NEW_ROWS
+    const end = performance.now() + MAX_DURATION_MS
     let isFirst = true
     let isAll = true
     let place = this.#batches.first
     for (const item of items) {
       if (this.item(item.id) !== item) {
-        if (isFirst || (this.#rows.size < most && performance.now() < end)) this.#renderRow(item)
+        if (isFirst || (this.#rows.size < maxSize && performance.now() < end)) this.#renderRow(item)
         else isAll = false
         isFirst = false
       }
@@ -76,7 +76,7 @@ export class Rows {
     this.#rows.set(item.id, { element, item })
   }
 
-  // Focus must not fall out of the page with the row that had it.
+  // The focus must not be lost with the row that had it.
   #keepFocus(element) {
     if (!element.contains(document.activeElement)) return
     const neighbour = this.#batches.after(element) ?? this.#batches.before(element)

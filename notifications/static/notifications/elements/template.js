@@ -1,7 +1,8 @@
 // What the elements share: cloning the page's templates, filling their slots with text, and
-// showing how the connection is.
+// showing the status of the connection.
 
-const PATIENCE = 2000 // ms without a connection, before it shows
+const OFFLINE_DELAY_MS = 2000 // shorter interruptions don't show
+const pluralRules = new Intl.PluralRules(document.documentElement.lang || undefined)
 const LEVELS = ["info", "success", "warning", "error"]
 
 export function define(name, element) {
@@ -22,7 +23,19 @@ export function setText(element, name, text) {
   if (target && target.textContent !== text) target.textContent = text
 }
 
-// What an item, a toast and a banner have in common. Returns the address that it leads to.
+// Shows the count, with the text whose plural form suits it.
+export function setCount(element, count) {
+  const text = slot(element, "text")
+  const form = (name) => element.querySelector(`template[data-plural="${name}"]`)
+  const chosen = form(pluralRules.select(count)) ?? form("other")
+  if (chosen && text.dataset.plural !== chosen.dataset.plural) {
+    text.dataset.plural = chosen.dataset.plural
+    text.replaceChildren(chosen.content.cloneNode(true))
+  }
+  setText(element, "count", String(count))
+}
+
+// Fills what an item, a toast and a banner have in common. Returns the URL of its link.
 export function fill(element, notification) {
   const level = LEVELS.includes(notification.level) ? notification.level : LEVELS[0]
   element.dataset.level = level
@@ -37,16 +50,16 @@ export function fill(element, notification) {
   return url
 }
 
-// The address if it is http(s) or a path on this site, otherwise nothing. The server checks
-// it as well; here because a row can be older than the check, or written past it.
+// The URL if it is http(s) or a path on this site, otherwise "". The server has checked it,
+// unless the row is older than the check, or was written past it.
 export function safeUrl(url) {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what browsers drop or read as others
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop these, or read them as others
   if (typeof url !== "string" || /[\u0000-\u0020\u007f-\u009f\u2028\u2029\\]/.test(url)) return ""
   if (url.startsWith("/")) return url.startsWith("//") ? "" : url
   return /^https?:\/\/[^/]/i.test(url) && URL.canParse(url) ? url : ""
 }
 
-// Once a frame, however often it is asked for; a hidden tab has no frames.
+// Renders at most once per animation frame, however often it is called. Hidden tabs have no frames.
 export function eachFrame(render) {
   let isWaiting = false
   const run = () => {
@@ -60,21 +73,21 @@ export function eachFrame(render) {
   }
 }
 
-// Keeps data-status of an element: only a loss that lasts is worth a word.
+// Keeps an element's data-status up to date.
 export function showStatus(element, client, signal) {
-  let losing
+  let timer
 
   const render = () => {
-    const isLosing = ["connecting", "recovering", "offline"].includes(client.status)
-    if (isLosing) {
-      losing ??= setTimeout(() => (element.dataset.status = "offline"), PATIENCE)
+    const isInterrupted = ["connecting", "recovering", "offline"].includes(client.status)
+    if (isInterrupted) {
+      timer ??= setTimeout(() => (element.dataset.status = "offline"), OFFLINE_DELAY_MS)
     } else {
-      losing = clearTimeout(losing)
+      timer = clearTimeout(timer)
       element.dataset.status = client.status
     }
   }
 
   client.addEventListener("status", render, { signal })
-  signal.addEventListener("abort", () => clearTimeout(losing))
+  signal.addEventListener("abort", () => clearTimeout(timer))
   render()
 }

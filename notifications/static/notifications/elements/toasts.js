@@ -1,14 +1,15 @@
 import { connect } from "../client.js";
-import { clone, define, eachFrame, fill, setText } from "./template.js";
+import { clone, define, eachFrame, fill, setCount } from "./template.js";
 
-const MOST_SHOWN = 3
-const SHOWN_FOR = { info: 7000, success: 7000, warning: 14_000, error: 14_000 } // ms
-const SHOWN_AGAIN_FOR = 2500 // ms, at least, for one that came with the tab from another page
-const BURST = 1000 // ms; what comes faster than this is only counted
+const MAX_TOASTS = 3
+const DURATIONS_MS = { info: 7000, success: 7000, warning: 14_000, error: 14_000 }
+const MIN_DURATION_MS = 2500 // on a further page, or after a pause
+const MIN_INTERVAL_MS = 1000 // between toasts; notifications that come faster are only counted
 const SUMMARY = "summary"
 
-// Says what is new, in every open tab: a few at a time, the rest as a number.
-// One that leads somewhere stays until it is closed. Closing one marks nothing; the
+// Announces new notifications: a few at a time, the others as a number.
+//
+// A toast with a link stays until it is closed. Closing a toast marks nothing: the
 // notification stays in the inbox.
 export class NotificationsToasts extends HTMLElement {
   #client
@@ -61,10 +62,10 @@ export class NotificationsToasts extends HTMLElement {
 
   #render = eachFrame(() => {
     const waiting = this.#waiting.splice(0).filter(({ notification }) => !this.#isRead(notification))
-    const shown = this.#isBusy() ? [] : waiting.splice(-MOST_SHOWN)
+    const shown = this.#isBusy() ? [] : waiting.splice(-MAX_TOASTS)
     if (waiting.length) this.#summarise(waiting)
     for (const { notification, since } of shown) this.#show(notification, since)
-    // Read, archived, replaced or withdrawn, on whichever device.
+    // Read, archived, replaced or removed, on any device.
     for (const [key, { notification }] of this.#single) if (this.#isRead(notification)) this.#dismiss(key)
   })
 
@@ -75,16 +76,17 @@ export class NotificationsToasts extends HTMLElement {
 
   #isBusy() {
     const [[, oldest] = []] = this.#single
-    const told = [this.#toasts.get(SUMMARY)?.toldAt, this.#single.length < MOST_SHOWN ? undefined : oldest?.toldAt]
-    return told.some((at) => performance.now() - at < BURST)
+    const isFull = this.#single.length >= MAX_TOASTS
+    const times = [this.#toasts.get(SUMMARY)?.shownAt, isFull ? oldest?.shownAt : undefined]
+    return times.some((at) => performance.now() - at < MIN_INTERVAL_MS)
   }
 
   #show(notification, since) {
     const replaced = this.#toasts.get(notification.replaces)
     const element = replaced?.element ?? clone("toast")
     const url = fill(element, notification)
-    const whole = url ? Infinity : SHOWN_FOR[element.dataset.level]
-    const left = Math.min(whole, Math.max(whole - (Date.now() - since), SHOWN_AGAIN_FOR))
+    const duration = url ? Infinity : DURATIONS_MS[element.dataset.level]
+    const left = Math.min(duration, Math.max(duration - (Date.now() - since), MIN_DURATION_MS))
     if (replaced) {
       this.#forget(notification.replaces)
     } else {
@@ -98,21 +100,22 @@ export class NotificationsToasts extends HTMLElement {
   #summarise(announced) {
     for (const { notification } of announced) this.#client.recordHidden(notification)
     const summary = this.#toasts.get(SUMMARY) ?? { element: clone(SUMMARY), count: 0 }
+    const count = summary.count + announced.length
+    setCount(summary.element, count)
     if (!summary.count) this.#stack.prepend(summary.element)
     clearTimeout(summary.timer)
-    this.#add(SUMMARY, { ...summary, count: summary.count + announced.length, left: SHOWN_FOR.warning })
-    setText(summary.element, "count", String(this.#toasts.get(SUMMARY).count))
+    this.#add(SUMMARY, { ...summary, count, left: DURATIONS_MS.warning })
   }
 
   #add(key, toast) {
-    this.#toasts.set(key, { ...toast, toldAt: performance.now() })
+    this.#toasts.set(key, { ...toast, shownAt: performance.now() })
     this.#run(key)
   }
 
-  // Those that would go by themselves go first.
+  // Toasts that would time out go first.
   #makeRoom() {
     const toasts = this.#single.sort(([, a], [, b]) => (a.left === Infinity) - (b.left === Infinity))
-    for (const [key] of toasts.slice(0, Math.max(0, toasts.length - MOST_SHOWN + 1))) this.#dismiss(key)
+    for (const [key] of toasts.slice(0, Math.max(0, toasts.length - MAX_TOASTS + 1))) this.#dismiss(key)
   }
 
   #dismiss(key) {
@@ -122,11 +125,11 @@ export class NotificationsToasts extends HTMLElement {
     this.#forget(key)
     element.dataset.leaving = ""
     if (element.contains(document.activeElement)) this.#moveFocus(element)
-    // The style sheet may let it leave; it is gone when that is over.
+    // The style sheet may have an animation for its end.
     const animations = element.getAnimations?.() ?? []
     Promise.allSettled(animations.map(({ finished }) => finished)).then(() => {
       element.remove()
-      this.#hold() // no event tells that what was hovered or focused is gone
+      this.#hold() // removing an element that was hovered or focused fires no event
     })
   }
 
@@ -137,7 +140,7 @@ export class NotificationsToasts extends HTMLElement {
     if (notification) this.#client.recordHidden(notification)
   }
 
-  // Time runs only while somebody can read, and does not.
+  // Time runs only while the toasts are in view, and neither hovered nor focused.
 
   #hold = () => {
     const isHeld = document.hidden || this.matches(":hover") || this.matches(":focus-within")
@@ -160,11 +163,11 @@ export class NotificationsToasts extends HTMLElement {
     const toast = this.#toasts.get(key)
     clearTimeout(toast.timer)
     const ran = toast.startedAt === undefined ? 0 : performance.now() - toast.startedAt
-    toast.left = Math.max(toast.left - ran, SHOWN_AGAIN_FOR)
+    toast.left = Math.max(toast.left - ran, MIN_DURATION_MS)
     toast.startedAt = undefined
   }
 
-  // The keyboard: a key leads to the newest toast, Escape back to where it was.
+  // The keyboard: a key moves the focus to the newest toast, Escape moves it back.
 
   #jump = (event) => {
     const { key } = event
@@ -185,7 +188,7 @@ export class NotificationsToasts extends HTMLElement {
     place?.focus()
   }
 
-  // From the keyboard, the next one is at hand.
+  // With the keyboard, the next toast gets the focus.
   #moveFocus(element) {
     const standing = this.#standing
     const isAfter = (other) => element.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING
@@ -202,7 +205,7 @@ export class NotificationsToasts extends HTMLElement {
     if (target.closest('[data-action="close"]')) return this.#dismiss(key)
     if (!target.closest("a[href]") || button > 1) return
     this.#dismiss(key)
-    // Told on the way out; if that fails, it just stays unread.
+    // Sent on the way out; if that fails, it just stays unread.
     if (notification?.id) this.#client.mark([notification.id], "read").catch(() => {})
   }
 }
