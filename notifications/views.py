@@ -75,7 +75,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
         return redirect("notifications:inbox")
     context = {
         "page": page,
-        "view": folder,
+        "folder": folder,
         "site_base": select_template(["base.html", "notifications/standalone.html"]),
     }
     return render(request, "notifications/inbox.html", context)

@@ -86,7 +86,8 @@ REASONS: Final = {
     "test_a_hidden_tab_with_throttled_timers_keeps_its_connection": (
         "15 s of Chromium's throttled timers"
     ),
-    "tests/browser/test_many.py::test_a_thousand_notifications_in_a_second_are_a_number_and_no_long_task": (
+    "tests/browser/test_many.py::"
+    "test_a_thousand_notifications_in_a_second_are_a_number_and_no_long_task": (
         "a thousand frames within 3 s, and no task of the page that people would notice"
     ),
     "tests/browser/test_many.py::"
