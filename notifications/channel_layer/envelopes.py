@@ -3,7 +3,7 @@ Envelopes: what processes send each other over the channel layer.
 
 `dump` makes the dict that a layer takes; `parse` checks a dict that arrived, once for all
 connections. The other process may run an older or a newer release: an unknown key is passed over,
-and a missing one has a default. And whoever has access to the layer may send anything, so `parse`
+and a missing one has a default. Anybody with access to the layer may send anything, so `parse`
 never raises: it leaves out what it can't read, a whole message or one entry of it, and reports it.
 Nothing is lost by that, because every hub compares its connections with the database.
 """

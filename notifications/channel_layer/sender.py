@@ -49,7 +49,7 @@ class Breaker:
         now = time.monotonic()
         if now < self._retry_at:
             return False
-        self._retry_at = now + PROBE_PAUSE_SECONDS  # one probe, by whoever asks first
+        self._retry_at = now + PROBE_PAUSE_SECONDS  # the first caller makes the probe
         return True
 
     def succeeded(self) -> None:
