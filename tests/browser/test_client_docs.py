@@ -66,7 +66,7 @@ def test_a_sites_own_list_is_live_and_can_mark(
     page.route("**/notifications/mark/", lambda route: route.abort())
     # No click: the first change may replace the buttons while one is pressed.
     buttons.last.dispatch_event("click")
-    expect(page.get_by_text("That was not saved (0).")).to_be_visible()
+    expect(page.get_by_text("Couldn't save your change (0).")).to_be_visible()
     expect(buttons.last).to_be_enabled()
 
 
