@@ -31,7 +31,7 @@ MAX_CONCURRENT_CALLS: Final = 50  # unbounded, the Redis layers run out of conne
 
 PROBE: Final = "notifications.probe"  # a group without members
 
-# These keep their connections by event loop. Any other layer may share more between loops, as the
+# These have connections for each event loop. Any other layer may share more between loops, as the
 # in-memory layer does, so it is used on the loop that receives from it, where there is one.
 USABLE_ON_ANY_LOOP: Final = {taps.REDIS_CORE, taps.REDIS_PUBSUB}
 
@@ -166,9 +166,11 @@ async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout
 
 
 def _loop() -> background_loop.Loop | None:
-    if taps.path_of(type(get_channel_layer())) in USABLE_ON_ANY_LOOP:
+    loop = background_loop.hub_loop()
+    layer = get_channel_layer()
+    if loop and taps.path_of(type(layer)) in USABLE_ON_ANY_LOOP and taps.is_tested(layer):
         return None
-    return background_loop.hub_loop()
+    return loop
 
 
 def _outbox() -> Outbox:

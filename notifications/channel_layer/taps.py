@@ -179,9 +179,7 @@ ADAPTERS: Final = {
 async def open_sources(layer: Any, take: Take) -> Sources:
     """Return the cheapest sources that this layer allows; `take` is called on the running loop."""
     path = path_of(type(layer))
-    if path not in TAPS:
-        _warn_once(_unknown(path))
-    elif ADAPTERS[path].is_on:
+    if is_tested(layer):
         taps = TAPS[path](layer, take)
         try:
             found = await taps.open()
@@ -190,7 +188,15 @@ async def open_sources(layer: Any, take: Take) -> Sources:
         if not found:
             return taps
         ADAPTERS[path].turn_off(", ".join(found))
+    elif layer is not None and path not in ADAPTERS:
+        _warn_once(_unknown(path))
     return Readers(layer, take)
+
+
+def is_tested(layer: Any) -> bool:
+    """Whether this is one of the layers named here, in a tested version and without differences."""
+    path = path_of(type(layer))
+    return path in ADAPTERS and ADAPTERS[path].is_on
 
 
 def check_taps(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:

@@ -53,7 +53,7 @@ async def test_the_layers_of_channels_and_channels_redis_are_tapped(
     use: Use, caplog: pytest.LogCaptureFixture, backend: str
 ) -> None:
     assert await kind_of_sources(use(backend)) is TAPS[backend]
-    assert caplog.records == []
+    assert "W029" not in caplog.text
     assert check_taps() == []
 
 
