@@ -35,7 +35,7 @@ def inboxes(**values: int) -> dict[Any, LockedInbox]:
 
 def updates_of(numbered: Numbered) -> list[dict[str, Any]]:
     return [
-        {**update, "frame": json.loads(update["text"])} for update in live_updates(numbered.rows)
+        {**update._asdict(), "frame": json.loads(update.text)} for update in live_updates(numbered.rows)
     ]
 
 
