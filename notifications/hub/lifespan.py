@@ -1,4 +1,4 @@
-"""The hub begins and ends with a server that tells when it does, as uvicorn does."""
+"""Starts and stops the hub with a server that supports ASGI's lifespan events, as uvicorn does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .hub import get_hub, stop_hub
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """ASGI's `lifespan`: run the periodic task from the start; leave the registry in the end."""
+    """Run the hub, and with it the periodic task, from the server's start to its end."""
     await receive()  # lifespan.startup
     get_hub()
     await send({"type": "lifespan.startup.complete"})

@@ -1,1 +1,1 @@
-"""The private parts of ASGI servers, and the process that they run in."""
+"""Adapters for ASGI servers, and for the process that they run in."""

@@ -1,4 +1,9 @@
-"""The process's own settings for thousands of sockets."""
+"""
+Settings of a process that holds thousands of connections.
+
+They hold for all of the process, so that only the app's own runner makes them, and sites that call
+`tune_process()` themselves.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +19,19 @@ if sys.platform != "win32":
 
 logger = logging.getLogger(__name__)
 
-# A connection is hundreds of objects. With Python's 700, the garbage collector looks again and
-# again at thousands of connections that stay: 10,000 hold the event loop for half a second. A
-# look at 20,000 new objects holds it for 50 ms.
+# A connection is hundreds of objects. With Python's 700, the garbage collector visits thousands of
+# long-lived connections again and again: 10,000 of them hold the event loop for half a second. Its
+# visit to 20,000 new objects takes 50 ms.
 GC_THRESHOLD: Final = 5_000
 # How long a database thread that computes keeps the event loop waiting, in seconds.
 SWITCH_SECONDS: Final = 0.001
-MIN_OPEN_FILES: Final = 4096  # each socket is one
+MIN_OPEN_FILES: Final = 4096  # each connection is one
 
 
 @cache
 def tune_process() -> None:
-    """Tune this process, once; to be called when everything is imported."""
-    gc.freeze()  # code, and what it made at its start, stays
+    """Tune this process, once. Call it when everything is imported."""
+    gc.freeze()  # code, and the objects that imports made, are not collected
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)
     _allow_files()
