@@ -171,8 +171,8 @@ TAPS: Final[dict[str, type[Taps]]] = {
 }
 ADAPTERS: Final = {
     IN_MEMORY: Adapter(Versions("channels", "4.3", "4.3"), off=OFF, check_id=CHECK_ID),
-    REDIS_CORE: Adapter(Versions("channels_redis", "4.2", "4.3"), off=OFF, check_id=CHECK_ID),
-    REDIS_PUBSUB: Adapter(Versions("channels_redis", "4.2", "4.3"), off=OFF, check_id=CHECK_ID),
+    REDIS_CORE: Adapter(Versions("channels_redis", "4.3", "4.3"), off=OFF, check_id=CHECK_ID),
+    REDIS_PUBSUB: Adapter(Versions("channels_redis", "4.3", "4.3"), off=OFF, check_id=CHECK_ID),
 }
 
 

@@ -57,7 +57,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("server", "change"), [*cases()])
-def test_it_serves_and_ends_and_one_warning_says_what_it_costs(
+def test_a_changed_release_serves_and_stops_as_before_with_one_warning(
     server, change, new_visitor, tmp_path
 ):
     env = {**FAST, "DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3"}

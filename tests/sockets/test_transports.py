@@ -53,7 +53,7 @@ def pair():
 
 @pytest.fixture
 def daphne(pair):
-    """Daphne's protocol object of an open socket; `events` is what it is told by ASGI."""
+    """Daphne's protocol object of an open connection; `events` are those sent through ASGI."""
     protocol = WebSocketProtocol()
     protocol.transport = Server(pair[0], protocol, ("", 0), None, 0, SelectReactor())
     protocol.state = protocol.STATE_OPEN
@@ -71,7 +71,7 @@ def daphne(pair):
 
 @pytest.fixture
 async def uvicorn(pair):
-    """The same of uvicorn's."""
+    """The same with uvicorn."""
 
     async def application(scope, receive, send):
         raise AssertionError("is not called")
@@ -114,14 +114,14 @@ def warnings_in(caplog):
     return [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
-async def told(protocol, count):
-    """Return what the server is told by ASGI, once that are `count` events."""
+async def sent_through_asgi(protocol, count):
+    """Return the events sent through ASGI, once there are `count`."""
     await wait_until(lambda: len(protocol.events) == count)
     return protocol.events
 
 
 def fill(writer):
-    """Write until no more is taken; return how many bytes were."""
+    """Write until the writer is full; return how many bytes it took."""
     written = 0
     while written < 16 * 1024 * 1024 and writer.write(LONG):
         written += len(LONG.wire)
@@ -131,7 +131,7 @@ def fill(writer):
 # --- Directly
 
 
-async def test_frames_go_straight_to_the_connection_and_the_close_by_asgi(protocol, pair):
+async def test_frames_go_straight_to_the_connection_and_the_close_goes_through_asgi(protocol, pair):
     writer = open_writer(protocol.asgi_send)
 
     assert name_of(writer) in {"DaphneWriter", "UvicornWriter"}
@@ -139,7 +139,7 @@ async def test_frames_go_straight_to_the_connection_and_the_close_by_asgi(protoc
     assert pair[1].recv(1000) == HELLO.wire
     writer.close(4401)
     assert writer.write(AGAIN)
-    assert await told(protocol, 1) == [CLOSE]
+    assert await sent_through_asgi(protocol, 1) == [CLOSE]
 
 
 async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently(
@@ -167,13 +167,13 @@ async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits(protocol)
     assert protocol.events == []
 
 
-async def test_uvicorn_takes_no_longer_message_than_ours(uvicorn):
+async def test_uvicorn_refuses_messages_longer_than_our_limit(uvicorn):
     open_writer(uvicorn.asgi_send)
 
     assert uvicorn.conn.max_message_size == MAX_MESSAGE_SIZE
 
 
-async def test_a_lower_limit_of_the_sites_own_stays(uvicorn):
+async def test_a_lower_limit_that_the_site_set_is_kept(uvicorn):
     uvicorn.conn.max_message_size = 1000
 
     open_writer(uvicorn.asgi_send)
@@ -181,11 +181,13 @@ async def test_a_lower_limit_of_the_sites_own_stays(uvicorn):
     assert uvicorn.conn.max_message_size == 1000
 
 
-# --- Where the insides are others
+# --- Private parts that differ from the start
 
 
 @pytest.mark.parametrize("project", ["daphne", "twisted", "autobahn"])
-async def test_daphne_of_an_untested_version_is_told_by_asgi(daphne, project, monkeypatch, caplog):
+async def test_an_untested_version_of_daphne_is_written_to_through_asgi(
+    daphne, project, monkeypatch, caplog
+):
     installed = adapters.installed_version
     monkeypatch.setattr(
         adapters, "installed_version", lambda name: "99" if name == project else installed(name)
@@ -195,13 +197,15 @@ async def test_daphne_of_an_untested_version_is_told_by_asgi(daphne, project, mo
     assert writer.write(HELLO)
 
     assert name_of(writer) == "AsgiWriter"
-    assert await told(daphne, 1) == [{"type": "websocket.send", "text": HELLO.text}]
+    assert await sent_through_asgi(daphne, 1) == [{"type": "websocket.send", "text": HELLO.text}]
     (warning,) = warnings_in(caplog)
     assert f"not tested with {project} 99" in warning.getMessage()
 
 
 @pytest.mark.parametrize("part", ["dropConnection", "send_queue", "sendData", "state", "transport"])
-async def test_so_is_daphne_without_a_part(daphne, part, monkeypatch, caplog):
+async def test_daphne_with_a_part_missing_is_written_to_through_asgi(
+    daphne, part, monkeypatch, caplog
+):
     monkeypatch.setattr(WebSocketProtocol, part, None, raising=False)
     vars(daphne).pop(part, None)
 
@@ -213,7 +217,7 @@ async def test_so_is_daphne_without_a_part(daphne, part, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("part", ["_tempDataBuffer", "_tempDataLen", "dataBuffer", "offset"])
-async def test_so_is_daphne_where_twisted_has_another_part_for_it(daphne, part, caplog):
+async def test_twisted_with_a_part_of_another_type_is_written_to_through_asgi(daphne, part, caplog):
     setattr(daphne.transport, part, SimpleNamespace())
 
     assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
@@ -222,7 +226,7 @@ async def test_so_is_daphne_where_twisted_has_another_part_for_it(daphne, part, 
 
 
 @pytest.mark.parametrize("part", ["close_sent", "conn", "transport", "writable"])
-async def test_so_is_uvicorn_without_a_part(uvicorn, part, caplog):
+async def test_uvicorn_with_a_part_missing_is_written_to_through_asgi(uvicorn, part, caplog):
     with_part = vars(uvicorn).pop(part)
 
     writer = open_writer(uvicorn.asgi_send)
@@ -232,7 +236,7 @@ async def test_so_is_uvicorn_without_a_part(uvicorn, part, caplog):
     assert len(warnings_in(caplog)) == 1
 
 
-async def test_a_send_that_answers_nothing_but_errors_is_used_all_the_same():
+async def test_a_send_whose_attributes_raise_errors_is_still_called():
     class Send:
         def __getattr__(self, name):
             raise RuntimeError
@@ -247,11 +251,11 @@ async def test_a_send_that_answers_nothing_but_errors_is_used_all_the_same():
     await wait_until(lambda: events == [{"type": "websocket.send", "text": HELLO.text}])
 
 
-# --- Where they turn out to be others
+# --- Private parts that fail later
 
 
 @pytest.mark.parametrize("part", ["send_queue", "state"])
-async def test_a_frame_that_daphne_did_not_take_directly_and_all_after_it_go_by_asgi(
+async def test_a_frame_that_fails_on_daphne_and_all_later_ones_go_through_asgi(
     daphne, pair, part, monkeypatch, caplog
 ):
     writer = open_writer(daphne.asgi_send)
@@ -264,14 +268,16 @@ async def test_a_frame_that_daphne_did_not_take_directly_and_all_after_it_go_by_
     writer.close(4401)
 
     assert pair[1].recv(1000) == HELLO.wire
-    texts = [event.get("text", event) for event in await told(daphne, 3)]
+    texts = [event.get("text", event) for event in await sent_through_asgi(daphne, 3)]
     assert texts == [AGAIN.text, HELLO.text, CLOSE]
     (warning,) = warnings_in(caplog)
     assert "AttributeError" in warning.getMessage()
     assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
 
 
-async def test_the_same_with_uvicorn(uvicorn, pair, caplog):
+async def test_a_frame_that_fails_on_uvicorn_and_all_later_ones_go_through_asgi(
+    uvicorn, pair, caplog
+):
     writer = open_writer(uvicorn.asgi_send)
     writer.write(HELLO)
     writable = vars(uvicorn).pop("writable")
@@ -281,7 +287,7 @@ async def test_the_same_with_uvicorn(uvicorn, pair, caplog):
 
     uvicorn.writable = writable
     assert pair[1].recv(1000) == HELLO.wire
-    texts = [event.get("text", event) for event in await told(uvicorn, 2)]
+    texts = [event.get("text", event) for event in await sent_through_asgi(uvicorn, 2)]
     assert texts == [AGAIN.text, CLOSE]
     assert len(warnings_in(caplog)) == 1
 
@@ -309,7 +315,7 @@ async def test_after_half_a_frame_the_connection_is_cut_off(daphne, pair, monkey
     assert pair[1].recv(1000) == b""
 
 
-async def test_a_size_that_can_not_be_asked_for_does_not_stop_the_writing(daphne):
+async def test_an_unsent_size_that_cannot_be_read_does_not_stop_the_writing(daphne):
     writer = open_writer(daphne.asgi_send)
     del daphne.transport._tempDataLen
 
@@ -317,7 +323,7 @@ async def test_a_size_that_can_not_be_asked_for_does_not_stop_the_writing(daphne
     assert not DAPHNE.is_on
 
 
-# --- By ASGI
+# --- Through ASGI
 
 
 async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
