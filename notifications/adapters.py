@@ -73,6 +73,15 @@ class Adapter:
             self._reason = reason
             logger.warning("%s (%s)", self._describe(reason), self.check_id)
 
+    def note(self, error: Exception) -> None:
+        """
+        Turn off after an error that means that a part is not what it was.
+
+        Others, such as OSError and RuntimeError, are those of one connection that was lost.
+        """
+        if isinstance(error, AttributeError | LookupError | TypeError):
+            self.turn_off(repr(error))
+
     def check(self) -> list[CheckMessage]:
         """Return what a system check has to report: one warning, or nothing."""
         if installed_version(self.tested[0].project) is None:

@@ -69,7 +69,7 @@ class ServerTransport(ABC):
     """
     The TCP connection below a WebSocket, with a server whose private parts were tested.
 
-    An error in a private part turns the server's adapter off and does nothing else.
+    An error in a private part is noted by the server's adapter, and does nothing else.
     """
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class ServerTransport(ABC):
         try:
             return self._unsent()
         except Exception as error:
-            self.adapter.turn_off(repr(error))
+            self.adapter.note(error)
             return 0
 
     def abort(self) -> None:
@@ -88,7 +88,7 @@ class ServerTransport(ABC):
         try:
             self._abort()
         except Exception as error:
-            self.adapter.turn_off(repr(error))
+            self.adapter.note(error)
 
     def limit(self) -> None:
         """
@@ -99,7 +99,7 @@ class ServerTransport(ABC):
         try:
             self._limit()
         except Exception as error:
-            self.adapter.turn_off(repr(error))
+            self.adapter.note(error)
 
     def direct(self, send: Send) -> Writer | None:
         """Return a writer that goes past this `send`, None if there is none for the transport."""

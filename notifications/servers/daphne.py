@@ -36,6 +36,8 @@ class DaphneTransport(ServerTransport):
         if type(protocol).__module__ != "daphne.ws_protocol" or not DAPHNE.is_on:
             return None
         transport = _lowest(getattr(protocol, "transport", None))
+        if transport is None:
+            return None  # the connection was lost
         found = differences(
             protocol,
             STATE_OPEN=int,

@@ -100,7 +100,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         except StopIteration:
             return True
         except Exception as error:
-            DAPHNE.turn_off(repr(error))
+            DAPHNE.note(error)
             return False
         found = differences(protocol, check_timeouts=Callable)
         found += [f"Server.connections has {key!r}" for key in set(details) - DETAILS]
@@ -146,4 +146,4 @@ def _take_apart(protocol: Any) -> None:
         elif channel := getattr(protocol, "channel", None):
             channel.requests.clear()  # one that became a WebSocket: others have left it already
     except Exception as error:
-        DAPHNE.turn_off(repr(error))
+        DAPHNE.note(error)

@@ -33,7 +33,7 @@ def _find(
     try:
         return kind.of(send)
     except Exception as error:
-        kind.adapter.turn_off(repr(error))
+        kind.adapter.note(error)
         return None
 
 

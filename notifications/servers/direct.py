@@ -40,5 +40,5 @@ class DirectWriter:
 
     def _write_by_asgi(self, message: EncodedFrame, error: Exception) -> bool:
         """Write a frame that a private part failed to write, and all that come after it."""
-        self._server_transport.adapter.turn_off(repr(error))
+        self._server_transport.adapter.note(error)
         return self._take_over().write(message)

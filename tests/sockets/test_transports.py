@@ -202,7 +202,7 @@ async def test_an_untested_version_of_daphne_is_written_to_through_asgi(
     assert f"not tested with {project} 99" in warning.getMessage()
 
 
-@pytest.mark.parametrize("part", ["dropConnection", "send_queue", "sendData", "state", "transport"])
+@pytest.mark.parametrize("part", ["dropConnection", "send_queue", "sendData", "state"])
 async def test_daphne_with_a_part_missing_is_written_to_through_asgi(
     daphne, part, monkeypatch, caplog
 ):
@@ -234,6 +234,13 @@ async def test_uvicorn_with_a_part_missing_is_written_to_through_asgi(uvicorn, p
     setattr(uvicorn, part, with_part)
     assert name_of(writer) == "AsgiWriter"
     assert len(warnings_in(caplog)) == 1
+
+
+async def test_a_connection_without_a_transport_is_lost_and_turns_nothing_off(daphne):
+    daphne.transport = None
+
+    assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
+    assert DAPHNE.is_on
 
 
 async def test_a_send_whose_attributes_raise_errors_is_still_called():
@@ -290,6 +297,32 @@ async def test_a_frame_that_fails_on_uvicorn_and_all_later_ones_go_through_asgi(
     texts = [event.get("text", event) for event in await sent_through_asgi(uvicorn, 2)]
     assert texts == [AGAIN.text, CLOSE]
     assert len(warnings_in(caplog)) == 1
+
+
+async def test_an_error_of_one_connection_turns_nothing_off(uvicorn):
+    class Closed:
+        """uvloop raises RuntimeError for a transport that is closed."""
+
+        def is_closing(self):
+            return False
+
+        def write(self, data):
+            raise RuntimeError("the handler is closed")
+
+        def get_write_buffer_size(self):
+            raise RuntimeError("the handler is closed")
+
+        abort = get_write_buffer_size
+
+    writer = open_writer(uvicorn.asgi_send)
+    transport, writer._transport = writer._transport, Closed()
+
+    assert writer.write(HELLO)
+
+    texts = [event["text"] for event in await sent_through_asgi(uvicorn, 1)]
+    assert texts == [HELLO.text]
+    assert UVICORN.is_on
+    writer._transport = transport
 
 
 async def test_after_half_a_frame_the_connection_is_cut_off(daphne, pair, monkeypatch):

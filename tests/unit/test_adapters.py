@@ -113,6 +113,26 @@ def test_what_differs_turns_it_off_with_one_warning(install, caplog) -> None:
     assert "Pigeon.wings is missing" in warning.msg
 
 
+@pytest.mark.parametrize("error", [AttributeError("beak"), KeyError("beak"), TypeError("beak")])
+def test_an_error_that_a_changed_part_raises_turns_it_off(install, error: Exception) -> None:
+    install(pigeon="4.2")
+    adapter = pigeons()
+
+    adapter.note(error)
+
+    assert not adapter.is_on
+
+
+@pytest.mark.parametrize("error", [OSError(9, "closed"), RuntimeError("closed")])
+def test_an_error_that_a_lost_connection_raises_does_not(install, error: Exception) -> None:
+    install(pigeon="4.2")
+    adapter = pigeons()
+
+    adapter.note(error)
+
+    assert adapter.is_on
+
+
 def test_attributes_that_are_missing_raise_or_have_another_type_are_named() -> None:
     class Pigeon(SimpleNamespace):
         @property
