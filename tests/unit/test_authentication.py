@@ -188,7 +188,7 @@ def test_it_only_reads(alice: User) -> None:
 # --- Accounts
 
 
-def test_a_deactivated_account_gets_a_code_of_its_own(alice: User) -> None:
+def test_a_deactivated_account_gets_its_own_close_code(alice: User) -> None:
     session = log_in(alice)
     User.objects.update(is_active=False)
 
