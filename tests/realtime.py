@@ -75,7 +75,7 @@ REASONS: Final = {
     "tests/sockets/test_hub.py::test_a_client_that_answers_pings_stays": (
         "an answer must arrive within the heartbeat timeout of 1.5 s"
     ),
-    "tests/unit/test_sender.py::test_a_process_that_ends_sends_what_it_can": (
+    "tests/unit/test_sender.py::test_an_exiting_process_sends_what_it_can_within_two_seconds": (
         "three messages of 0.1 s must be sent within the two seconds that an exiting process waits"
     ),
     "tests/sockets/test_limits.py::"

@@ -98,7 +98,7 @@ def test_the_rows_of_an_account_keep_their_order(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_the_unread_are_counted(call: Any) -> None:
+def test_unread_notifications_are_counted(call: Any) -> None:
     before, rows, older = call
 
     numbered = assign_numbers(before, rows, older, NOW)
@@ -118,7 +118,7 @@ def test_the_unread_are_counted(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_of_each_place_the_newest_stays(call: Any) -> None:
+def test_only_the_newest_row_of_each_replace_key_stays(call: Any) -> None:
     before, rows, older = call
 
     numbered = assign_numbers(before, rows, older, NOW)
@@ -135,7 +135,7 @@ def test_of_each_place_the_newest_stays(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call: Any) -> None:
+def test_live_updates_cover_every_change_and_name_all_replaced_rows(call: Any) -> None:
     before, rows, older = call
     seqs = {account_id: inbox.seq for account_id, inbox in before.items()}
     unread = {account_id: inbox.unread for account_id, inbox in before.items()}
@@ -170,7 +170,7 @@ def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call:
 
 @settings(deadline=None)
 @given(calls())
-def test_what_is_given_is_left_as_it_is(call: Any) -> None:
+def test_the_arguments_are_not_changed(call: Any) -> None:
     before = deepcopy(call)
 
     first = assign_numbers(*call, NOW)

@@ -17,7 +17,7 @@ from harness.modules import SOURCE
 Run = Callable[[str], Any]
 
 DENO = Path(sys.executable).parent / "deno"
-# Runs the scripts that come as lines of JSON, and answers each with a line.
+# Runs scripts read as lines of JSON, and answers each with a line.
 RUNNER = f"""
 import {{ createInterface }} from "node:readline"
 import * as store from {json.dumps((SOURCE / "store.js").as_uri())}
@@ -69,7 +69,7 @@ const position = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 
 @pytest.fixture(scope="module")
 def deno(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """One process for all tests: they change nothing that they share, as one of them shows."""
+    """One process for all tests: they share nothing that they change, as one of them proves."""
     runner = tmp_path_factory.mktemp("deno") / "runner.js"
     runner.write_text(RUNNER)
     command = [DENO, "run", "--no-remote", "--no-prompt", runner]

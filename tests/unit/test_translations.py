@@ -37,7 +37,7 @@ def forms(text: Any) -> list[str]:
 
 @EACH
 def test_the_catalog_has_the_strings_of_the_source_and_no_others(strings: Strings) -> None:
-    """If not: run `make messages`, translate what is new, and run it again."""
+    """If it fails: run `make messages`, translate the new strings, and run it again."""
     in_source = {(message.id, message.context) for message in extracted(strings) if message.id}
 
     assert {(message.id, message.context) for message in messages(strings)} == in_source
