@@ -123,7 +123,7 @@ def settle() -> None:
 # --- A working layer
 
 
-def test_messages_go_out_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
+def test_messages_are_sent_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
     messages = [(f"group{n}", ENVELOPE) for n in range(100)]
 
     for start in range(0, 100, 5):
@@ -236,7 +236,7 @@ def test_messages_behind_a_frozen_one_are_given_up_with_it(own_layer: TestLayer)
     assert not own_layer.sent
 
 
-def test_one_probe_at_a_time_until_the_layer_answers_again(
+def test_probes_run_one_at_a_time_until_the_layer_answers_again(
     own_layer: TestLayer, clock: Callable[[float], None]
 ) -> None:
     def publish_five() -> None:

@@ -191,7 +191,7 @@ async def test_forgotten_groups_are_joined_again(layer: Any, open_hub: Any) -> N
     await hub.wait_for("again")
 
 
-async def test_a_flushed_layer_of_ours_is_tapped_again(settings: Any, open_hub: Any) -> None:
+async def test_a_flushed_in_memory_layer_is_tapped_again(settings: Any, open_hub: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": LAYERS[0]}}
     layer: Any = get_channel_layer()
     hub = await open_hub()

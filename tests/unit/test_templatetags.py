@@ -301,7 +301,7 @@ def test_the_page_has_the_three_folders(alice: User, client: Client) -> None:
     assert shown("?archived=1") == [archived]
 
 
-def test_nothing_is_inline(alice: User, client: Client) -> None:
+def test_the_page_has_no_inline_scripts_or_styles(alice: User, client: Client) -> None:
     notify_accounts(alice, "news", "One", url="/orders/1/")
     client.force_login(alice)
 

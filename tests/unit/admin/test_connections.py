@@ -76,7 +76,7 @@ def test_the_connection_of_a_deleted_account_is_listed(
     assert admin.get(f"{CONNECTIONS}{orphan.pk}/change/").status_code == 200
 
 
-def test_more_connections_need_no_more_queries(
+def test_more_connections_take_no_more_queries(
     admin: Client,
     make_account: Callable[..., User],
     connect: Callable[..., Connection],

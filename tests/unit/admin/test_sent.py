@@ -77,7 +77,7 @@ def test_numbers_of_dead_workers_do_not_count(
     assert audience_size.of_audience("everyone").online == 0
 
 
-def test_a_longer_list_needs_no_more_queries(
+def test_a_longer_list_takes_no_more_queries(
     admin: Client, operator: User, count_queries: Callable[..., int]
 ) -> None:
     groups = [Group.objects.create(name=f"Group {number}") for number in range(6)]

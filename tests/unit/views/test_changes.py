@@ -36,7 +36,7 @@ def test_changes_are_the_same_as_over_a_connection(
     assert (answer["seq"], answer["broadcast_seq"], answer["unread"]) == (3, 1, 1)
 
 
-def test_many_changes_come_in_parts(
+def test_many_changes_are_read_in_parts(
     browser: Client, alice: User, notify: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views.pages, "MAX_PAGE_SIZE", 2)

@@ -99,7 +99,7 @@ def test_the_error_for_a_bad_parameter_names_what_is_allowed(
     assert (answer.status_code, answer.json()) == (400, {"error": message})
 
 
-def test_a_list_takes_as_many_queries_however_long_it_is(
+def test_a_long_list_takes_as_many_queries_as_a_short_one(
     browser: Client, alice: User, notify: Any, send: Any
 ) -> None:
     def queries(path: str) -> int:
