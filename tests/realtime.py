@@ -66,7 +66,7 @@ REASONS: Final = {
         "a check interval of one second and two more, as promised by D1"
     ),
     "tests/sockets/test_hub.py::"
-    "test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database": (
+    "test_the_check_waits_for_a_late_live_update_instead_of_reading_the_database": (
         "a layer that is 0.2 s late, and a hub that waits only briefly"
     ),
     "tests/sockets/test_hub.py::test_a_silent_client_is_pinged_then_closed": (
@@ -75,11 +75,11 @@ REASONS: Final = {
     "tests/sockets/test_hub.py::test_a_client_that_answers_pings_stays": (
         "an answer must arrive within the heartbeat timeout of 1.5 s"
     ),
-    "tests/unit/test_sender.py::test_a_process_that_ends_sends_what_it_can": (
+    "tests/unit/test_sender.py::test_an_exiting_process_sends_what_it_can_within_two_seconds": (
         "three messages of 0.1 s must be sent within the two seconds that an exiting process waits"
     ),
     "tests/sockets/test_limits.py::"
-    "test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down": (
+    "test_a_client_that_sends_too_fast_gets_one_error_and_is_answered_again_once_it_slows_down": (
         "600 frames must be sent faster than 50 a second"
     ),
     "tests/browser/test_hidden_tabs.py::"

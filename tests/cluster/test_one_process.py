@@ -64,7 +64,7 @@ def test_invalid_frames_get_errors_and_the_connection_stays_open(site, new_visit
     assert "Traceback" not in site.servers[0].output()
 
 
-def test_an_anonymous_visitor_is_told_to_log_in(site):
+def test_an_anonymous_visitor_is_asked_to_log_in(site):
     visitor = Visitor()
 
     tab = visitor.open_tab(site.servers[0].url)

@@ -19,7 +19,7 @@ async def stopped_hub(transactional_db: None) -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def patient_hub(settings: Any) -> None:
-    """Nobody is closed for saying nothing, where a test is not about that."""
+    """Close no silent client, except in the tests of just that."""
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 60
 
 

@@ -1,4 +1,4 @@
-"""Channel layers of a site's own, as Channels allows them: only their public calls work."""
+"""A site's own channel layers: only their public calls can be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 
 class OwnLayer:
-    """As small as a layer can be."""
+    """The smallest layer that works."""
 
     def __init__(self) -> None:
         self.groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -40,7 +40,7 @@ class OwnLayer:
 
 
 class FailingLayer(OwnLayer):
-    """Every second receive() raises, and loses nothing by it."""
+    """Every second receive() raises an error, but loses no message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class FailingLayer(OwnLayer):
 
 
 class Sealing:
-    """Overrides what a layer is called with: a message that is not received is not understood."""
+    """Overrides public calls: a message can only be read through `receive()`."""
 
     async def group_send(self: Any, group: str, message: Any) -> None:
         await self.base.group_send(self, group, {"type": "sealed", "inside": message})
@@ -72,7 +72,7 @@ class SealingCoreLayer(Sealing, RedisChannelLayer):
 
 
 class SealingPubSubLayer(RedisPubSubChannelLayer):
-    """The Redis layer hands all calls on from __getattr__, so there is no method to call."""
+    """This Redis layer passes on all calls in __getattr__, so there is no method to override."""
 
     async def group_send(self, group: str, message: Any) -> None:
         await self._get_layer().group_send(group, {"type": "sealed", "inside": message})

@@ -1,4 +1,4 @@
-"""What other releases and strangers send through the channel layer, and what tabs get of it."""
+"""Envelopes of other releases and malformed ones: what tabs receive of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "for alice's eyes only"
 
 @pytest.fixture
 async def tab(connect, alice, settings):
-    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 3600  # the check brings nothing
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 3600  # the check sends nothing
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     return tab
@@ -30,7 +30,7 @@ async def tab(connect, alice, settings):
 
 @pytest.fixture
 def changed_messages(monkeypatch):
-    """Return a function that lets every message of ours be changed on its way."""
+    """Return a function that has every message changed before it is sent."""
 
     def change_by(change):
         monkeypatch.setattr(sender.envelopes, "dump", lambda envelope: change(dump(envelope)))
@@ -58,7 +58,7 @@ async def test_a_live_update_of_an_older_release_arrives(tab, alice, changed_mes
     assert (await tab.receive("heartbeat"))["unread"] == 1
 
 
-async def test_so_does_one_of_a_newer_release(tab, alice, changed_messages):
+async def test_a_live_update_of_a_newer_release_arrives(tab, alice, changed_messages):
     changed_messages(lambda message: {**message, "site": "shop", "sent_at": 12})
 
     await anotify_accounts(alice, "hello", SECRET)
@@ -78,7 +78,7 @@ async def test_so_does_one_of_a_newer_release(tab, alice, changed_messages):
         {"text": SECRET.encode()},
     ],
 )
-async def test_a_malformed_entry_costs_the_others_nothing(tab, alice, caplog, kind, malformed):
+async def test_entries_beside_a_malformed_one_arrive(tab, alice, caplog, kind, malformed):
     text = json.dumps({"type": "typing", "content": {"body": SECRET, "meta_data": ""}})
     entry = {"account": str(alice.pk), "text": text, "first": 1, "seq": 1}
     entry |= {"unread": 1, "unread_broadcasts": None, "counted_at": None}
@@ -110,7 +110,7 @@ async def test_a_malformed_entry_costs_the_others_nothing(tab, alice, caplog, ki
         {SECRET: SECRET},
     ],
 )
-async def test_malformed_messages_stop_nothing_and_are_not_quoted(tab, alice, caplog, message):
+async def test_malformed_envelopes_are_ignored_and_not_quoted(tab, alice, caplog, message):
     await send(message)
     await anotify_accounts(alice, "hello", "the next one")
 
@@ -120,7 +120,7 @@ async def test_malformed_messages_stop_nothing_and_are_not_quoted(tab, alice, ca
     assert SECRET not in caplog.text
 
 
-async def test_thousands_of_them_are_one_line_a_minute(tab, caplog):
+async def test_thousands_of_unknown_envelopes_are_logged_once_a_minute(tab, caplog):
     for number in range(1000):
         await send({"type": "shop.hello", "body": SECRET})
         await send({"type": f"shop.hello{number}"})
@@ -131,9 +131,7 @@ async def test_thousands_of_them_are_one_line_a_minute(tab, caplog):
     assert "999 × shop.hello (unknown), 991 × others, 1 × shop.hello0 (unknown)" in second
 
 
-async def test_a_failure_of_ours_is_logged_without_what_people_wrote(
-    tab, alice, caplog, monkeypatch
-):
+async def test_an_internal_error_is_logged_without_any_content(tab, alice, caplog, monkeypatch):
     def fail(self, names, code):
         raise ZeroDivisionError(names)
 

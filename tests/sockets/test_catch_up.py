@@ -1,4 +1,4 @@
-"""How much of what many tabs lack a process holds while it makes them whole."""
+"""How much memory a process needs while many tabs catch up."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from notifications.models import Notification
 from notifications.sessions.authentication import Session
 
 TABS = 50  # as many accounts as one query reads
-ITEMS = 60  # that each lacks
-LARGE = 16_000  # characters of each, about as much as meta data may have
+ITEMS = 60  # that each has missed
+LARGE = 16_000  # characters of each, about the limit of meta data
 
 
-class EagerPeer:
-    """Takes everything at once, and remembers how much."""
+class EagerWriter:
+    """Takes everything at once, and counts the characters."""
 
     is_full = False
 
@@ -38,8 +38,8 @@ class EagerPeer:
         pass
 
 
-def make_readers_who_lack_much():
-    accounts = User.objects.bulk_create(User(username=f"reader {n}") for n in range(TABS))
+def make_recipients_far_behind():
+    accounts = User.objects.bulk_create(User(username=f"user {n}") for n in range(TABS))
     for account in accounts:
         Notification.objects.bulk_create(
             Notification(account=account, type="report", body="Sales", meta_data="x" * LARGE)
@@ -57,25 +57,25 @@ def traced_memory():
 
 
 @pytest.fixture
-async def healing():
-    database = DatabaseThread("healing")
+async def catch_up():
+    database = DatabaseThread("catch_up")
     yield CatchUp(database)
     await database.close()
 
 
-async def test_what_many_tabs_lack_is_not_held_in_memory_all_at_once(
-    transactional_db, healing, traced_memory
+async def test_the_changes_of_many_tabs_are_not_all_in_memory_at_once(
+    transactional_db, catch_up, traced_memory
 ):
-    recipients, head = await sync_to_async(make_readers_who_lack_much)()
-    start = Position(0, 0, head.epoch, head.scope)
-    peers = [EagerPeer() for _ in recipients]
-    for recipient, peer in zip(recipients, peers, strict=True):
-        healing.begin(LiveConnection(recipient, Session("a session"), peer, start))
+    recipients, latest = await sync_to_async(make_recipients_far_behind)()
+    start = Position(0, 0, latest.epoch, latest.scope)
+    writers = [EagerWriter() for _ in recipients]
+    for recipient, writer in zip(recipients, writers, strict=True):
+        catch_up.begin(LiveConnection(recipient, Session("a session"), writer, start))
     tracemalloc.clear_traces()
 
-    while any(peer.size < LARGE for peer in peers):
-        await healing.step()
+    while any(writer.size < LARGE for writer in writers):
+        await catch_up.step()
 
     _, peak = tracemalloc.get_traced_memory()
     assert peak < TABS * ITEMS * LARGE / 2
-    assert all(peer.size < 2 * MAX_ROUND_SIZE for peer in peers)  # nobody before the others' turn
+    assert all(writer.size < 2 * MAX_ROUND_SIZE for writer in writers)  # in turns

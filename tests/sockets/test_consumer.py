@@ -1,4 +1,4 @@
-"""One connection: who is let in, which frames it gets, how it ends."""
+"""One connection: its admission, its frames, its end."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from notifications.routing import websocket_application
 from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
 
-async def test_an_anonymous_visitor_is_told_to_log_in(connect):
+async def test_an_anonymous_visitor_is_asked_to_log_in(connect):
     tab = await connect(None)
 
     assert (await tab.receive("bye"))["code"] == 4401
     assert await tab.closed_with() == 4401
 
 
-async def test_a_forged_session_is_told_to_log_in(connect):
+async def test_a_client_with_a_forged_session_is_asked_to_log_in(connect):
     tab = await connect(session="0123456789abcdefghijklmnopqrstuv")
 
     assert await tab.closed_with() == 4401
 
 
-async def test_a_deactivated_account_gets_a_code_of_its_own(connect, alice):
+async def test_a_deactivated_account_gets_its_own_close_code(connect, alice):
     session = await sync_to_async(log_in)(alice)
     alice.is_active = False
     await alice.asave()
@@ -40,7 +40,7 @@ async def test_a_deactivated_account_gets_a_code_of_its_own(connect, alice):
     assert await tab.closed_with() == 4403
 
 
-async def test_a_session_from_before_a_password_change_is_told_to_log_in(connect, alice):
+async def test_a_session_older_than_a_password_change_must_log_in_again(connect, alice):
     session = await sync_to_async(log_in)(alice)
     alice.set_password("another")
     await alice.asave()
@@ -50,7 +50,7 @@ async def test_a_session_from_before_a_password_change_is_told_to_log_in(connect
     assert await tab.closed_with() == 4401
 
 
-async def test_a_rotated_secret_key_lets_the_session_in_and_leaves_it_as_it_is(
+async def test_a_rotated_secret_key_leaves_the_session_valid_and_unchanged(
     connect, alice, settings
 ):
     session = await sync_to_async(log_in)(alice)
@@ -64,7 +64,7 @@ async def test_a_rotated_secret_key_lets_the_session_in_and_leaves_it_as_it_is(
     assert await Session.objects.values_list("session_data", flat=True).aget() == before
 
 
-async def test_a_page_of_the_account_before_in_the_same_browser_gets_no_socket(
+async def test_a_page_of_the_previous_account_in_the_same_browser_is_refused(
     transactional_db, alice, bob
 ):
     session = await sync_to_async(log_in)(alice)
@@ -113,7 +113,7 @@ async def test_a_handshake_without_origin_is_refused(transactional_db, alice):
     await tab.disconnect()
 
 
-async def test_a_trusted_origin_gets_in(connect, alice, settings):
+async def test_a_trusted_origin_may_connect(connect, alice, settings):
     settings.CSRF_TRUSTED_ORIGINS = ["https://www.example.com"]
 
     tab = await connect(alice, origin="https://www.example.com")
@@ -121,7 +121,7 @@ async def test_a_trusted_origin_gets_in(connect, alice, settings):
     assert await tab.receive("register")
 
 
-async def test_a_socket_at_another_path_is_refused(transactional_db):
+async def test_a_connection_to_another_path_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 
     accepted, _ = await tab.connect(TIMEOUT_SECONDS)
@@ -146,14 +146,14 @@ async def test_no_method_of_channels_consumers_is_used(connect, alice, monkeypat
     assert await tab.receive("register")
     await tab.send_to(text_data='{"type":"heartbeat"}')
     assert await tab.receive("heartbeat")
-    stranger = Tab(websocket_application, origin="http://evil.example")
-    assert await stranger.connect(TIMEOUT_SECONDS) == (False, 1000)
+    foreign = Tab(websocket_application, origin="http://evil.example")
+    assert await foreign.connect(TIMEOUT_SECONDS) == (False, 1000)
 
 
 async def test_register_comes_first_and_the_counts_follow(connect, alice, settings):
     tab = await connect(alice)
 
-    register, level = await tab.receive_until_caught_up()
+    register, counts = await tab.receive_until_caught_up()
 
     assert register["type"] == "register"
     assert register["content"] == {"body": "", "meta_data": ""}
@@ -162,7 +162,7 @@ async def test_register_comes_first_and_the_counts_follow(connect, alice, settin
         "interval": settings.NOTIFICATIONS_HEARTBEAT_INTERVAL,
         "timeout": settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT,
     }
-    assert (level["unread"], level["unread_broadcasts"]) == (0, 0)
+    assert (counts["unread"], counts["unread_broadcasts"]) == (0, 0)
 
 
 async def test_a_heartbeat_is_answered_as_in_protocol_v1(connect, alice):
@@ -196,7 +196,9 @@ async def test_a_heartbeat_is_answered_as_in_protocol_v1(connect, alice):
         ('{"type": "\\ud800"}', "bad_type"),
     ],
 )
-async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice, text, code):
+async def test_a_malformed_frame_is_answered_and_the_connection_stays_open(
+    connect, alice, text, code
+):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -209,7 +211,7 @@ async def test_a_malformed_frame_is_answered_and_the_socket_stays(connect, alice
     assert (await tab.receive_frame())["type"] == "heartbeat"
 
 
-async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
+async def test_a_binary_frame_is_answered_and_the_connection_stays_open(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -220,7 +222,7 @@ async def test_a_binary_frame_is_answered_and_the_socket_stays(connect, alice):
     assert (await tab.receive_frame())["type"] == "heartbeat"
 
 
-async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):
+async def test_twenty_errors_in_a_row_close_the_connection(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -230,7 +232,7 @@ async def test_twenty_errors_in_a_row_close_the_socket(connect, alice):
     assert await tab.closed_with() == 4400
 
 
-async def test_a_heartbeat_between_errors_starts_the_count_again(connect, alice):
+async def test_a_heartbeat_resets_the_count_of_errors(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 

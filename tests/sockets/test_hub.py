@@ -1,4 +1,4 @@
-"""What reaches which tab, and that a tab is made whole from the database."""
+"""Which tabs a message reaches, and how tabs catch up from the database."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from notifications.sessions.authentication import Session
 from notifications.testing import TIMEOUT_SECONDS, log_in
 
 
-async def read_cursor(account):
-    head = await sync_to_async(lambda: pages.read_latest(Recipient.of(account)))()
-    return head.position.as_dict()
+async def read_position(account):
+    latest = await sync_to_async(lambda: pages.read_latest(Recipient.of(account)))()
+    return latest.position.as_dict()
 
 
 async def test_a_notification_reaches_all_tabs_of_its_account_only(connect, alice, bob):
@@ -52,7 +52,7 @@ async def test_a_notification_reaches_all_tabs_of_its_account_only(connect, alic
     assert await bobs_tab.receive_rest() == []
 
 
-async def test_the_counts_in_the_next_heartbeat_include_it(connect, alice):
+async def test_the_next_heartbeat_counts_a_new_notification(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     await anotify_accounts(alice, "hello", "one")
@@ -64,7 +64,7 @@ async def test_the_counts_in_the_next_heartbeat_include_it(connect, alice):
     assert (answer["seq"], answer["unread"]) == (1, 1)
 
 
-async def test_a_hundred_come_in_the_order_of_their_numbers(connect, alice):
+async def test_a_hundred_notifications_arrive_in_the_order_of_their_numbers(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -75,7 +75,7 @@ async def test_a_hundred_come_in_the_order_of_their_numbers(connect, alice):
     assert len({frame["id"] for frame in frames}) == 100
 
 
-async def test_a_rolled_back_transaction_pushes_nothing(connect, alice):
+async def test_a_rolled_back_transaction_sends_nothing_to_tabs(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -94,7 +94,7 @@ async def test_a_rolled_back_transaction_pushes_nothing(connect, alice):
     assert (frame["content"]["body"], frame["seq"]) == ("the next one", 1)
 
 
-async def test_a_rolled_back_savepoint_pushes_nothing_of_it(connect, alice):
+async def test_a_rolled_back_savepoint_sends_nothing_to_tabs(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -127,7 +127,7 @@ async def test_a_thread_without_a_loop_reaches_the_tab_at_once(connect, alice):
     assert (await tab.receive("hello"))["content"]["body"] == "from a thread"
 
 
-async def test_what_is_not_stored_reaches_open_tabs_and_leaves_no_row(connect, alice):
+async def test_an_unstored_notification_reaches_open_tabs_and_leaves_no_row(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -139,7 +139,7 @@ async def test_what_is_not_stored_reaches_open_tabs_and_leaves_no_row(connect, a
     assert not await Notification.objects.aexists()
 
 
-async def test_anybody_may_send_a_frame_through_the_layer(connect, alice, bob):
+async def test_other_code_can_send_a_frame_through_the_channel_layer(connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
@@ -156,7 +156,7 @@ async def test_anybody_may_send_a_frame_through_the_layer(connect, alice, bob):
     assert await bobs_tab.receive_rest() == []
 
 
-async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
+async def test_an_envelope_that_arrives_twice_is_handled_once(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     message = {
@@ -172,10 +172,10 @@ async def test_a_message_that_comes_twice_is_shown_once(connect, alice):
     assert await tab.receive_rest() == []
 
 
-# --- CatchUp
+# --- Catching up
 
 
-async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch):
+async def test_the_check_makes_up_for_a_lost_live_update(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     monkeypatch.setattr(sender, "publish", lambda messages: None)
@@ -186,7 +186,7 @@ async def test_a_lost_push_is_made_good_by_the_check(connect, alice, monkeypatch
     assert (await tab.receive("heartbeat"))["unread"] == 1
 
 
-async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, monkeypatch):
+async def test_a_gap_is_filled_in_order_without_duplicates(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     publish = sender.publish
@@ -202,7 +202,7 @@ async def test_a_gap_is_filled_in_order_and_nothing_comes_twice(connect, alice, 
     assert await tab.receive_rest(0.5) == []
 
 
-async def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(connect, alice, monkeypatch):
+async def test_a_row_left_unnumbered_by_a_crash_reaches_the_tab(connect, alice, monkeypatch):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     monkeypatch.setattr(numbering, "number_after_commit", lambda keys, using: None)
@@ -212,49 +212,49 @@ async def test_what_a_crash_left_unnumbered_is_numbered_and_pushed(connect, alic
     assert (await tab.receive("hello"))["seq"] == 1
 
 
-async def test_a_tab_that_comes_back_gets_what_it_missed_once(connect, alice):
+async def test_a_reconnecting_tab_gets_missed_notifications_once(connect, alice):
     await anotify_accounts(alice, "hello", "seen")
-    cursor = await read_cursor(alice)
+    position = await read_position(alice)
     await anotify_accounts(alice, "hello", "missed 1")
     await anotify_accounts(alice, "hello", "missed 2")
 
-    tab = await connect(alice, **cursor)
+    tab = await connect(alice, **position)
 
-    register, *missed, level = await tab.receive_until_caught_up()
+    register, *missed, counts = await tab.receive_until_caught_up()
     assert (register["type"], register["seq"]) == ("register", 1)
     assert [frame["content"]["body"] for frame in missed] == ["missed 1", "missed 2"]
-    assert (level["seq"], level["unread"]) == (3, 3)
+    assert (counts["seq"], counts["unread"]) == (3, 3)
 
 
-async def test_a_tab_without_a_cursor_starts_from_now(connect, alice):
+async def test_a_tab_without_a_position_starts_at_the_latest(connect, alice):
     await anotify_accounts(alice, "hello", "old")
 
     tab = await connect(alice)
 
-    register, level = await tab.receive_until_caught_up()
-    assert (register["seq"], level["unread"]) == (1, 1)
+    register, counts = await tab.receive_until_caught_up()
+    assert (register["seq"], counts["unread"]) == (1, 1)
 
 
-async def test_more_than_a_round_comes_whole_and_in_order(connect, alice):
-    cursor = await read_cursor(alice)
+async def test_changes_of_several_rounds_arrive_complete_and_in_order(connect, alice):
+    position = await read_position(alice)
     await sync_to_async(make_notifications)(alice, 350)
 
-    tab = await connect(alice, **cursor)
+    tab = await connect(alice, **position)
 
-    _, *missed, level = await tab.receive_until_caught_up()
+    _, *missed, counts = await tab.receive_until_caught_up()
     assert [frame["seq"] for frame in missed] == list(range(1, 351))
-    assert level["unread"] == 350
+    assert counts["unread"] == 350
 
 
-async def test_more_than_a_thousand_are_loaded_again_instead(connect, alice):
-    cursor = await read_cursor(alice)
+async def test_a_tab_more_than_a_thousand_changes_behind_reloads(connect, alice):
+    position = await read_position(alice)
     await sync_to_async(make_notifications)(alice, 1001)
 
-    tab = await connect(alice, **cursor)
+    tab = await connect(alice, **position)
 
-    register, resync, level = await tab.receive_until_caught_up()
+    register, resync, counts = await tab.receive_until_caught_up()
     assert resync["type"] == "resync"
-    assert register["seq"] == resync["seq"] == level["seq"] == 1001
+    assert register["seq"] == resync["seq"] == counts["seq"] == 1001
 
 
 @pytest.mark.parametrize(
@@ -269,22 +269,22 @@ async def test_more_than_a_thousand_are_loaded_again_instead(connect, alice):
         {"seq": "9" * 30},
     ],
 )
-async def test_a_cursor_that_cannot_be_followed_is_told_to_reload(connect, alice, wrong):
-    cursor = {**(await read_cursor(alice)), **wrong}
+async def test_a_tab_at_an_invalid_position_reloads(connect, alice, wrong):
+    position = {**(await read_position(alice)), **wrong}
 
-    tab = await connect(alice, **cursor)
+    tab = await connect(alice, **position)
 
     register, resync, _ = await tab.receive_until_caught_up()
     assert (register["type"], resync["type"]) == ("register", "resync")
     assert resync["epoch"] == register["epoch"] == 1
 
 
-async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
+async def test_a_tab_below_the_retention_floor_reloads(connect, alice):
     await anotify_accounts(alice, "hello", "one")
     await anotify_accounts(alice, "hello", "two")
     await Inbox.objects.filter(pk=alice.pk).aupdate(floor=2)
 
-    tab = await connect(alice, **{**(await read_cursor(alice)), "seq": 1})
+    tab = await connect(alice, **{**(await read_position(alice)), "seq": 1})
 
     assert [frame["type"] for frame in await tab.receive_until_caught_up()] == [
         "register",
@@ -293,10 +293,10 @@ async def test_below_the_retention_floor_is_told_to_reload(connect, alice):
     ]
 
 
-async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alice):
+async def test_retention_removes_only_unread_notifications_from_open_tabs(connect, alice):
     result = [await anotify_accounts(alice, "hello", body) for body in ("unread", "read")]
     unread, read = (f"n{one.ids[0]}" for one in result)
-    before = await read_cursor(alice)
+    before = await read_position(alice)
     await sync_to_async(marks.mark)(await sync_to_async(Recipient.of)(alice), "read", [read])
     tab = await connect(alice)
     await tab.receive_until_caught_up()
@@ -309,18 +309,18 @@ async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alic
     assert (report.removed_by_age, report.notifications_deleted) == (1, 1)
     state = await tab.receive("state")
     assert (state["as"], state["ids"], state["unread"]) == ("gone", [unread], 0)
-    assert await tab.receive_rest() == []  # it goes on, from above the floor
+    assert await tab.receive_rest() == []  # still connected, and above the floor
     back = await connect(alice, **before)
-    register, resync, level = await back.receive_until_caught_up()
-    assert (resync["type"], resync["seq"], level["unread"]) == ("resync", state["seq"], 0)
+    register, resync, counts = await back.receive_until_caught_up()
+    assert (resync["type"], resync["seq"], counts["unread"]) == ("resync", state["seq"], 0)
 
 
-# --- Another database, other audiences
+# --- A restored database, other audiences
 
 
-async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(connect, alice):
+async def test_after_a_restore_open_and_reconnecting_tabs_reload(connect, alice):
     await anotify_accounts(alice, "hello", "one")
-    old = await read_cursor(alice)
+    old = await read_position(alice)
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -330,7 +330,7 @@ async def test_after_a_restore_open_tabs_and_old_cursors_are_told_to_reload(conn
     assert (resync["epoch"], resync["seq"]) == (epoch, 1)
     back = await connect(alice, **old)
     assert (await back.receive("resync"))["epoch"] == epoch
-    # All is well again: nothing more is told, and what is new arrives.
+    # Afterwards nothing reloads again, and new notifications arrive.
     await tab.receive("heartbeat")
     await asyncio.sleep(2 * conf.HEARTBEAT_INTERVAL)
     await anotify_accounts(alice, "hello", "two")
@@ -345,7 +345,7 @@ def quick_audiences(monkeypatch):
     monkeypatch.setattr(session_check, "RECHECK_INTERVALS", 1)
 
 
-async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
+async def test_a_tab_reloads_when_its_account_joins_or_leaves_an_audience(
     connect, alice, bob, quick_audiences
 ):
     group = await Group.objects.acreate(name="Drivers")
@@ -360,7 +360,7 @@ async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
     await alice.groups.aadd(group)
 
     joined = await tab.receive("resync")
-    assert joined["scope"] == (await read_cursor(alice))["scope"]
+    assert joined["scope"] == (await read_position(alice))["scope"]
     assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 1
     page = await sync_to_async(pages.read_page)(await sync_to_async(Recipient.of)(alice))
     assert [item["id"] for item in page.items] == [early.wire_id]
@@ -377,10 +377,10 @@ async def test_who_joins_or_leaves_an_audience_reloads_and_gets_what_it_gets(
     assert await bobs_tab.receive_rest(0) == []
 
 
-async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
+async def test_an_audience_change_while_catching_up_reloads_the_tab(
     connect, alice, quick_audiences, monkeypatch
 ):
-    """What was read for the audiences of before does not make it level."""
+    """Changes read for the old audiences do not bring it up to date."""
     reading, changed = threading.Event(), threading.Event()
     read_changes = catch_up.read_changes_of_many
 
@@ -392,16 +392,16 @@ async def test_who_changes_audiences_while_its_socket_is_read_for_reloads_too(
 
     tab = await connect(alice)
     await tab.receive_until_caught_up()
-    (socket,) = get_hub()._connections.values()
+    (connection,) = get_hub()._connections.values()
     monkeypatch.setattr(catch_up, "read_changes_of_many", read_slowly)
-    get_hub()._fall_behind(socket)
+    get_hub()._fall_behind(connection)
     assert await sync_to_async(reading.wait)(TIMEOUT_SECONDS)
 
     await User.objects.filter(pk=alice.pk).aupdate(is_staff=True)
-    socket.recipient = await sync_to_async(Recipient.of)(await User.objects.aget(pk=alice.pk))
+    connection.recipient = await sync_to_async(Recipient.of)(await User.objects.aget(pk=alice.pk))
     changed.set()
 
-    assert (await tab.receive("resync"))["scope"] == socket.recipient.audience_hash
+    assert (await tab.receive("resync"))["scope"] == connection.recipient.audience_hash
 
 
 def make_notifications(account, count):
@@ -412,7 +412,7 @@ def make_notifications(account, count):
 
 
 @pytest.mark.realtime
-async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
+async def test_the_check_waits_for_a_late_live_update_instead_of_reading_the_database(
     connect, alice, settings, monkeypatch
 ):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 1
@@ -421,7 +421,7 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
     publish = sender.publish
 
     def publish_late(messages):
-        time.sleep(0.2)  # a slow layer, less than the check allows for
+        time.sleep(0.2)  # a slow layer, but faster than the check waits for
         publish(messages)
 
     monkeypatch.setattr(sender, "publish", publish_late)
@@ -433,8 +433,8 @@ async def test_a_push_on_its_way_is_waited_for_and_not_read_from_the_database(
     assert set(types) == {"hello"}  # catching up would end with a heartbeat
 
 
-class NarrowTransport:
-    """Has room for four frames, until they are read."""
+class NarrowWriter:
+    """Takes four frames, until they are read."""
 
     def __init__(self):
         self.frames = asyncio.Queue(maxsize=4)
@@ -456,44 +456,44 @@ class NarrowTransport:
 
 
 @pytest.mark.parametrize("count", [3, 10], ids=["the counts", "notifications and the counts"])
-async def test_a_slow_reader_alone_gets_the_rest_when_it_reads(alice, count):
-    start = Position(**(await read_cursor(alice)))
+async def test_a_slow_client_gets_the_rest_when_it_reads(alice, count):
+    start = Position(**(await read_position(alice)))
     await sync_to_async(make_notifications)(alice, count)
-    transport = NarrowTransport()
+    writer = NarrowWriter()
     session = Session(await sync_to_async(log_in)(alice))
-    socket = LiveConnection(await sync_to_async(Recipient.of)(alice), session, transport, start)
+    connection = LiveConnection(await sync_to_async(Recipient.of)(alice), session, writer, start)
 
-    await get_hub().join(socket)
+    await get_hub().join(connection)
 
-    told = []
+    received = []
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while (frame := await transport.frames.get())["type"] != "heartbeat":
-            told.append(frame)
-    assert [frame["seq"] for frame in told if frame["type"] == "hello"] == [*range(1, count + 1)]
+        while (frame := await writer.frames.get())["type"] != "heartbeat":
+            received.append(frame)
+    assert [frame["seq"] for frame in received if frame["type"] == "hello"] == [
+        *range(1, count + 1)
+    ]
     assert frame["unread"] == count
 
 
-async def test_who_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):
+async def test_a_client_that_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):
     settings.NOTIFICATIONS_STALL_TIMEOUT = 1
-    start = Position(**(await read_cursor(alice)))
+    start = Position(**(await read_position(alice)))
     await sync_to_async(make_notifications)(alice, 10)
-    transport = NarrowTransport()
+    writer = NarrowWriter()
     session = Session(await sync_to_async(log_in)(alice))
-    socket = LiveConnection(await sync_to_async(Recipient.of)(alice), session, transport, start)
+    connection = LiveConnection(await sync_to_async(Recipient.of)(alice), session, writer, start)
 
-    await get_hub().join(socket)
+    await get_hub().join(connection)
 
-    assert (
-        await asyncio.wait_for(transport.closed_with, TIMEOUT_SECONDS) == CloseCode.HEARTBEAT_LOST
-    )
+    assert await asyncio.wait_for(writer.closed_with, TIMEOUT_SECONDS) == CloseCode.HEARTBEAT_LOST
     assert str(alice.pk) not in get_hub()._accounts
-    assert transport.frames.qsize() == 4
+    assert writer.frames.qsize() == 4
 
 
 # --- Marks
 
 
-async def test_what_is_read_in_one_tab_is_read_in_the_others(connect, alice):
+async def test_a_notification_read_in_one_tab_is_read_in_the_others(connect, alice):
     result = await anotify_accounts(alice, "hello", "one")
     tab = await connect(alice)
     await tab.receive_until_caught_up()
@@ -506,17 +506,17 @@ async def test_what_is_read_in_one_tab_is_read_in_the_others(connect, alice):
     assert (state["unread"], state["unread_broadcasts"]) == (0, 0)
 
 
-async def test_a_mark_made_while_away_comes_as_state(connect, alice):
+async def test_a_mark_made_while_disconnected_arrives_as_a_state_frame(connect, alice):
     result = await anotify_accounts(alice, "hello", "known to the client")
-    cursor = await read_cursor(alice)
+    position = await read_position(alice)
     wire_id = f"n{result.ids[0]}"
     await sync_to_async(lambda: marks.mark(Recipient.of(alice), "read", [wire_id]))()
 
-    tab = await connect(alice, **cursor)
+    tab = await connect(alice, **position)
 
-    _, state, level = await tab.receive_until_caught_up()
+    _, state, counts = await tab.receive_until_caught_up()
     assert (state["type"], state["as"], state["ids"]) == ("state", "read", [wire_id])
-    assert level["unread"] == 0
+    assert counts["unread"] == 0
 
 
 # --- Broadcasts
@@ -549,7 +549,7 @@ async def test_a_broadcast_reaches_its_audience_and_is_one_row(connect, alice, b
     assert await Broadcast.objects.acount() == 3
 
 
-async def test_a_broadcast_not_for_a_tab_leaves_no_gap_in_it(connect, alice):
+async def test_a_broadcast_to_another_audience_leaves_no_gap(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -573,7 +573,7 @@ async def test_an_expired_broadcast_leaves_open_tabs_and_the_count(connect, alic
     assert (await tab.receive("heartbeat"))["unread_broadcasts"] == 0
 
 
-async def test_what_is_retracted_leaves_open_tabs_and_the_counts(connect, alice, bob):
+async def test_retracted_messages_leave_open_tabs_and_the_counts(connect, alice, bob):
     await anotify_accounts([alice, bob], "hello", "wrong")
     news = await sync_to_async(broadcast)("news", "wrong")
     tabs = [await connect(alice), await connect(alice)]
@@ -627,7 +627,7 @@ async def test_a_silent_client_is_pinged_then_closed(connect, alice, settings):
     assert (await tab.receive("bye"))["code"] == 4408
 
 
-async def test_nothing_is_left_of_a_silent_client(connect, alice, settings):
+async def test_a_silent_client_leaves_nothing_behind(connect, alice, settings):
     tab = await connect(alice)
     await until_connections_are(1)
 
@@ -671,7 +671,7 @@ async def test_an_operator_can_disconnect_a_tab(connect, alice):
     assert await other_tab.receive_rest(0.2) == []
 
 
-async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
+async def test_a_stopped_hub_asks_all_clients_to_reconnect(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -682,14 +682,14 @@ async def test_a_stopped_hub_sends_everybody_back_soon(connect, alice):
     assert await tab.closed_with() == 4012
 
 
-async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect, alice, settings):
+async def test_a_draining_hub_serves_connections_that_are_still_open(connect, alice, settings):
     settings.NOTIFICATIONS_DRAIN_SECONDS = 60
     tabs = [await connect(alice) for _ in range(2)]
     for tab in tabs:
         await tab.receive_until_caught_up()
 
-    draining = asyncio.create_task(get_hub().drain.run(60))
-    first = await first_to_hear(tabs, "bye")
+    drain = asyncio.create_task(get_hub().drain.run(60))
+    first = await first_to_receive(tabs, "bye")
     await anotify_accounts(alice, "hello", "while it drains")
 
     (other,) = (tab for tab in tabs if tab is not first)
@@ -697,23 +697,21 @@ async def test_a_draining_hub_goes_on_for_those_whose_turn_has_not_come(connect,
     late = await connect(alice)
     assert 0 < (await late.receive("bye"))["delay"] <= 60
     assert await late.closed_with() == 4012
-    assert not draining.done()
+    assert not drain.done()
     await other.disconnect()
-    await asyncio.wait_for(draining, TIMEOUT_SECONDS)  # nobody is left to wait for
+    await asyncio.wait_for(drain, TIMEOUT_SECONDS)  # no connection is left
 
 
-async def first_to_hear(tabs, type):
-    hearing = {asyncio.create_task(tab.receive(type)): tab for tab in tabs}
-    done, waiting = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+async def first_to_receive(tabs, type):
+    receiving = {asyncio.create_task(tab.receive(type)): tab for tab in tabs}
+    done, waiting = await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
-    return hearing[done.pop()]
+    return receiving[done.pop()]
 
 
-async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
-    connect, alice, bob, monkeypatch
-):
-    first = await connect(bob)  # whose pushes keep the hub reading
+async def test_a_tab_does_not_catch_up_before_its_group_is_joined(connect, alice, bob, monkeypatch):
+    first = await connect(bob)  # its live updates keep the hub catching up
     await first.receive_until_caught_up()
     joined = asyncio.Event()
     join = Subscriptions.join
@@ -726,7 +724,7 @@ async def test_nothing_is_read_for_a_tab_before_its_group_is_joined(
     tab = await connect(alice)
     publish = sender.publish
     monkeypatch.setattr(sender, "publish", lambda messages: None)
-    await anotify_accounts(bob, "hello", "lost, and so read from the database")
+    await anotify_accounts(bob, "hello", "read from the database")
     await first.receive("hello")
     monkeypatch.setattr(sender, "publish", publish)
 

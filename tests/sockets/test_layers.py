@@ -1,4 +1,4 @@
-"""The same hub behind each channel layer that a site may choose, with a real Redis."""
+"""The hub with each channel layer that a site may choose, and a real Redis."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def redis():
 
 @pytest.fixture
 def slow_check(settings):
-    """It is the live update that arrives, and not what the check reads."""
+    """Only a live update can arrive: the check comes too late."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 3600
     settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = 7200
 
 
 @pytest.fixture
 def use(settings, monkeypatch):
-    """Return a function that uses a layer, in a version that was not tested if it is named so."""
+    """Return a function that sets the layer; the prefix "untested" pretends an untested version."""
 
     def use(name, **config):
         untested, _, backend = name.rpartition(" ")
@@ -72,7 +72,7 @@ def layer(request, use, redis, slow_check, transactional_db):
     return use(request.param)
 
 
-async def test_pushes_broadcasts_and_anybodys_frames_arrive(layer, connect, alice, bob):
+async def test_live_updates_broadcasts_and_frames_of_other_code_arrive(layer, connect, alice, bob):
     tab, bobs_tab = await connect(alice), await connect(bob)
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
@@ -88,7 +88,7 @@ async def test_pushes_broadcasts_and_anybodys_frames_arrive(layer, connect, alic
     assert await bobs_tab.receive_nothing()
 
 
-async def test_many_pushes_arrive_in_order(layer, connect, alice):
+async def test_many_live_updates_arrive_in_order(layer, connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
@@ -100,7 +100,7 @@ async def test_many_pushes_arrive_in_order(layer, connect, alice):
     assert [frame["seq"] for frame in frames] == list(range(1, 51))
 
 
-async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(layer, connect, alice):
+async def test_a_tab_opened_after_the_last_one_closed_gets_live_updates(layer, connect, alice):
     first = await connect(alice)
     await first.receive_until_caught_up()
     await first.disconnect()
@@ -112,13 +112,13 @@ async def test_after_the_last_tab_left_a_new_one_gets_pushes_again(layer, connec
     assert (await second.receive("hello"))["seq"] == 1
 
 
-async def test_no_group_keeps_a_hub_that_has_stopped(layer, connect, alice, bob):
+async def test_a_stopped_hub_has_left_all_groups(layer, connect, alice, bob):
     for account in (alice, bob):
         await (await connect(account)).receive_until_caught_up()
 
     await stop_hub()
 
-    # Whoever has no members was left: what is sent to it reaches nobody.
+    # A group without members has been left.
     groups = [protocol.HUBS_GROUP, f"account_{alice.pk}", f"account_{bob.pk}"]
     assert [await members(layer, group) for group in groups] == [0, 0, 0]
 
@@ -132,14 +132,14 @@ async def members(layer, group):
     return len(layer.groups.get(group, ()))
 
 
-async def test_what_a_stranger_publishes_in_redis_harms_nobody(redis, use, connect, alice, caplog):
+async def test_malformed_data_in_redis_is_ignored(redis, use, connect, alice, caplog):
     layer = use(REDIS_LAYERS[0], hosts=[{"address": redis.url, "socket_timeout": None}])
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
-    for junk in (b"\xff", b"", b"\x81\xa4type\xa1x", b"Alice is ill"):
+    for data in (b"\xff", b"", b"\x81\xa4type\xa1x", b"Alice is ill"):
         for group in (protocol.HUBS_GROUP, f"account_{alice.pk}"):
-            await layer._shards[0].publish(layer._get_group_channel_name(group), junk)
+            await layer._shards[0].publish(layer._get_group_channel_name(group), data)
     await anotify_accounts(alice, "hello", "the next one")
 
     assert (await tab.receive("hello", timeout=1))["seq"] == 1
@@ -147,7 +147,7 @@ async def test_what_a_stranger_publishes_in_redis_harms_nobody(redis, use, conne
     assert "Traceback" not in caplog.text
 
 
-async def test_a_flushed_redis_is_told_the_memberships_again(
+async def test_groups_are_joined_again_after_redis_was_flushed(
     redis_layer, redis, settings, connect, alice
 ):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
@@ -156,33 +156,35 @@ async def test_a_flushed_redis_is_told_the_memberships_again(
 
     redis.flush()
 
-    pushing = asyncio.create_task(push_again_and_again(alice))
+    publishing = asyncio.create_task(publish_repeatedly(alice))
     assert await tab.receive("progress")
-    pushing.cancel()
+    publishing.cancel()
 
 
-async def push_again_and_again(account):
+async def publish_repeatedly(account):
     while True:
-        # Not stored: only a push can bring it.
+        # Not stored: only a live update can deliver it.
         await anotify_accounts(account, "progress", "", persist=False)
         await asyncio.sleep(0.1)
 
 
-async def test_an_outage_of_redis_closes_no_socket(redis_layer, redis, settings, connect, alice):
+async def test_an_outage_of_redis_closes_no_connection(
+    redis_layer, redis, settings, connect, alice
+):
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     await asyncio.to_thread(redis.stop)
     try:
-        # The check brings it, as no push can: the hub goes on, and so does the socket.
+        # Only the check can deliver it: the hub and the connection keep working.
         await anotify_accounts(alice, "hello", "read from the database")
         assert (await tab.receive("hello"))["seq"] == 1
     finally:
         await asyncio.to_thread(redis.start)
 
-    pushing = asyncio.create_task(push_again_and_again(alice))
+    publishing = asyncio.create_task(publish_repeatedly(alice))
     assert await tab.receive("progress")
-    pushing.cancel()
+    publishing.cancel()
 
 
 @pytest.mark.realtime
@@ -193,7 +195,7 @@ async def test_new_tabs_do_not_wait_for_a_redis_that_is_known_to_be_frozen(
     await tab.receive_until_caught_up()
     redis.freeze()
     try:
-        # The core layer waits for answers, which the first finds out.
+        # With the core layer the first tab waits in vain, and finds out.
         await (await connect(bob)).receive("register")
 
         assert await (await connect(carol)).receive("register", timeout=1)

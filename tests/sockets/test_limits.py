@@ -1,4 +1,4 @@
-"""A client, an account, a crowd that take more than their share, and what no browser sends."""
+"""Limits of a client, an account and a worker, and input that no browser sends."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from notifications.testing import TIMEOUT_SECONDS, log_in
 HEARTBEAT = '{"type":"heartbeat"}'
 
 
-async def say(tab, text, times):
+async def send(tab, text, times):
     for _ in range(times):
         await tab.send_input({"type": "websocket.receive", "text": text})
 
 
 @pytest.mark.realtime
-async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowed_down(
+async def test_a_client_that_sends_too_fast_gets_one_error_and_is_answered_again_once_it_slows_down(
     connect, alice, settings
 ):
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 50
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
-    await say(tab, HEARTBEAT, 600)
+    await send(tab, HEARTBEAT, 600)
 
     answers = [await tab.receive_frame()]
     while answers[-1]["type"] == "heartbeat":
@@ -42,20 +42,20 @@ async def test_who_talks_too_fast_is_told_once_and_heard_again_when_it_has_slowe
     refused = []
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not refused or refused[-1]["type"] != "heartbeat":
-            await say(tab, HEARTBEAT, 1)
+            await send(tab, HEARTBEAT, 1)
             frame = None if await tab.receive_nothing(0.1) else await tab.receive_json_from()
             if frame and frame["type"] != "ping":
                 refused.append(frame)
-    assert len(refused) < 10  # of 100: not one answer for each
+    assert len(refused) < 10  # of 100: most got no answer
 
 
-async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, settings, caplog):
+async def test_a_flooding_client_is_cut_off_and_logged_once(connect, alice, settings, caplog):
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 5
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
     with caplog.at_level(logging.WARNING, "notifications"):
-        await say(tab, HEARTBEAT, 1000)
+        await send(tab, HEARTBEAT, 1000)
 
         assert (await tab.receive("bye"))["code"] == 4429
         assert await tab.closed_with() == 4429
@@ -67,25 +67,25 @@ async def test_who_floods_is_cut_off_and_it_is_logged_once(connect, alice, setti
     assert str(alice.pk) not in get_hub()._accounts
 
 
-async def test_abuse_is_logged_once_without_what_was_said(connect, alice, caplog):
+async def test_abuse_is_logged_once_without_the_frames(connect, alice, caplog):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
     with caplog.at_level(logging.DEBUG, "notifications"):
-        await say(tab, '{"type": "secret words"}', 60)
+        await send(tab, '{"type": "secret words"}', 60)
 
         assert await tab.closed_with() == 4400
     assert len(caplog.records) == 1
     assert "secret" not in caplog.text
 
 
-async def test_a_longer_frame_than_is_allowed_is_refused(connect, alice, settings):
+async def test_a_frame_longer_than_allowed_is_refused(connect, alice, settings):
     settings.NOTIFICATIONS_MAX_FRAME_SIZE = 100
     tab = await connect(alice)
     await tab.receive_until_caught_up()
 
-    await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 100), 1)
-    await say(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 60), 1)
+    await send(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 100), 1)
+    await send(tab, '{"type": "heartbeat", "x": "%s"}' % ("x" * 60), 1)
 
     error = await tab.receive_frame()
     assert (error["type"], error["code"]) == ("error", "bad_frame")
@@ -93,7 +93,7 @@ async def test_a_longer_frame_than_is_allowed_is_refused(connect, alice, setting
     assert (await tab.receive_frame())["type"] == "heartbeat"
 
 
-async def test_an_accounts_newest_sockets_stay(connect, alice, bob, settings):
+async def test_an_accounts_newest_connections_stay_open(connect, alice, bob, settings):
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT = 2
     tabs = []
     for account in (alice, bob, alice, alice, alice):
@@ -102,11 +102,13 @@ async def test_an_accounts_newest_sockets_stay(connect, alice, bob, settings):
 
     assert [await tabs[n].closed_with() for n in (0, 2)] == [4409, 4409]
     for n in (1, 3, 4):
-        await say(tabs[n], HEARTBEAT, 1)
+        await send(tabs[n], HEARTBEAT, 1)
         assert (await tabs[n].receive("heartbeat"))["unread"] == 0
 
 
-async def test_a_full_worker_sends_others_back_and_has_room_again(connect, alice, bob, settings):
+async def test_a_full_worker_refuses_new_connections_until_one_closes(
+    connect, alice, bob, settings
+):
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 1
     first = await connect(alice)
     await first.receive_until_caught_up()
@@ -123,18 +125,18 @@ async def test_a_full_worker_sends_others_back_and_has_room_again(connect, alice
     assert await third.receive("register")
 
 
-async def test_who_is_not_logged_in_costs_no_query_and_no_place(connect, settings, monkeypatch):
+async def test_an_anonymous_visitor_takes_no_query_and_no_capacity(connect, settings, monkeypatch):
     settings.NOTIFICATIONS_MAX_SOCKETS_PER_WORKER = 0
-    asked = []
-    monkeypatch.setattr(get_hub(), "authenticate", asked.append)
+    authenticated = []
+    monkeypatch.setattr(get_hub(), "authenticate", authenticated.append)
 
     tabs = [await connect(None) for _ in range(20)]
 
     assert [await tab.closed_with() for tab in tabs] == [4401] * 20
-    assert asked == []
+    assert authenticated == []
 
 
-async def test_a_flood_of_forged_sessions_costs_few_queries(connect, alice, monkeypatch):
+async def test_a_flood_of_forged_sessions_takes_few_queries(connect, alice, monkeypatch):
     batches = []
 
     def authenticate(requests):
@@ -172,15 +174,15 @@ def handshake(session, query="", headers=(), client="127.0.0.1"):
         "?seq[]=1&seq=1&seq=2",
     ],
 )
-async def test_any_query_gets_a_socket(transactional_db, alice, query):
+async def test_any_query_string_is_accepted(transactional_db, alice, query):
     tab = handshake(await sync_to_async(log_in)(alice), query)
 
     accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 
     assert accepted
     assert (await tab.receive_json_from(TIMEOUT_SECONDS))["type"] == "register"
-    (socket,) = get_hub()._accounts[str(alice.pk)]
-    assert len(socket._start.scope if socket._start else "") <= 64
+    (connection,) = get_hub()._accounts[str(alice.pk)]
+    assert len(connection._start.scope if connection._start else "") <= 64
     await tab.disconnect()
 
 
@@ -196,10 +198,10 @@ async def test_any_query_gets_a_socket(transactional_db, alice, query):
         ("10.0.0.1" + "0" * 500, None),
     ],
 )
-async def test_what_a_proxy_passes_on_from_the_client_spoils_no_registry(
+async def test_invalid_client_data_from_a_proxy_does_not_break_presence(
     transactional_db, alice, client, kept
 ):
-    # On PostgreSQL what is no address, and a NUL in a text, fail the whole batch of a worker.
+    # On PostgreSQL an invalid address or a NUL in a text fails a worker's whole batch.
     agent = (b"user-agent", b"Mozilla\x00\x1b[31m/5.0 \xff")
     tab = handshake(await sync_to_async(log_in)(alice), headers=[agent], client=client)
 
@@ -223,7 +225,7 @@ COOKIES = [
 
 
 @pytest.mark.parametrize("cookie", COOKIES)
-async def test_any_cookie_that_is_no_session_is_told_to_log_in(transactional_db, cookie):
+async def test_a_client_with_an_invalid_cookie_is_asked_to_log_in(transactional_db, cookie):
     tab = WebsocketCommunicator(
         websocket_application,
         "/ws/notifications/",

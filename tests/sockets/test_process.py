@@ -1,4 +1,4 @@
-"""A hub in a process that is not ours to change, such as a site's own tests."""
+"""A hub in a process whose settings it must not change, such as a site's own tests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def settings_of_this_process():
     }
 
 
-async def test_a_hub_that_is_opened_leaves_its_process_as_it_is(connect, alice):
+async def test_opening_a_hub_changes_no_settings_of_the_process(connect, alice):
     before = settings_of_this_process()
 
     tab = await connect(alice)
     await tab.receive("register")
 
     assert settings_of_this_process() == before
-    assert before["frozen"] == 0  # nor did a hub of an earlier test
+    assert before["frozen"] == 0  # no hub of an earlier test changed it either

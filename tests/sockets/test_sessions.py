@@ -1,4 +1,4 @@
-"""A socket is closed when its session ends, with any engine and in any way."""
+"""A connection is closed when its session ends, with any engine and in any way."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ENGINES = ["db", "cached_db", "cache", "file"]
 
 @pytest.fixture
 def announced(settings, monkeypatch):
-    """Messages announce changes: the recheck of all sessions comes too late for any test."""
+    """Changes are announced: the recheck of all sessions comes too late for any test."""
     settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 30
     monkeypatch.setattr(session_check, "SETTLE_SECONDS", 0.1)
 
 
 @pytest.fixture
 def unannounced(monkeypatch):
-    """No message announces a change: it is found by the recheck of all sessions."""
+    """No change is announced: only the recheck of all sessions finds it."""
     monkeypatch.setattr(session_check, "RECHECK_INTERVALS", 1)
     monkeypatch.setattr(sender, "publish", lambda messages: None)
 
@@ -59,14 +59,14 @@ def browser_of(session):
 
 @sync_to_async
 def post(session, path, **fields):
-    """Post in the browser that has this session; return the session that it has then."""
+    """Post with this session; return the session that the browser has afterwards."""
     browser = browser_of(session)
     browser.post(path, fields)
     return browser.cookies[site.SESSION_COOKIE_NAME].value
 
 
 async def log_in_to(account, besides=None):
-    """Return a new session other than `besides`: two signed in the same second are the same."""
+    """Return a new session other than `besides`: signed in the same second, both are equal."""
     while (session := await sync_to_async(log_in)(account)) == besides:
         await asyncio.sleep(0.1)
     return session
@@ -79,7 +79,7 @@ async def until(condition):
 
 
 async def stays(tab):
-    """Whether the tab is still open, after what might have closed it."""
+    """Return whether the tab is still open, and has received nothing else."""
     await tab.send_json_to({"type": "heartbeat"})
     frames = await tab.receive_rest()
     return frames == [] and not tab.future.done()
@@ -95,7 +95,7 @@ async def goodbye(tab):
 # --- Logout
 
 
-async def test_a_logout_closes_the_sockets_of_that_session_alone(
+async def test_a_logout_closes_all_connections_of_that_session_only(
     connect, alice, bob, engine, announced
 ):
     session = await log_in_to(alice)
@@ -115,7 +115,9 @@ async def test_a_logout_closes_the_sockets_of_that_session_alone(
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
-async def test_a_logout_that_no_message_tells_is_found(connect, alice, bob, engine, unannounced):
+async def test_the_recheck_finds_a_logout_that_was_not_announced(
+    connect, alice, bob, engine, unannounced
+):
     session = await log_in_to(alice)
     other = await log_in_to(alice, besides=session)
     tab = await connect(session=session)
@@ -149,20 +151,20 @@ async def test_a_logout_that_is_rolled_back_closes_nothing(connect, alice, annou
     assert (await goodbye(tab))["code"] == 4401
 
 
-async def test_who_is_let_in_while_the_session_ends_is_sent_away(
+async def test_a_connection_admitted_while_its_session_ends_is_closed(
     connect, alice, bob, announced, monkeypatch
 ):
-    """The session was read before it ended, and the socket joins after the message."""
+    """Its session was read before it ended, but it joins after the announcement."""
     session = await log_in_to(alice)
     first = await connect(session=session)
     await first.receive_until_caught_up()
     authenticate = get_hub().authenticate
 
-    async def authenticate_slowly(asked):
-        visitor = await authenticate(asked)
+    async def authenticate_slowly(requested):
+        admission = await authenticate(requested)
         await post(session, "/logout/")
         assert (await goodbye(first))["code"] == 4401
-        return visitor
+        return admission
 
     monkeypatch.setattr(get_hub(), "authenticate", authenticate_slowly)
     late = await connect(session=session)
@@ -172,19 +174,19 @@ async def test_who_is_let_in_while_the_session_ends_is_sent_away(
 
 
 @pytest.mark.parametrize(
-    ("of_socket", "of_logout"),
+    ("of_connection", "of_logout"),
     [(["old"], ["new", "old"]), (["new", "old"], ["old"])],
-    ids=["the logout at a server with the new one", "the socket at a server with the new one"],
+    ids=["the logout at a server with the new one", "the connection at a server with the new one"],
 )
-async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
-    connect, alice, announced, settings, of_socket, of_logout
+async def test_a_logout_closes_connections_on_servers_with_another_secret_key(
+    connect, alice, announced, settings, of_connection, of_logout
 ):
     def rotate(keys):
         settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS = [key * 10 for key in keys]
 
     rotate(["old"])
     session = await log_in_to(alice)
-    rotate(of_socket)
+    rotate(of_connection)
     tab = await connect(session=session)
     await tab.receive_until_caught_up()
 
@@ -194,7 +196,7 @@ async def test_a_logout_closes_sockets_of_servers_that_have_another_secret_key(
     assert (await goodbye(tab))["code"] == 4401
 
 
-async def test_an_ended_session_is_remembered_for_a_while_only(
+async def test_an_ended_session_is_remembered_only_for_a_while(
     connect, alice, announced, monkeypatch
 ):
     check = get_hub()._session_check
@@ -212,16 +214,14 @@ async def test_an_ended_session_is_remembered_for_a_while_only(
     assert check._ended == {}
 
 
-# --- Ends that no message announces
+# --- Ends that are not announced
 
 
-def test_all_sessions_are_looked_at_within_a_minute():
-    assert (
-        session_check.SESSION_RECHECK_SECONDS + 10 <= 60
-    )  # seconds; the look itself takes its time
+def test_all_sessions_are_rechecked_within_a_minute():
+    assert session_check.SESSION_RECHECK_SECONDS + 10 <= 60  # the recheck itself takes a while
 
 
-async def test_a_session_that_expires_closes_its_socket(
+async def test_an_expired_session_closes_its_connection(
     connect, alice, engine, unannounced, settings
 ):
     settings.SESSION_COOKIE_AGE = 2
@@ -229,7 +229,7 @@ async def test_a_session_that_expires_closes_its_socket(
     tab = await connect(session=session)
     assert await tab.receive("register")
 
-    # Where an expired session is simply missing, the browser might have another one.
+    # These engines miss an expired session: the browser might have another one.
     expected = 4401 if engine in {"db", "cached_db"} else 4402
     assert (await goodbye(tab))["code"] == expected
     assert await (await connect(session=session)).closed_with() == 4401
@@ -237,7 +237,7 @@ async def test_a_session_that_expires_closes_its_socket(
 
 def delete_session(session):
     if site.SESSION_ENGINE.endswith("db"):
-        # Of cached_db a copy is left in the cache, and so to Django the session itself.
+        # cached_db keeps a copy in the cache, so to Django the session still exists.
         SessionRow.objects.filter(pk=session)._raw_delete("default")
     elif site.SESSION_ENGINE.endswith("cache"):
         cache.delete(f"django.contrib.sessions.cache{session}")
@@ -259,7 +259,9 @@ WAYS = {
     + [("signed_cookies", way) for way in WAYS if way != "session"],
     indirect=["engine"],
 )
-async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine, unannounced, way):
+async def test_the_recheck_finds_an_ended_session_without_a_signal(
+    connect, alice, bob, engine, unannounced, way
+):
     session = await log_in_to(alice)
     tab, bobs_tab = await connect(session=session), await connect(bob)
     for each in (tab, bobs_tab):
@@ -270,17 +272,17 @@ async def test_an_end_that_no_signal_tells_is_found(connect, alice, bob, engine,
 
     bye = await goodbye(tab)
     assert bye["code"] == code
-    # A browser that may have another session by now reconnects, and is refused if it has none.
+    # A browser may have another session by now: it reconnects, and is refused if it has none.
     assert (bye["reconnect"], bye["delay"]) == (code == 4402, 2 if code == 4402 else 0)
     refused = await (await connect(session=session)).closed_with()
     assert refused == (4403 if code == 4403 else 4401)
     assert await stays(bobs_tab)
 
 
-async def test_a_session_that_passes_to_another_account_closes_its_sockets(
+async def test_a_session_that_passes_to_another_account_closes_its_connections(
     connect, alice, bob, unannounced
 ):
-    """As packages do that let operators see the site as another user."""
+    """As done by packages that let operators see the site as another user."""
     session = await log_in_to(alice)
     tab = await connect(session=session)
     await tab.receive_until_caught_up()
@@ -299,7 +301,7 @@ async def test_a_session_that_passes_to_another_account_closes_its_sockets(
     assert await (await connect(session=session)).receive("register")
 
 
-async def test_looking_neither_writes_nor_brings_back_a_session(
+async def test_the_recheck_neither_writes_nor_restores_a_session(
     connect, alice, engine, unannounced, traces, monkeypatch
 ):
     session = await log_in_to(alice)
@@ -372,7 +374,7 @@ async def test_several_tabs_of_one_session_are_rechecked_once(
         await tab.receive_until_caught_up()
 
 
-async def test_while_sessions_cannot_be_read_no_socket_is_closed(
+async def test_no_connection_is_closed_while_sessions_cannot_be_read(
     connect, alice, bob, unannounced, monkeypatch
 ):
     session = await log_in_to(alice)
@@ -400,7 +402,7 @@ async def test_while_sessions_cannot_be_read_no_socket_is_closed(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-async def test_while_the_cache_of_sessions_is_away_sockets_stay_and_new_ones_are_sent_back(
+async def test_while_the_session_cache_is_down_connections_stay_and_new_ones_are_refused(
     connect, alice, unannounced, settings, redis, caplog, monkeypatch
 ):
     monkeypatch.setattr(logging.getLogger("notifications"), "propagate", True)
@@ -424,7 +426,7 @@ async def test_while_the_cache_of_sessions_is_away_sockets_stay_and_new_ones_are
     assert await stays(tab)
 
 
-# --- Changes that a signal announces
+# --- Changes announced by a signal
 
 
 def change_password(alice):
@@ -446,7 +448,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_a_changed_account_loses_its_sockets_at_once(connect, alice, bob, announced, end):
+async def test_a_changed_account_loses_its_connections_at_once(connect, alice, bob, announced, end):
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
         await each.receive_until_caught_up()
@@ -479,7 +481,9 @@ async def test_changing_the_password_reconnects_with_the_new_session(
     assert await (await connect(session=elsewhere)).closed_with() == 4401
 
 
-async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, engine, announced):
+async def test_a_login_as_another_account_closes_the_tabs_of_the_first(
+    connect, alice, bob, engine, announced
+):
     session = await log_in_to(alice)
     elsewhere = await log_in_to(alice, besides=session)
     tab, device = await connect(session=session), await connect(session=elsewhere)
@@ -499,7 +503,7 @@ async def test_another_account_logs_in_in_the_same_browser(connect, alice, bob, 
 
     assert renewed != session
     assert (await goodbye(tab))["code"] == 4402
-    # Her page, which asks for her inbox with a session that is now his, is refused.
+    # Her page asks for her inbox with a session that is now his: it is refused.
     hers = Tab(websocket_application, renewed, account=alice.pk)
     await hers.connect(TIMEOUT_SECONDS)
     assert await hers.closed_with() == 4401
@@ -529,7 +533,7 @@ def join(alice, group):
     alice.groups.add(group)
 
 
-def take_in(alice, group):
+def add_as_member(alice, group):
     group.user_set.set([alice])
 
 
@@ -538,8 +542,8 @@ def become_staff(alice, group):
     alice.save()
 
 
-@pytest.mark.parametrize("change", [join, take_in, become_staff])
-async def test_joining_an_audience_reloads_at_once(connect, alice, bob, announced, change):
+@pytest.mark.parametrize("change", [join, add_as_member, become_staff])
+async def test_joining_an_audience_reloads_the_tab_at_once(connect, alice, bob, announced, change):
     group = await Group.objects.acreate(name="Drivers")
     tab, bobs_tab = await connect(alice), await connect(bob)
     for each in (tab, bobs_tab):
@@ -555,15 +559,15 @@ async def test_joining_an_audience_reloads_at_once(connect, alice, bob, announce
 LEAVES = {
     "left": lambda alice, group: alice.groups.remove(group),
     "cleared": lambda alice, _: alice.groups.clear(),
-    "dismissed": lambda alice, group: group.user_set.remove(alice),
-    "all dismissed": lambda _, group: group.user_set.clear(),
-    "dissolved": lambda _, group: group.delete(),
-    "all dissolved": lambda *_: Group.objects.all().delete(),
+    "removed": lambda alice, group: group.user_set.remove(alice),
+    "all removed": lambda _, group: group.user_set.clear(),
+    "deleted": lambda _, group: group.delete(),
+    "all deleted": lambda *_: Group.objects.all().delete(),
 }
 
 
 @pytest.mark.parametrize("way", LEAVES)
-async def test_leaving_an_audience_reloads_at_once(connect, alice, bob, announced, way):
+async def test_leaving_an_audience_reloads_the_tab_at_once(connect, alice, bob, announced, way):
     group = await Group.objects.acreate(name="Drivers")
     await alice.groups.aadd(group)
     tab, bobs_tab = await connect(alice), await connect(bob)

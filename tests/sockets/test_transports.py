@@ -30,13 +30,13 @@ from notifications.testing import TIMEOUT_SECONDS
 
 HELLO, AGAIN = EncodedFrame('{"type": "hello"}'), EncodedFrame('{"type": "again"}')
 LONG = EncodedFrame("x" * 16_000)
-KERNEL = 2 * 1024 * 1024  # bytes; more than it takes for a pair of sockets
+KERNEL = 2 * 1024 * 1024  # bytes; more than it buffers for a pair of sockets
 CLOSE = {"type": "websocket.close", "code": 4401}
 
 
 @pytest.fixture(autouse=True)
 def adapters_anew(monkeypatch):
-    """What a test turns off is on again for the next one."""
+    """Turn on all adapters again for each test."""
     for adapter in (DAPHNE, UVICORN):
         monkeypatch.setattr(adapter, "_reason", None)
 
@@ -71,7 +71,7 @@ def daphne(pair):
 
 @pytest.fixture
 async def uvicorn(pair):
-    """The same with uvicorn."""
+    """The same for uvicorn."""
 
     async def application(scope, receive, send):
         raise AssertionError("is not called")
@@ -142,9 +142,7 @@ async def test_frames_go_straight_to_the_connection_and_the_close_goes_through_a
     assert await sent_through_asgi(protocol, 1) == [CLOSE]
 
 
-async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_silently(
-    daphne, pair
-):
+async def test_frames_for_a_connection_lost_during_the_handshake_are_dropped_silently(daphne, pair):
     daphne.state = daphne.STATE_CLOSED
     daphne.transport.connectionLost(Failure(ConnectionDone()))
 
@@ -156,13 +154,13 @@ async def test_a_connection_lost_while_its_account_was_looked_up_takes_frames_si
     assert DAPHNE.is_on
 
 
-async def test_to_a_peer_that_never_reads_no_more_than_the_bound_waits(protocol):
+async def test_unsent_frames_for_a_peer_that_never_reads_are_limited(protocol):
     writer = open_writer(protocol.asgi_send)
 
     written = fill(writer)
 
     assert writer.is_full
-    high_water = 64 * 1024  # from where on uvicorn stops
+    high_water = 64 * 1024  # uvicorn's, in bytes
     assert written < conf.MAX_UNSENT + len(LONG.wire) + KERNEL + high_water
     assert protocol.events == []
 
@@ -173,7 +171,7 @@ async def test_uvicorn_refuses_messages_longer_than_our_limit(uvicorn):
     assert uvicorn.conn.max_message_size == MAX_MESSAGE_SIZE
 
 
-async def test_a_lower_limit_that_the_site_set_is_kept(uvicorn):
+async def test_a_lower_limit_of_the_site_is_kept(uvicorn):
     uvicorn.conn.max_message_size = 1000
 
     open_writer(uvicorn.asgi_send)
@@ -181,7 +179,7 @@ async def test_a_lower_limit_that_the_site_set_is_kept(uvicorn):
     assert uvicorn.conn.max_message_size == 1000
 
 
-# --- Private parts that differ from the start
+# --- Private parts that differ at the start
 
 
 @pytest.mark.parametrize("project", ["daphne", "twisted", "autobahn"])
@@ -325,9 +323,9 @@ async def test_an_error_of_one_connection_turns_nothing_off(uvicorn):
     writer._transport = transport
 
 
-async def test_after_half_a_frame_the_connection_is_cut_off(daphne, pair, monkeypatch):
+async def test_a_connection_is_cut_off_after_half_a_frame(daphne, pair, monkeypatch):
     class Busy:
-        """A kernel that takes a part only."""
+        """A kernel that takes only a part."""
 
         shutdown = pair[0].shutdown
 
@@ -348,7 +346,7 @@ async def test_after_half_a_frame_the_connection_is_cut_off(daphne, pair, monkey
     assert pair[1].recv(1000) == b""
 
 
-async def test_an_unsent_size_that_cannot_be_read_does_not_stop_the_writing(daphne):
+async def test_an_unreadable_unsent_size_does_not_stop_writing(daphne):
     writer = open_writer(daphne.asgi_send)
     del daphne.transport._tempDataLen
 
@@ -359,7 +357,7 @@ async def test_an_unsent_size_that_cannot_be_read_does_not_stop_the_writing(daph
 # --- Through ASGI
 
 
-async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
+async def test_unsent_frames_are_limited_through_asgi_as_well():
     writer = open_writer(send_to_nobody)
 
     written = fill(writer)
@@ -371,7 +369,7 @@ async def test_no_more_than_the_bound_waits_where_only_asgi_is_known():
     assert writer.is_full
 
 
-async def test_nothing_is_kept_of_a_closed_connection_whose_server_never_sends(monkeypatch):
+async def test_unsent_frames_are_dropped_soon_after_the_connection_is_closed(monkeypatch):
     monkeypatch.setattr(base, "CLOSE_SECONDS", 0.05)
     writer = open_writer(send_to_nobody)
     fill(writer)

@@ -20,13 +20,13 @@ Make = Callable[..., str]
 
 @pytest.fixture
 def commit(django_capture_on_commit_callbacks: Any) -> Commit:
-    """Run what is scheduled for after the commit, as a commit would."""
+    """Return a context that runs the on_commit hooks at its end, as a commit would."""
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 
 @pytest.fixture
 def notify(commit: Commit) -> Make:
-    """Put a notification in an inbox, numbered; return its id on the wire."""
+    """Return a function that creates a numbered notification and returns its wire id."""
 
     def notify(account: User, body: str = "Hello", **options: Any) -> str:
         with commit():
@@ -38,7 +38,7 @@ def notify(commit: Commit) -> Make:
 
 @pytest.fixture
 def send(commit: Commit) -> Make:
-    """Send a broadcast, numbered; return its id on the wire."""
+    """Return a function that sends a numbered broadcast and returns its wire id."""
 
     def send(body: str = "News", **options: Any) -> str:
         with commit():
@@ -48,7 +48,7 @@ def send(commit: Commit) -> Make:
 
 
 class Published(list[tuple[str, Message]]):
-    """What was sent to the channel layer: groups and messages."""
+    """The envelopes sent to the channel layer, each with its group."""
 
     def publish(self, messages: list[Addressed]) -> None:
         self.extend((group, dump(envelope)) for group, envelope in messages)

@@ -36,7 +36,7 @@ def test_versions_within_the_bounds_were_tested(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["4.0.9", "4.3", "4.20", "4.10", "5", "41", "3.99", "", "dev"])
-def test_others_were_not(version: str) -> None:
+def test_versions_outside_the_bounds_were_not_tested(version: str) -> None:
     assert not Versions("pigeon", "4.1", "4.2").includes(version)
 
 
@@ -63,26 +63,26 @@ def test_an_untested_version_is_not_used_and_one_warning_names_it(install, caplo
     )
 
 
-def test_so_is_one_that_comes_with_an_untested_project(install) -> None:
+def test_a_tested_version_beside_an_untested_project_is_not_used(install) -> None:
     install(pigeon="4.2", wing="7")
 
     assert not pigeons(Versions("wing", "6", "6")).is_on
 
 
-def test_one_that_is_not_installed_does_not_matter(install) -> None:
+def test_a_second_project_need_not_be_installed(install) -> None:
     install(pigeon="4.2")
 
     assert pigeons(Versions("wing", "6", "6")).is_on
 
 
-def test_the_project_itself_has_to_be_known(install, caplog) -> None:
+def test_the_first_project_must_be_installed(install, caplog) -> None:
     install()
 
     assert not pigeons().is_on
     assert "not tested with pigeon (not installed)" in caplog.text
 
 
-def test_the_check_reports_it_before_any_connection(install) -> None:
+def test_the_check_reports_an_untested_version_before_any_connection(install) -> None:
     install(pigeon="4.20")
 
     (warning,) = pigeons().check()
@@ -98,7 +98,7 @@ def test_the_check_is_silent_where_the_project_is_not_installed(install) -> None
     assert pigeons(Versions("wing", "6", "6")).check() == []
 
 
-def test_what_differs_turns_it_off_with_one_warning(install, caplog) -> None:
+def test_a_difference_turns_the_adapter_off_with_one_warning(install, caplog) -> None:
     install(pigeon="4.2")
     adapter = pigeons()
     assert adapter.is_on
@@ -133,7 +133,7 @@ def test_an_error_that_a_lost_connection_raises_does_not(install, error: Excepti
     assert adapter.is_on
 
 
-def test_attributes_that_are_missing_raise_or_have_another_type_are_named() -> None:
+def test_missing_failing_and_differently_typed_attributes_are_named() -> None:
     class Pigeon(SimpleNamespace):
         @property
         def nest(self) -> None:
@@ -149,7 +149,7 @@ def test_attributes_that_are_missing_raise_or_have_another_type_are_named() -> N
     ]
 
 
-@pytest.mark.django_db  # from Django 6 on, running the checks asks the database for its version
+@pytest.mark.django_db  # from Django 6 on, running the checks queries the version of the database
 def test_a_server_of_an_untested_version_is_reported(monkeypatch) -> None:
     monkeypatch.setattr(adapters, "installed_version", {"uvicorn": "0.540"}.get)
 

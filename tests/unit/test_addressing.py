@@ -48,13 +48,13 @@ def test_few_accounts_are_reached_by_their_groups_and_many_through_all_hubs() ->
     ]
 
 
-def test_a_message_has_a_limit() -> None:
+def test_the_entries_of_an_envelope_are_limited() -> None:
     sent = for_accounts(AccountFrames, entries(*range(MAX_ENTRIES + 1)))
 
     assert [len(entries_of(message)) for message in sent] == [MAX_ENTRIES, 1]
 
 
-def test_messages_for_one_account_become_one_in_their_order() -> None:
+def test_messages_for_one_account_are_merged_in_their_order() -> None:
     all_entries = entries(1, 2, 1, 1)
     one_each = [
         message for entry in all_entries for message in for_accounts(AccountFrames, [entry])
@@ -66,7 +66,7 @@ def test_messages_for_one_account_become_one_in_their_order() -> None:
     assert [entry.text for entry in entries_of(together[0])] == ["0", "2", "3"]
 
 
-def test_messages_for_many_accounts_become_one_for_all_hubs() -> None:
+def test_messages_for_many_accounts_are_merged_into_one_for_all_hubs() -> None:
     all_entries = entries(*range(100))
     one_each = [
         message for entry in all_entries for message in for_accounts(AccountFrames, [entry])
@@ -80,7 +80,7 @@ def test_messages_for_many_accounts_become_one_for_all_hubs() -> None:
     assert envelope.id not in {other.id for _, other in one_each}
 
 
-def test_only_neighbours_of_one_type_are_put_together() -> None:
+def test_only_adjacent_messages_of_one_type_are_merged() -> None:
     end = for_hubs(EndSessions(["a"], CloseCode.NOT_LOGGED_IN))
     hello = for_accounts(AccountFrames, entries(1))
     changed = for_accounts(ChangedAccounts, [ChangedAccount("1")])
@@ -95,7 +95,7 @@ def test_only_neighbours_of_one_type_are_put_together() -> None:
     assert merged([end]) == [end]
 
 
-def test_what_was_for_all_hubs_stays_so() -> None:
+def test_merged_messages_for_all_hubs_stay_for_all_hubs() -> None:
     in_memory = for_accounts(AccountFrames, entries(1), through_hubs=True)
 
     assert groups(merged([*in_memory, *in_memory])) == ["notifications.hubs"]

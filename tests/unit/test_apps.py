@@ -1,4 +1,4 @@
-"""What the app does to a process that installs it, tried in a process of its own."""
+"""Side effects of installing the app, tested in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print([logger.name for logger in loggers if logger.filters])
 """
 
 
-def test_an_installed_app_filters_nobodys_logs() -> None:
+def test_installing_the_app_adds_no_log_filters() -> None:
     result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
 
     assert result.stdout.strip() == "[]", result.stderr

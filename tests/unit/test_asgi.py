@@ -1,4 +1,4 @@
-"""What a site's asgi.py makes of its application, by the quickstart."""
+"""The application of a site's asgi.py, as in the quickstart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_while_debugging_the_static_files_are_served(settings: Any) -> None:
     assert isinstance(pages, ASGIStaticFilesHandler)
 
 
-def test_in_production_they_are_left_to_the_web_server(settings: Any) -> None:
+def test_in_production_the_static_files_are_left_to_the_web_server(settings: Any) -> None:
     settings.DEBUG = False
     django_application = get_asgi_application()
 
@@ -34,7 +34,7 @@ def test_in_production_they_are_left_to_the_web_server(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_server_that_tells_its_beginning_and_end_begins_and_ends_the_hub() -> None:
+async def test_the_lifespan_of_the_server_starts_and_stops_the_hub() -> None:
     application = with_notifications(get_asgi_application())
     server = ApplicationCommunicator(application, {"type": "lifespan"})
 

@@ -1,4 +1,4 @@
-"""The numbers that new notifications get: worked out without the database."""
+"""Numbers for new notifications, assigned without a database."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ def inboxes(**values: int) -> dict[Any, LockedInbox]:
 
 def updates_of(numbered: Numbered) -> list[dict[str, Any]]:
     return [
-        {**update._asdict(), "frame": json.loads(update.text)} for update in live_updates(numbered.rows)
+        {**update._asdict(), "frame": json.loads(update.text)}
+        for update in live_updates(numbered.rows)
     ]
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[dict[Any, LockedInbox], list[UnnumberedRow], Older]:
-    """Draw what `assign_numbers` takes: any inboxes, rows in any order, places of any fullness."""
+    """Draw arguments of `assign_numbers`: inboxes, rows in any order, rows to replace."""
     accounts = st.sampled_from([ALICE, BOB, CAROL])
     keys = st.sampled_from(["a", "b"])
     ids = iter(range(1, 1000))
@@ -73,7 +74,7 @@ def test_every_change_of_an_inbox_takes_its_next_number(call: Any) -> None:
     changes: defaultdict[Any, list[int]] = defaultdict(list)
     account_of = {id: account_id for (account_id, _), ids in older.items() for id in ids}
     for new in numbered.rows:
-        # Replaced at once, it has changed twice.
+        # A row replaced immediately has changed twice.
         changes[new.account_id] += {new.number, new.seq}
     for old in numbered.replaced:
         changes[account_of[old.id]].append(old.seq)
@@ -98,7 +99,7 @@ def test_the_rows_of_an_account_keep_their_order(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_the_unread_are_counted(call: Any) -> None:
+def test_unread_notifications_are_counted(call: Any) -> None:
     before, rows, older = call
 
     numbered = assign_numbers(before, rows, older, NOW)
@@ -110,7 +111,7 @@ def test_the_unread_are_counted(call: Any) -> None:
     for inbox in numbered.inboxes:
         account_id = inbox.account_id
         assert inbox.unread == before[account_id].unread + added[account_id] - removed[account_id]
-        # As of the newest frame, which is the last that a tab sees.
+        # As in the newest frame, which is the last that a tab receives.
         assert [new.unread for new in numbered.rows if new.account_id == account_id][
             -1
         ] == inbox.unread
@@ -118,7 +119,7 @@ def test_the_unread_are_counted(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_of_each_place_the_newest_stays(call: Any) -> None:
+def test_only_the_newest_row_of_each_replace_key_stays(call: Any) -> None:
     before, rows, older = call
 
     numbered = assign_numbers(before, rows, older, NOW)
@@ -135,7 +136,7 @@ def test_of_each_place_the_newest_stays(call: Any) -> None:
 
 @settings(deadline=None)
 @given(calls())
-def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call: Any) -> None:
+def test_live_updates_cover_every_change_and_name_all_replaced_rows(call: Any) -> None:
     before, rows, older = call
     seqs = {account_id: inbox.seq for account_id, inbox in before.items()}
     unread = {account_id: inbox.unread for account_id, inbox in before.items()}
@@ -145,7 +146,7 @@ def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call:
 
     for update in updates_of(numbered):
         account_id, frame = int(update["account"]), update["frame"]
-        # The next one for a tab that has all before it.
+        # The next one for a tab that is up to date.
         assert update["first"] == seqs[account_id] + 1
         seqs[account_id] = update["seq"]
         if frame["type"] == "state":
@@ -170,7 +171,7 @@ def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call:
 
 @settings(deadline=None)
 @given(calls())
-def test_what_is_given_is_left_as_it_is(call: Any) -> None:
+def test_the_arguments_are_not_changed(call: Any) -> None:
     before = deepcopy(call)
 
     first = assign_numbers(*call, NOW)

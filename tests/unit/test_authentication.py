@@ -1,4 +1,4 @@
-"""Who opens a connection: the session, read and never written, and the page's origin."""
+"""Admission of a connection: by its session, which is only read, and by the page's origin."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ REFUSED = Admission(None, CloseCode.NOT_LOGGED_IN)
 
 @pytest.fixture(autouse=True)
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How sessions are read: with a Django that was tested at once, otherwise one by one."""
-    is_on = getattr(request, "param", "at once") == "at once"
+    """Read sessions in bulk, as with a tested Django, or one by one."""
+    is_on = getattr(request, "param", "in bulk") == "in bulk"
     monkeypatch.setattr(ADAPTER, "_reason", "" if is_on else "switched off")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
-        metafunc.parametrize("reading", ["at once", "one by one"], indirect=True)
+        metafunc.parametrize("reading", ["in bulk", "one by one"], indirect=True)
 
 
 def handshake(
@@ -84,7 +84,7 @@ def log_in(account: User) -> str:
     return browser.cookies["sessionid"].value
 
 
-def test_a_session_lets_its_account_in(alice: User, engine: str, traces: Traces) -> None:
+def test_a_session_admits_its_account(alice: User, engine: str, traces: Traces) -> None:
     alice.groups.add(group := Group.objects.create(name="Customers"))
     session = log_in(alice)
     before = traces()
@@ -97,7 +97,7 @@ def test_a_session_lets_its_account_in(alice: User, engine: str, traces: Traces)
     assert traces() == before
 
 
-def test_an_expired_session_is_refused_and_left_as_it_is(
+def test_an_expired_session_is_refused_and_not_changed(
     alice: User, engine: str, traces: Traces, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = log_in(alice)
@@ -108,7 +108,7 @@ def test_an_expired_session_is_refused_and_left_as_it_is(
 
     assert admission(session) == REFUSED
 
-    # Not compared in the cache, which drops by itself what has expired.
+    # The cache is not compared: it drops expired entries.
     rows, _, files = traces()
     assert (rows, files) == (before[0], before[2])
 
@@ -119,7 +119,7 @@ def test_an_expired_session_is_refused_and_left_as_it_is(
     + ['"abcdefgh\\000ijklmnop"', '"abcdefgh\\012ijklmnop"', "a:b:c", "=;,"],
     ids=lambda value: value[:20],
 )
-def test_a_made_up_session_is_refused_and_leaves_nothing(
+def test_a_forged_session_is_refused_and_stores_nothing(
     engine: str, traces: Traces, session: str
 ) -> None:
     before = traces()
@@ -129,7 +129,7 @@ def test_a_made_up_session_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
-def test_a_damaged_session_is_refused_and_left_as_it_is(
+def test_a_damaged_session_is_refused_and_not_changed(
     alice: User, engine: str, traces: Traces, tmp_path: Path
 ) -> None:
     session = log_in(alice)
@@ -144,9 +144,9 @@ def test_a_damaged_session_is_refused_and_left_as_it_is(
     assert (rows, files) == (before[0], before[2])
 
 
-@pytest.mark.parametrize("reading", ["at once", "one by one"], indirect=True)
+@pytest.mark.parametrize("reading", ["in bulk", "one by one"], indirect=True)
 def test_a_session_is_read_without_its_copy_in_the_cache(alice: User, settings: Any) -> None:
-    """Reading would put there again what a logout just takes out."""
+    """Reading could restore the copy that a logout has just deleted."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
     session = log_in(alice)
     copies = dict(cache._cache)
@@ -175,7 +175,7 @@ def test_without_a_session_cookie_no_query_is_made() -> None:
     assert not len(queries)
 
 
-def test_it_only_reads(alice: User) -> None:
+def test_authenticating_only_reads(alice: User) -> None:
     session = log_in(alice)
 
     with CaptureQueriesContext(connection) as queries:
@@ -188,7 +188,7 @@ def test_it_only_reads(alice: User) -> None:
 # --- Accounts
 
 
-def test_a_deactivated_account_gets_a_code_of_its_own(alice: User) -> None:
+def test_a_deactivated_account_gets_its_own_close_code(alice: User) -> None:
     session = log_in(alice)
     User.objects.update(is_active=False)
 
@@ -211,14 +211,14 @@ def test_a_deleted_account_is_refused(alice: User) -> None:
     assert admission(session) == REFUSED
 
 
-class BackendThatBans(ModelBackend):
+class BanningBackend(ModelBackend):
     banned: ClassVar[set[str]] = set()
 
     def user_can_authenticate(self, user: Any) -> bool:
         return user.username not in self.banned
 
 
-class BackendThatFindsNobody(ModelBackend):
+class EmptyBackend(ModelBackend):
     def get_user(self, user_id: Any) -> None:
         return None
 
@@ -226,17 +226,17 @@ class BackendThatFindsNobody(ModelBackend):
 def test_an_account_that_its_backend_bans_is_refused(
     alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatBans"]
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BanningBackend"]
     session = log_in(alice)
     assert admission(session).recipient is not None
 
-    monkeypatch.setattr(BackendThatBans, "banned", {"alice"})
+    monkeypatch.setattr(BanningBackend, "banned", {"alice"})
 
     assert admission(session) == REFUSED
 
 
 def test_an_account_that_its_backend_hides_is_refused(alice: User, settings: Any) -> None:
-    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BackendThatFindsNobody"]
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.EmptyBackend"]
 
     assert admission(log_in(alice)) == REFUSED
 
@@ -294,7 +294,7 @@ def test_a_session_without_a_valid_account_is_refused(
 # --- Origins
 
 TRUSTED = ["https://www.example.com", "https://*.example.org", "capacitor://localhost"]
-STRANGE_ORIGINS = [
+UNUSUAL_ORIGINS = [
     *(None, "", "null", "undefined", "*", "\x00", " ", "http://", "file://", "about:blank"),
     *("testserver", "//testserver", "testserver:80", "http:testserver", "http:/testserver"),
     *("https://testserver", "ftp://testserver", "ws://testserver", "wss://testserver"),
@@ -326,7 +326,7 @@ STRANGE_ORIGINS = [
     *("capacitor://localhost:80", "capacitor://evil.example", "http://localhost"),
 ]
 
-# Settings that Django takes as well.
+# Unusual values that Django accepts.
 UNUSUALLY_TRUSTED = [
     "https://*.Upper.example",
     "https://*.example.net:8443",
@@ -389,19 +389,21 @@ def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, s
         ("http://[::1", "testserver", "ws"),
         ("file://", "testserver", "ws"),
         ("\x00", "testserver", "ws"),
-        # A host that is not the site's: the page that names it is not the site's either.
+        # A host, and so a page, of another site.
         ("http://evil.example", "evil.example", "ws"),
         ("http://", "", "ws"),
     ],
 )
-def test_any_other_page_may_not(origin: str | None, host: str, scheme: str) -> None:
+def test_a_page_of_another_site_may_not_connect(origin: str | None, host: str, scheme: str) -> None:
     assert not is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
 
 
-@pytest.mark.parametrize("origin", STRANGE_ORIGINS)
+@pytest.mark.parametrize("origin", UNUSUAL_ORIGINS)
 @pytest.mark.parametrize("hosts", [["testserver"], ["*"]])
-def test_no_strange_origin_may(settings: Any, origin: str | None, hosts: list[str]) -> None:
-    """Also where any host will do: the host still has to be the page's own."""
+def test_a_page_of_an_unusual_origin_may_not_connect(
+    settings: Any, origin: str | None, hosts: list[str]
+) -> None:
+    """Even with any host allowed, the host must be the page's own."""
     settings.ALLOWED_HOSTS = hosts
     settings.CSRF_TRUSTED_ORIGINS = TRUSTED
 
@@ -409,7 +411,7 @@ def test_no_strange_origin_may(settings: Any, origin: str | None, hosts: list[st
 
 
 def is_trusted_by_django(origin: str, host: str, is_secure: bool) -> bool:
-    """Whether Django takes a POST with a valid CSRF token from a page of this origin."""
+    """Return whether Django accepts a POST with a valid CSRF token from this origin."""
     token = "a" * 32
     request = RequestFactory().post("/", secure=is_secure, headers={"X-CSRFToken": token})
     request.META.update(HTTP_HOST=host, HTTP_ORIGIN=origin)
@@ -419,23 +421,23 @@ def is_trusted_by_django(origin: str, host: str, is_secure: bool) -> bool:
 
 @pytest.mark.parametrize("is_secure", [False, True])
 @pytest.mark.parametrize("host", ["testserver", "testserver:8000", "evil.example", "[::1]", ""])
-def test_an_origin_that_browsers_send_is_judged_as_django_does(
+def test_origins_are_accepted_and_refused_as_by_django(
     settings: Any, host: str, is_secure: bool
 ) -> None:
     settings.ALLOWED_HOSTS = ["testserver", "[::1]"]
     settings.CSRF_TRUSTED_ORIGINS = TRUSTED + UNUSUALLY_TRUSTED
-    origins = [origin for origin in STRANGE_ORIGINS if origin] + LIKELY_ORIGINS
-    judged = {
+    origins = [origin for origin in UNUSUAL_ORIGINS if origin] + LIKELY_ORIGINS
+    results = {
         origin: is_own_origin(handshake(None, origin, host, "wss" if is_secure else "ws"))
         for origin in origins
         if _ORIGIN.fullmatch(origin)
     }
 
-    assert judged == {origin: is_trusted_by_django(origin, host, is_secure) for origin in judged}
-    assert {*judged.values()} == {True, False}
+    assert results == {origin: is_trusted_by_django(origin, host, is_secure) for origin in results}
+    assert {*results.values()} == {True, False}
 
 
-def test_a_report_of_an_error_names_no_session(
+def test_an_error_report_contains_no_session(
     alice: User, monkeypatch: pytest.MonkeyPatch, rf: Any
 ) -> None:
     session = log_in(alice)
@@ -461,7 +463,7 @@ def test_a_report_of_an_error_names_no_session(
         assert alice.get_session_auth_hash() not in report
 
 
-# --- Rechecking the sessions of open sockets
+# --- Rechecking the sessions of open connections
 
 
 def rechecked(session: str) -> Admission:
@@ -480,7 +482,7 @@ def test_a_session_that_is_still_valid_is_admitted_again(
     assert traces() == before
 
 
-def test_a_session_that_may_go_on_under_another_key_has_a_code_of_its_own(
+def test_a_session_that_may_have_a_new_key_gets_its_own_close_code(
     alice: User, engine: str
 ) -> None:
     changed = Admission(None, CloseCode.SESSION_CHANGED)
@@ -492,7 +494,7 @@ def test_a_session_that_may_go_on_under_another_key_has_a_code_of_its_own(
     assert admission(session) == REFUSED
 
 
-def test_a_session_that_has_ended_for_good_is_refused_for_good(alice: User, bob: User) -> None:
+def test_a_session_that_has_ended_for_good_must_not_reconnect(alice: User, bob: User) -> None:
     deactivated, deleted, expired = log_in(alice), log_in(bob), log_in(alice)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     bob.delete()
@@ -503,7 +505,7 @@ def test_a_session_that_has_ended_for_good_is_refused_for_good(alice: User, bob:
     assert recheck(sessions) == [Admission(None, CloseCode.DEACTIVATED), REFUSED, REFUSED]
 
 
-def test_a_session_shows_its_key_to_nobody() -> None:
+def test_a_session_does_not_show_its_key() -> None:
     session = Session("0123456789abcdefghijklmnopqrstuv")
 
     assert session.key not in repr(session)
@@ -518,13 +520,13 @@ def test_the_name_of_a_session_needs_the_secret_key(settings: Any) -> None:
     assert session_names("0123456789abcdefghijklmnopqrstuv") != names
 
 
-class EngineThatFails(DatabaseSessionStore):
+class FailingEngine(DatabaseSessionStore):
     def load(self) -> dict[str, Any]:
         raise ConnectionError("the store of a site's own engine can't be reached")
 
 
-class EngineWithRowsOfItsOwn(DatabaseSessionStore):
-    """Keeps more in its sessions than Django's: only its `load` knows what."""
+class EngineWithItsOwnLoad(DatabaseSessionStore):
+    """Its `load` adds something to the session."""
 
     def load(self) -> dict[str, Any]:
         stored = super().load()
@@ -534,7 +536,7 @@ class EngineWithRowsOfItsOwn(DatabaseSessionStore):
 def test_a_sites_own_engine_loads_each_session(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_engine, "SessionStore", EngineWithRowsOfItsOwn)
+    monkeypatch.setattr(site_engine, "SessionStore", EngineWithItsOwnLoad)
 
     assert admission(log_in(alice)).recipient
     assert rechecked("0123456789abcdefghijklmnopqrstuv").refusal == CloseCode.SESSION_CHANGED
@@ -542,7 +544,7 @@ def test_a_sites_own_engine_loads_each_session(
 
 def test_a_failing_engine_ends_no_session(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     session = log_in(alice)
-    monkeypatch.setattr(site_engine, "SessionStore", EngineThatFails)
+    monkeypatch.setattr(site_engine, "SessionStore", FailingEngine)
 
     with pytest.raises(ConnectionError):
         rechecked(session)

@@ -192,7 +192,7 @@ def test_a_delay_counts_from_when_the_client_could_receive_the_item():
     assert [delay.seconds for delay in measured] == [0.5, 1.0, 1.0]
 
 
-def test_the_seed_decides_the_plan():
+def test_the_random_seed_decides_the_plan():
     assert plan.draw(3, 40, 60) == plan.draw(3, 40, 60) != plan.draw(4, 40, 60)
     assert {fault.kind for fault in plan.draw(3, 40, 60)} == {kind.name for kind in plan.KINDS}
 

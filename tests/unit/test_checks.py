@@ -1,4 +1,4 @@
-"""The system checks: what is wrong on a site is reported at its start, with what to do."""
+"""The system checks report mistakes of a site at its start, with hints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from notifications import conf as conf_module
 from notifications.checks.channel_layer import IN_MEMORY, REDIS_CORE, REDIS_PUBSUB
 from notifications.conf import SETTINGS, conf
 
-# From Django 6 on, running the checks asks the database for its version.
+# From Django 6 on, running the checks queries the version of the database.
 pytestmark = pytest.mark.django_db
 
 SOURCE = "".join(path.read_text() for path in Path(conf_module.__file__).parent.rglob("*.py"))
@@ -59,7 +59,7 @@ def test_an_id_has_the_letter_of_its_level() -> None:
     assert all(level[0] == letter for level, letter in found)
 
 
-def test_the_demo_site_is_set_right() -> None:
+def test_the_demo_site_passes_all_checks() -> None:
     assert found() == []
 
 
@@ -274,7 +274,7 @@ def test_a_limit_is_a_number_within_bounds(settings: Any, id: str, name: str, va
         assert message.msg.endswith(f"not {value!r}.")
 
 
-def test_limits_may_be_their_bounds_or_none_where_that_means_none(settings: Any) -> None:
+def test_limits_may_be_at_their_bounds_or_none_for_no_limit(settings: Any) -> None:
     settings.NOTIFICATIONS_MAX_FRAME_SIZE = 64
     settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = (
         settings.NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT
@@ -314,7 +314,9 @@ def test_without_the_setting_there_is_no_channel_layer(settings: Any) -> None:
         ({"capacity": 100_000}, []),
     ],
 )
-def test_the_in_memory_layer_needs_room(settings: Any, config: Any, ids: list[str]) -> None:
+def test_the_in_memory_layer_needs_a_large_capacity(
+    settings: Any, config: Any, ids: list[str]
+) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": IN_MEMORY, "CONFIG": config}}
 
     assert found_ids() == ids
@@ -373,7 +375,7 @@ def test_connections_must_not_outlive_their_requests(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file", "signed_cookies"])
-def test_sessions_that_can_not_be_ended_are_reported(settings: Any, engine: str) -> None:
+def test_sessions_that_cannot_be_ended_are_reported(settings: Any, engine: str) -> None:
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
 
     expected = ["notifications.W013"] if engine == "signed_cookies" else []

@@ -1,7 +1,7 @@
 """
-client.d.ts: TypeScript takes it, and it says what client.js has.
+client.d.ts: TypeScript accepts it, and it agrees with client.js.
 
-`make types` compares it with what is generated from the JSDoc of client.js.
+`make types` compares it with the types generated from the JSDoc of client.js.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ client.mark([id], "archived").then(({ range, unread }: MarkAnswer) => range && c
 WRONG = """
 import { connect } from "../notifications/client.js";
 const client = connect()
-// @ts-expect-error: null where nobody is logged in
+// @ts-expect-error: null without a logged-in account
 client.now()
 // @ts-expect-error
 client?.mark("n1", "read")
@@ -88,15 +88,15 @@ def test_the_documented_scripts_have_the_right_types(tmp_path: Path) -> None:
         check(tmp_path, script)
 
 
-def test_each_type_has_its_name(tmp_path: Path) -> None:
+def test_each_type_can_be_imported_by_name(tmp_path: Path) -> None:
     check(tmp_path, RIGHT)
 
 
-def test_mistakes_are_found(tmp_path: Path) -> None:
+def test_the_types_find_mistakes(tmp_path: Path) -> None:
     check(tmp_path, WRONG)
 
 
-def test_the_types_name_what_the_client_has() -> None:
+def test_the_types_have_all_members_of_the_client() -> None:
     script = f"""
         import {{ NotificationsClient }} from {json.dumps((SOURCE / "client.js").as_uri())};
         console.log(Object.getOwnPropertyNames(NotificationsClient.prototype).join(" "))
@@ -106,12 +106,12 @@ def test_the_types_name_what_the_client_has() -> None:
 
     described = TYPES.read_text().partition("class NotificationsClient")[2].partition("\n}")[0]
     typed = re.findall(r"^    (?:readonly |get )?(\w+)[(:<]", described, re.MULTILINE)
-    # `config` is given to each object.
+    # Each object has its own `config`.
     assert set(names) == set(typed) - {"config"}
 
 
-def test_the_entry_exports_all_of_the_client() -> None:
-    """As index.d.ts says, which is not generated: what a module exports anew has no types."""
+def test_the_entry_module_exports_all_names_of_the_client() -> None:
+    """index.d.ts says so; it is not generated, because re-exported names have no types."""
     client = (SOURCE / "client.js").read_text()
     exported = re.findall(
         r"^export (?:async )?(?:class|function|const) (\w+)", client, re.MULTILINE
@@ -123,7 +123,7 @@ def test_the_entry_exports_all_of_the_client() -> None:
     assert (SOURCE / "index.d.ts").read_text() == 'export * from "./client.js"\n'
 
 
-def test_nothing_that_is_public_was_left_without_a_type() -> None:
+def test_every_public_member_has_a_type() -> None:
     declared = re.sub(r"/\*.*?\*/", "", TYPES.read_text(), flags=re.DOTALL)
 
     # A listener of any event can be removed.

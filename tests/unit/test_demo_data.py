@@ -84,7 +84,7 @@ def test_an_account_that_has_paid_everything_gets_new_orders() -> None:
     assert len({order.item for order in orders}) == 10
 
 
-def test_it_refuses_to_run_when_debugging_is_off(settings: Any) -> None:
+def test_demo_data_is_refused_when_debugging_is_off(settings: Any) -> None:
     settings.DEBUG = False
 
     with pytest.raises(CommandError, match="DJANGO_DEBUG"):

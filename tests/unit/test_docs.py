@@ -1,4 +1,4 @@
-"""What the documentation lists is all there is, and nothing else."""
+"""The documentation lists everything that exists, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_every_system_check_is_documented() -> None:
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
-def test_every_test_that_is_named_exists(page: Path) -> None:
-    """Also by its beginning, when the rest of the name is left out (…)."""
+def test_every_named_test_exists(page: Path) -> None:
+    """A name that ends with “…” is compared by its beginning."""
     sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
     tests = [name for source in sources for name in re.findall(r"def (test_\w+)\(", source)]
     text = page.read_text()
@@ -52,7 +52,7 @@ def test_every_custom_property_of_the_styles_is_documented() -> None:
     assert used - set_by_the_script == set(re.findall(r"--[a-z-]+", "".join(documented)))
 
 
-def test_the_looks_hold_on_to_what_there_is() -> None:
+def test_the_example_themes_use_existing_properties_and_parts() -> None:
     css = "".join(re.findall(r"```css\n(.*?)```", THEMES, re.DOTALL))
 
     assert set(re.findall(r"--notifications-[a-z-]+", css)) <= set(

@@ -1,4 +1,4 @@
-"""What processes send each other: whatever arrives, only what can be read is taken."""
+"""Envelopes between processes: valid parts are read, anything else is reported."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ BROKEN = [
 
 
 def arrive(message: object, account: str | None = None) -> tuple[Content | None, list[str]]:
-    """Return what is read of a message, and what is reported."""
+    """Return the content read from a message, and the reports."""
     reports: list[str] = []
     arrival = Arrival(account, ACCOUNTS, lambda kind, why: reports.append(f"{kind} {why}"))
     envelope = parse(message, arrival)
@@ -78,7 +78,7 @@ def without(fields: Fields, *keys: str) -> Fields:
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.TYPE)
-def test_what_is_sent_is_what_arrives(content: Content) -> None:
+def test_an_envelope_arrives_as_it_was_sent(content: Content) -> None:
     envelope = Envelope(content)
     message = dump(envelope)
 
@@ -87,7 +87,7 @@ def test_what_is_sent_is_what_arrives(content: Content) -> None:
     assert parse(message, Arrival(None, ACCOUNTS, pytest.fail)) == envelope
 
 
-def test_entries_of_accounts_that_are_not_here_are_passed_over() -> None:
+def test_entries_of_accounts_without_connections_are_skipped() -> None:
     message = message_of(
         AccountFrames([AccountFrame(account, "{}") for account in ("3", "2", "4")])
     )
@@ -97,7 +97,7 @@ def test_entries_of_accounts_that_are_not_here_are_passed_over() -> None:
     assert arrive(message) == (None, [])
 
 
-def test_anybodys_frame_is_for_the_account_of_the_group() -> None:
+def test_a_frame_of_other_code_is_for_the_account_of_the_group() -> None:
     frame = {"type": "progress", "content": {"body": "50 %"}}
     message = {"type": "notifications.frame", "frame": frame}
 
@@ -114,12 +114,12 @@ def test_anybodys_frame_is_for_the_account_of_the_group() -> None:
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.TYPE)
-def test_an_older_release_sends_no_version(content: Content) -> None:
+def test_an_envelope_without_a_version_is_of_an_older_release(content: Content) -> None:
     assert arrive(without(message_of(content), "v")) == (content, [])
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.TYPE)
-def test_what_a_newer_release_adds_is_passed_over(content: Content) -> None:
+def test_unknown_keys_of_a_newer_release_are_ignored(content: Content) -> None:
     message = {**message_of(content), "site": "a", "sent_at": 12}
     if "entries" in message:
         message["entries"] = [{**entry, "digest": b"x"} for entry in message["entries"]]
@@ -128,7 +128,7 @@ def test_what_a_newer_release_adds_is_passed_over(content: Content) -> None:
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.TYPE)
-def test_a_newer_version_is_not_guessed_at(content: Content) -> None:
+def test_an_envelope_of_a_newer_version_is_ignored(content: Content) -> None:
     message = {**message_of(content), "v": VERSION + 1}
 
     assert arrive(message) == (None, [f"{content.TYPE} newer version"])
@@ -164,13 +164,13 @@ def test_other_missing_keys_have_defaults() -> None:
     )
 
 
-def test_a_session_ends_whatever_a_newer_release_closes_it_with() -> None:
+def test_an_unknown_close_code_ends_the_session_all_the_same() -> None:
     message = {"type": "notifications.end", "sessions": ["a"], "code": 4999}
 
     assert arrive(message) == (EndSessions(["a"], CloseCode.NOT_LOGGED_IN), [])
 
 
-# --- Strangers
+# --- Malformed messages
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,12 @@ def test_a_session_ends_whatever_a_newer_release_closes_it_with() -> None:
         (["notifications.push"], "without a type malformed"),
     ],
 )
-def test_unknown_types_are_reported_without_what_people_wrote(
-    message_type: Any, report: str
-) -> None:
+def test_unknown_types_are_reported_without_any_content(message_type: Any, report: str) -> None:
     assert arrive({"type": message_type, "body": "Alice is ill"}) == (None, [report])
 
 
 @pytest.mark.parametrize("message", BROKEN)
-def test_what_is_no_message_is_reported(message: Any) -> None:
+def test_a_malformed_message_is_reported(message: Any) -> None:
     assert arrive(message) == (None, ["without a type malformed"])
 
 
@@ -206,7 +204,10 @@ def test_a_malformed_entry_does_not_harm_the_others(key: str, broken: Any) -> No
 
     assert isinstance(content, LiveUpdates)
     if key == "account" and isinstance(broken, str):
-        assert (list(content.entries), reports) == ([UPDATE, UPDATE], [])  # one that is not here
+        assert (list(content.entries), reports) == (
+            [UPDATE, UPDATE],
+            [],
+        )  # an account without connections here
     elif broken is None and key in {"unread", "unread_broadcasts", "counted_at"}:
         assert (len(content.entries), reports) == (3, [])
     else:
@@ -215,7 +216,7 @@ def test_a_malformed_entry_does_not_harm_the_others(key: str, broken: Any) -> No
 
 
 @pytest.mark.parametrize("entry", BROKEN)
-def test_nor_does_something_else_in_place_of_an_entry(entry: Any) -> None:
+def test_a_value_in_place_of_an_entry_does_not_harm_the_others(entry: Any) -> None:
     message = message_of(LiveUpdates([UPDATE]))
     message["entries"].insert(0, entry)
 
@@ -247,13 +248,13 @@ def test_a_malformed_name_does_not_harm_the_others(key: str) -> None:
         {"type": "progress", "content": 10**5000},
     ],
 )
-def test_a_frame_that_a_browser_could_not_read_is_left_out(frame: Any) -> None:
+def test_a_frame_that_browsers_cannot_read_is_skipped(frame: Any) -> None:
     message = {"type": "notifications.frame", "frame": frame}
 
     assert arrive(message, account="1") == (None, ["notifications.frame malformed"])
 
 
-def test_a_frame_without_an_end_is_left_out() -> None:
+def test_a_cyclic_or_deeply_nested_frame_is_skipped() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
@@ -281,7 +282,7 @@ def test_a_site_without_time_zones_compares_times_without_them(settings: Any) ->
 
 
 @pytest.mark.parametrize("broken", [5, b"x", "x" * 65, ["x"]])
-def test_an_id_that_is_none_of_ours_is_none(broken: Any) -> None:
+def test_an_invalid_id_is_read_as_none(broken: Any) -> None:
     message = {**message_of(CONTENTS[1]), "id": broken}
 
     envelope = parse(message, Arrival(None, ACCOUNTS, pytest.fail))
@@ -312,7 +313,7 @@ ENTRIES = st.lists(st.dictionaries(st.sampled_from(LiveUpdate._fields), JUNK) | 
     entries=ENTRIES,
     account=st.sampled_from([None, "1"]),
 )
-def test_nothing_that_arrives_raises(
+def test_parsing_never_raises_an_error(
     content: str, fields: Fields, entries: Any, account: str | None
 ) -> None:
     message = {**fields, "entries": entries, "type": content}
@@ -320,6 +321,6 @@ def test_nothing_that_arrives_raises(
     content_read, reports = arrive(message, account)
 
     assert all(set(report) <= set(string.ascii_letters + "._ ") for report in reports)
-    # What was read can be sent to a browser.
+    # The content can be sent to a browser.
     for entry in getattr(content_read, "entries", [content_read]):
         assert getattr(entry, "text", "x").encode()

@@ -1,4 +1,4 @@
-"""The periodic task: what a pass does, who runs it, and what it reports."""
+"""The periodic task: what a pass does, when it runs, and what it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account does in its inbox: marks, and undoing them."""
+"""Marks in an inbox, and undoing them."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def states(recipient: Recipient) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def pushed(
+def frames_of(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> Callable[[Callable[[], Any]], list[protocol.Frame]]:
     """Return the frames that a call publishes once it is committed."""
 
-    def pushed(call: Callable[[], Any]) -> list[protocol.Frame]:
+    def frames_of(call: Callable[[], Any]) -> list[protocol.Frame]:
         messages = Published()
         with monkeypatch.context() as patch:
             patch.setattr(sender, "publish", messages.publish)
@@ -65,7 +65,7 @@ def pushed(
             for entry in message["entries"]
         ]
 
-    return pushed
+    return frames_of
 
 
 def counts(recipient: Recipient) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def counts(recipient: Recipient) -> tuple[int, int]:
         (["read", "archived"], "archived", 0),
         (["archived", "inbox"], "unread", 1),  # as it was before
         (["read", "archived", "inbox"], "read", 0),
-        (["archived", "read"], "archived", 0),  # not before it is back in the inbox
+        (["archived", "read"], "archived", 0),  # only once it is back in the inbox
         (["archived", "unread"], "archived", 0),
         (["archived", "inbox", "read", "archived", "inbox"], "read", 0),
     ],
@@ -120,12 +120,12 @@ def test_an_item_goes_from_state_to_state(
 
 
 def test_every_changed_item_gets_a_number_and_all_tabs_are_updated(
-    recipient: Recipient, alice: User, notify: Make, send: Make, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, frames_of: Any
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
     other_news = send()
 
-    (frame,) = pushed(lambda: mark(recipient, "read", [news, one, one]))
+    (frame,) = frames_of(lambda: mark(recipient, "read", [news, one, one]))
 
     assert Inbox.objects.get().seq == 4
     assert Notification.objects.get(pk=one[1:]).seq == 3
@@ -154,15 +154,15 @@ def test_the_answer_names_what_changed(
     assert (marked.counts.unread, marked.counts.unread_broadcasts) == (0, 0)
 
 
-def test_when_nothing_changes_nothing_is_published(
-    recipient: Recipient, alice: User, notify: Make, pushed: Any
+def test_a_mark_that_changes_nothing_publishes_nothing(
+    recipient: Recipient, alice: User, notify: Make, frames_of: Any
 ) -> None:
     wire_id = notify(alice)
     mark(recipient, "read", [wire_id])
     results = []
 
-    assert pushed(lambda: results.append(mark(recipient, "read", [wire_id]))) == []
-    assert pushed(lambda: results.append(mark(recipient, "read", []))) == []
+    assert frames_of(lambda: results.append(mark(recipient, "read", [wire_id]))) == []
+    assert frames_of(lambda: results.append(mark(recipient, "read", []))) == []
     assert [(result.change_range, result.ids) for result in results] == [(None, [])] * 2
     assert Inbox.objects.get().seq == 2
 
@@ -173,7 +173,7 @@ def test_an_account_without_an_inbox_can_mark(recipient: Recipient) -> None:
     assert undo(recipient, ChangeRange("read", 1, 5)).change_range is None
 
 
-def test_ids_of_others_are_as_if_they_did_not_exist(
+def test_ids_of_other_accounts_are_treated_as_unknown(
     recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any
 ) -> None:
     own, others = notify(alice), notify(bob)
@@ -188,7 +188,7 @@ def test_ids_of_others_are_as_if_they_did_not_exist(
     assert Inbox.objects.get(pk=bob.pk).seq == 1
 
 
-def test_a_receipt_is_one_accounts_own(
+def test_each_account_has_its_own_receipt(
     recipient: Recipient, bob: User, send: Make, states: Any
 ) -> None:
     news = send()
@@ -204,22 +204,22 @@ def test_a_receipt_is_one_accounts_own(
     assert counts(recipient) == (0, 1)
 
 
-def test_removed_and_unnumbered_items_can_not_be_marked(
+def test_removed_and_unnumbered_items_cannot_be_marked(
     recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
-    gone = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
+    unmarkable = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
     retraction.expire("default")
-    gone.append(f"n{notify_accounts(alice, 'hello', 'Unnumbered').ids[0]}")
-    gone.append(broadcast("news", "Unnumbered").wire_id)
+    unmarkable.append(f"n{notify_accounts(alice, 'hello', 'Unnumbered').ids[0]}")
+    unmarkable.append(broadcast("news", "Unnumbered").wire_id)
 
     for name in marks.MARKS:
-        assert mark(recipient, name, gone).ids == []
+        assert mark(recipient, name, unmarkable).ids == []
     assert mark_all(recipient, "archived", 100, 100).ids == []
     assert counts(recipient) == (0, 0)
 
 
 def test_a_mark_in_a_rolled_back_transaction_is_not_published(
-    recipient: Recipient, alice: User, notify: Make, states: Any, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, states: Any, frames_of: Any
 ) -> None:
     wire_id = notify(alice)
 
@@ -228,12 +228,12 @@ def test_a_mark_in_a_rolled_back_transaction_is_not_published(
             mark(recipient, "read", [wire_id])
             raise RuntimeError
 
-    assert pushed(roll_back) == []
+    assert frames_of(roll_back) == []
     assert states(wire_id) == ["unread"]
     assert counts(recipient) == (1, 0)
 
 
-def test_marking_takes_as_many_queries_for_many_as_for_few(
+def test_marking_many_items_takes_as_many_queries_as_marking_few(
     recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     def queries(wire_ids: list[str]) -> int:
@@ -251,14 +251,20 @@ def test_marking_takes_as_many_queries_for_many_as_for_few(
 
 
 def test_marking_all_leaves_later_items(
-    recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any, pushed: Any
+    recipient: Recipient,
+    alice: User,
+    bob: User,
+    notify: Make,
+    send: Make,
+    states: Any,
+    frames_of: Any,
 ) -> None:
     seen, seen_news = [notify(alice), notify(alice)], [send(), send()]
     others = notify(bob)
     position = read_latest(recipient).position
     later, later_news = notify(alice), send()
 
-    (frame,) = pushed(lambda: mark_all(recipient, "read", position.seq, position.broadcast_seq))
+    (frame,) = frames_of(lambda: mark_all(recipient, "read", position.seq, position.broadcast_seq))
 
     assert states(*seen, *seen_news) == ["read"] * 4
     assert states(later, later_news) == ["unread"] * 2
@@ -356,14 +362,14 @@ def test_every_mark_can_be_undone_and_done_again(
 
 
 def test_undoing_a_range_brings_each_item_back_to_its_state(
-    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any, pushed: Any
+    recipient: Recipient, alice: User, notify: Make, send: Make, states: Any, frames_of: Any
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
     mark(recipient, "read", wire_ids[::2])
     marked = mark_all(recipient, "archived", 100, 100)
     assert marked.change_range
 
-    frames = pushed(lambda: undo(recipient, marked.change_range))
+    frames = frames_of(lambda: undo(recipient, marked.change_range))
 
     assert states(*wire_ids) == ["read", "unread", "read", "unread"]
     assert counts(recipient) == (1, 1)
@@ -400,7 +406,7 @@ def test_undo_touches_only_own_rows(
     assert BroadcastReceipt.objects.get().state == "read"
 
 
-def test_undo_does_not_mistake_the_numbers_of_another_account_for_its_own(
+def test_undo_does_not_confuse_the_numbers_of_two_accounts(
     recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any
 ) -> None:
     news = send()
@@ -412,7 +418,7 @@ def test_undo_does_not_mistake_the_numbers_of_another_account_for_its_own(
     assert states(own, news) == ["unread", "read"]
 
 
-# --- What is refused
+# --- Invalid marks
 
 
 @pytest.mark.parametrize("name", ["", "gone", "Read", "delete", None, 1, ["read"]])

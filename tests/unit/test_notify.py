@@ -123,9 +123,9 @@ def test_many_accounts_are_split_into_several_statements(
         notify_accounts([alice, bob, carol, 999], "hello", "Hello")
 
 
-@pytest.mark.parametrize("nobody", [[], (), User.objects.none, iter([])])
-def test_no_accounts_create_nothing(nobody: Any) -> None:
-    assert notify_accounts(nobody() if callable(nobody) else nobody, "hello", "Hello") == (
+@pytest.mark.parametrize("accounts", [[], (), User.objects.none, iter([])])
+def test_no_accounts_create_nothing(accounts: Any) -> None:
+    assert notify_accounts(accounts() if callable(accounts) else accounts, "hello", "Hello") == (
         NotifyResult()
     )
     assert not Notification.objects.exists()
@@ -280,7 +280,7 @@ def test_the_error_names_the_first_five_unknown_accounts(nothing_written: None) 
 
 
 @pytest.mark.parametrize(
-    ("nobody", "value"),
+    ("accounts", "value"),
     [
         (None, "None"),
         (True, "True"),
@@ -303,10 +303,10 @@ def test_the_error_names_the_first_five_unknown_accounts(nothing_written: None) 
     ],
 )
 def test_a_value_that_is_not_an_account_is_refused(
-    nothing_written: None, alice: User, nobody: Any, value: str
+    nothing_written: None, alice: User, accounts: Any, value: str
 ) -> None:
     with pytest.raises(ValueError, match=f"accounts must be accounts or their.*{value}"):
-        notify_accounts(nobody, "hello", "Hello")
+        notify_accounts(accounts, "hello", "Hello")
 
 
 @pytest.mark.parametrize(

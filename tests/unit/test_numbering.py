@@ -1,4 +1,4 @@
-"""From committed rows to live updates: numbers, frames, replacing."""
+"""Committed rows become live updates: numbers, frames, replacing."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def test_the_numbers_of_an_account_are_consecutive_in_the_order_of_the_calls(
     ]
 
 
-def test_a_frame_has_all_that_a_client_needs(
-    alice: User, commit: Commit, published: Published
-) -> None:
+def test_a_frame_contains_all_fields(alice: User, commit: Commit, published: Published) -> None:
     with commit():
         notify_accounts(
             alice,
@@ -112,7 +110,7 @@ def test_nothing_is_numbered_or_published_before_the_commit(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rolled_back_transaction_publishes_nothing_then_or_later(
+def test_a_rolled_back_transaction_never_publishes_anything(
     alice: User, bob: User, published: Published
 ) -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
@@ -123,16 +121,16 @@ def test_a_rolled_back_transaction_publishes_nothing_then_or_later(
     assert not published
 
     with transaction.atomic():
-        transaction.on_commit(lambda: None)  # a hook of the site's, before ours
+        transaction.on_commit(lambda: None)  # a hook of the site, before ours
         notify_accounts(bob, "hello", "Hello")
 
     assert bodies(published) == ["Hello"]
-    # Her account is not numbered with the next transaction's: that would have made an inbox.
+    # The next transaction did not number her account: that would have created an inbox.
     assert not Inbox.objects.filter(pk=alice.pk).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rolled_back_savepoint_loses_only_its_own(
+def test_a_rolled_back_savepoint_loses_only_its_own_messages(
     alice: User, bob: User, published: Published
 ) -> None:
     with transaction.atomic():
@@ -218,7 +216,7 @@ def test_rows_are_numbered_in_the_order_of_their_ids(alice: User, published: Pub
     assert len(published.frames) == 3
 
 
-def test_a_row_that_a_crash_left_unnumbered_is_numbered_with_the_next_one(
+def test_a_row_left_unnumbered_by_a_crash_is_numbered_with_the_next_one(
     alice: User, commit: Commit, published: Published
 ) -> None:
     notify_accounts(alice, "hello", "Left behind")
@@ -228,7 +226,7 @@ def test_a_row_that_a_crash_left_unnumbered_is_numbered_with_the_next_one(
     assert bodies(published) == ["Left behind", "Next"]
 
 
-def test_more_accounts_than_one_transaction_locks_are_numbered_in_several(
+def test_many_accounts_are_numbered_in_several_transactions(
     alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numbering, "ACCOUNTS_PER_TRANSACTION", 2)
@@ -263,7 +261,7 @@ def test_a_failure_after_the_commit_does_not_reach_the_caller(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
+def test_concurrent_notifications_get_each_number_once(alice: User, bob: User) -> None:
     together = threading.Barrier(4)
 
     def notify(order: int) -> None:
@@ -281,7 +279,7 @@ def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
     numbers = Notification.objects.filter(account=alice).values_list("number", flat=True)
     changes = Notification.objects.filter(account=alice).values_list("seq", flat=True)
     assert len(set(numbers)) == len(set(changes)) == 20
-    # Each was one change when it came, and one when it was read.
+    # Each was changed twice: when it was created, and when it was read.
     inbox = Inbox.objects.get(pk=alice.pk)
     assert (inbox.seq, max(changes), inbox.unread) == (40, 40, 0)
     assert sorted(Notification.objects.filter(account=bob).values_list("seq", flat=True)) == list(
@@ -327,7 +325,7 @@ def test_a_row_that_is_inserted_first_and_committed_last_is_not_missed(alice: Us
 # --- Replacing
 
 
-def test_a_newer_one_takes_the_place_of_the_unread_one(
+def test_a_newer_notification_replaces_the_unread_one(
     alice: User, commit: Commit, published: Published
 ) -> None:
     with commit():
@@ -345,7 +343,7 @@ def test_a_newer_one_takes_the_place_of_the_unread_one(
     assert [entry["first"] for _, message in published for entry in message["entries"]] == [1, 2]
 
 
-def test_of_several_in_one_transaction_only_the_last_stays(
+def test_only_the_last_of_several_in_one_transaction_stays(
     alice: User, commit: Commit, published: Published
 ) -> None:
     with commit():
@@ -361,7 +359,7 @@ def test_of_several_in_one_transaction_only_the_last_stays(
     assert [(entry["first"], entry["seq"]) for entry in entries] == [(1, 1), (2, 3), (4, 5)]
 
 
-def test_all_unread_ones_with_the_key_are_replaced_and_named(
+def test_all_unread_notifications_with_the_key_are_replaced_and_named(
     alice: User, commit: Commit, published: Published
 ) -> None:
     for body in ("10 %", "20 %"):
@@ -384,7 +382,7 @@ def test_all_unread_ones_with_the_key_are_replaced_and_named(
 
 
 @pytest.mark.parametrize("mark", ["read", "archived"])
-def test_one_that_was_read_or_archived_is_not_replaced(
+def test_a_read_or_archived_notification_is_not_replaced(
     alice: User, commit: Commit, mark: str
 ) -> None:
     with commit():
@@ -414,7 +412,7 @@ def test_nothing_with_another_key_or_of_another_account_is_replaced(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_replacing_at_the_same_time_leaves_one(alice: User) -> None:
+def test_concurrent_replacements_leave_one(alice: User) -> None:
     together = threading.Barrier(3)
 
     def notify(body: str) -> None:
@@ -461,13 +459,13 @@ def test_without_new_broadcasts_their_sequence_is_not_locked(
     with commit():
         broadcast("news", "News")
 
-    # As every hub asks at each of its checks.
+    # The query that every hub makes at each check.
     with django_assert_num_queries(1):
         assert numbering.number_broadcasts("default") == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_broadcasts_at_once_get_each_number_once() -> None:
+def test_concurrent_broadcasts_get_each_number_once() -> None:
     together = threading.Barrier(3)
 
     def send(body: str) -> None:
@@ -490,7 +488,7 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
 
 @pytest.fixture
 def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer to which groups cost nothing, as with Redis."""
+    """A layer with cheap groups, as with Redis."""
     monkeypatch.setattr(sender, "is_in_memory", lambda: False)
 
 
@@ -508,7 +506,7 @@ def test_few_accounts_are_reached_by_their_own_groups(
     assert all(len(message["entries"]) == 1 for _, message in published)
 
 
-def test_the_steps_of_one_account_go_in_one_message_in_order(
+def test_live_updates_of_one_account_share_an_envelope_in_order(
     published: Published, shared_layer: None
 ) -> None:
     frame = protocol.frame("hello")
@@ -533,7 +531,7 @@ def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
     assert len({message["id"] for _, message in published}) == 3
 
 
-def test_long_frames_are_spread_over_messages(published: Published, shared_layer: None) -> None:
+def test_long_frames_are_spread_over_envelopes(published: Published, shared_layer: None) -> None:
     publishing.publish(steps(40, size=16 * 1024))
 
     sizes = [sum(len(entry["text"]) for entry in message["entries"]) for _, message in published]
@@ -541,14 +539,14 @@ def test_long_frames_are_spread_over_messages(published: Published, shared_layer
     assert max(sizes) <= addressing.MAX_ENVELOPE_SIZE + 17 * 1024
 
 
-def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None:
+def test_the_in_memory_layer_has_one_group_for_all_accounts(published: Published) -> None:
     publishing.publish(steps(1))
     publishing.publish_frame([1], protocol.frame("typing"))
 
     assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
 
 
-def test_no_live_updates_are_no_message(published: Published) -> None:
+def test_without_live_updates_nothing_is_sent(published: Published) -> None:
     publishing.publish([])
 
     assert not published

@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "notifications"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
 
-# Begin with an underscore, and are documented all the same.
+# Documented, although they begin with an underscore.
 DOCUMENTED = {"_asdict", "_base_manager", "_default_manager", "_meta"}
-# Adapters, and what they use that other code must not; what begins with an underscore besides.
+# Adapters, and the names that only they may use, besides those with an underscore.
 ADAPTERS = {
     "channel_layer/taps.py": {"receive_buffer"},
     "servers/daphne.py": {"STATE_OPEN", "dataBuffer", "dropConnection", "sendData", "send_queue"},
@@ -42,7 +42,7 @@ def private_attributes(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES)
-def test_no_module_but_an_adapter_uses_them(path: str) -> None:
+def test_only_adapters_use_private_parts(path: str) -> None:
     if path in ADAPTERS:
         return
     used = set(private_attributes(SOURCES[path]))

@@ -1,4 +1,4 @@
-"""How long messages are kept, and what clients that come back later get."""
+"""How long messages are kept, and how clients that return later catch up."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def old_accounts(alice: User, bob: User) -> None:
 
 
 def grow_older(days: float) -> None:
-    """Move all that is stored so many days into the past."""
+    """Move all stored times this many days into the past."""
     for model in (Notification, Broadcast, BroadcastReceipt):
         for row in model.objects.all():
             for name in ("created_at", "expires_at", "read_at", "archived_at", "removed_at"):
@@ -87,12 +87,12 @@ def ids(account: User) -> list[str]:
 def test_read_archived_and_removed_messages_are_deleted_after_90_days(
     alice: User, bob: User, notify: Send, commit: Commit
 ) -> None:
-    read, archived, gone, unread = (notify(alice) for _ in range(4))
+    read, archived, removed, unread = (notify(alice) for _ in range(4))
     others = notify(bob)
     marks.mark(Recipient.of(alice), "read", [read])
     marks.mark(Recipient.of(alice), "archived", [archived])
     with commit():
-        retract(Notification.objects.get(pk=gone[1:]))
+        retract(Notification.objects.get(pk=removed[1:]))
     grow_older(89.9)
     assert Maintenance().run() == Report()
 
@@ -148,7 +148,9 @@ def test_a_notification_that_is_read_late_is_kept_for_90_days_from_then(
     assert Maintenance().run() == Report()
 
 
-def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, settings: Any):
+def test_a_type_can_have_its_own_retention_period(
+    alice: User, notify: Send, send: Send, settings: Any
+):
     settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = {"progress": 0.5, "invoice": None, "alert": 400}
     kept = [notify(alice, "alert"), notify(alice, "invoice"), send("invoice")]
     progress, read = notify(alice, "progress"), notify(alice, "progress")
@@ -167,7 +169,9 @@ def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, 
     }
 
 
-def test_without_days_all_is_kept(alice: User, notify: Send, send: Send, settings: Any) -> None:
+def test_without_a_retention_period_all_messages_are_kept(
+    alice: User, notify: Send, send: Send, settings: Any
+) -> None:
     settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
     marks.mark(Recipient.of(alice), "read", [notify(alice)])
     notify(alice)
@@ -177,7 +181,9 @@ def test_without_days_all_is_kept(alice: User, notify: Send, send: Send, setting
     assert Maintenance().run(full=True) == Report()
 
 
-def test_a_client_from_before_the_deletion_has_to_reload(alice: User, notify: Send) -> None:
+def test_a_client_with_a_position_from_before_the_deletion_has_to_reload(
+    alice: User, notify: Send
+) -> None:
     early = position_of(alice)
     old = notify(alice)
     marks.mark(Recipient.of(alice), "read", [old])
@@ -269,7 +275,7 @@ def test_a_broadcast_is_removed_after_365_days_and_deleted_with_its_receipts_90_
     notify(alice)
     bobs = position_of(bob)
     grow_older(366)
-    notify(alice)  # alone, it keeps the older one
+    notify(alice)  # on its own, this keeps the older one
     young = send()
     published.clear()
 
@@ -346,7 +352,7 @@ def test_due_rows_are_found_by_an_index(alice: User, notify: Send, send: Send) -
         return execute(sql, params, many, context)
 
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:  # or it reads tables as small as these wholly
+        with connection.cursor() as cursor:  # otherwise it would scan tables as small as these
             cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
     with connection.execute_wrapper(explain):
         Maintenance().run()
@@ -354,7 +360,7 @@ def test_due_rows_are_found_by_an_index(alice: User, notify: Send, send: Send) -
     names = ["site_notif_ageing", "site_notif_settled"]
     names += ["site_broadcasts_ageing", "site_broadcasts_removed"]
     used = [name for plan in plans for name in names if name in plan]
-    # Two queries for types, of which the second finds none; two for the rows that are due.
+    # Two queries for types, the second of which finds none, and two for the due rows.
     assert len(used) == len(plans)
     assert {name: used.count(name) for name in names} == {
         "site_notif_ageing": 2,

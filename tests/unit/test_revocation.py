@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def announced(published: Published) -> list[Any]:
-    """Return the codes of ends, and the accounts to recheck, in the order of the messages."""
+    """Return the close codes, or the accounts to recheck, of each envelope in order."""
     return [
         message.get("code") or [entry["account"] for entry in message["entries"]]
         for _, message in published
@@ -36,7 +36,7 @@ def browser(alice: User) -> Client:
     return browser
 
 
-def test_a_logout_names_the_session_to_all_hubs_and_not_its_key(
+def test_a_logout_announces_the_session_to_all_hubs_without_its_key(
     browser: Client, published: Published, commit: Commit
 ) -> None:
     key = browser.cookies["sessionid"].value
@@ -61,7 +61,7 @@ def test_a_logout_that_is_rolled_back_is_not_announced(
     assert published == []
 
 
-def test_a_visitor_without_a_login_causes_no_message(
+def test_a_logout_of_an_anonymous_visitor_is_not_announced(
     published: Published, commit: Commit, client: Client
 ) -> None:
     with commit():
@@ -120,7 +120,7 @@ def test_the_first_login_of_a_browser_ends_nothing(
         ([], False),
     ],
 )
-def test_a_saved_account_is_announced_if_it_may_receive_something_else(
+def test_a_saved_account_is_announced_if_its_sessions_or_audiences_may_have_changed(
     alice: User, published: Published, commit: Commit, fields: list[str] | None, is_announced: bool
 ) -> None:
     with commit():
@@ -166,7 +166,7 @@ def test_all_members_of_a_group_are_announced_together(
 def test_a_logout_without_a_cookie_announces_the_session(
     alice: User, published: Published, commit: Commit
 ) -> None:
-    """As with a request that was made by hand."""
+    """As with a request created in code."""
     request = HttpRequest()
     request.session = SessionStore()
     request.user = alice

@@ -1,4 +1,4 @@
-"""Sending to the channel layer: however it fails, it costs little and hurts nobody."""
+"""Sending to the channel layer: failures take little time and raise no errors."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ SENT = ("group", dump(ENVELOPE))
 
 
 class TestLayer(BaseChannelLayer):
-    """A layer of the site's own, as CHANNEL_LAYERS can name it, that can be out of order."""
+    """A site's own layer that can freeze or fail."""
 
     __test__ = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.state = "works"
-        self.away: set[str] = set()  # groups
+        self.down: set[str] = set()  # groups
         self.calls = 0
-        self.at_once = self.most_at_once = 0
+        self.concurrent = self.max_concurrent = 0
         self.sent: list[tuple[str, Any]] = []
 
     async def group_send(self, group: str, message: Any) -> None:
         self.calls += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self.concurrent)
         try:
             while self.state == "frozen":
                 await asyncio.sleep(0.001)
-            if self.state == "gone" or group in self.away:
+            if self.state == "down" or group in self.down:
                 raise ConnectionRefusedError(f"not sent: {message}")
             await asyncio.sleep(0)
             self.sent.append((group, message))
         finally:
-            self.at_once -= 1
+            self.concurrent -= 1
 
 
 @pytest.fixture
@@ -72,58 +72,58 @@ def own_layer(settings: Any) -> Iterator[TestLayer]:
     assert isinstance(found, TestLayer)
     yield found
     found.state = "works"
-    settle()  # what this test left on its way would keep the next one's waiting
+    settle()  # messages still being sent would hold up those of the next test
     breaker.succeeded()
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let the breaker's time stand still, but for what a call lets pass: call with seconds."""
+    """Stop the breaker's clock; return a function that moves it on by some seconds."""
     now = time.monotonic()
 
-    def pass_by(seconds: float) -> None:
+    def move_on(seconds: float) -> None:
         nonlocal now
         now += seconds
 
     monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: now))
-    return pass_by
+    return move_on
 
 
-def wait_for_the_layer(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def set_timeouts(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(sender, "TIMEOUT_SECONDS", seconds)
     monkeypatch.setattr(sender, "PROBE_TIMEOUT_SECONDS", seconds)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a layer up soon: for what happens then."""
-    wait_for_the_layer(monkeypatch, 0.05)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on a layer quickly."""
+    set_timeouts(monkeypatch, 0.05)
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give no layer up, however busy the machine is."""
-    wait_for_the_layer(monkeypatch, 30)
+def long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on no layer, even on a busy machine."""
+    set_timeouts(monkeypatch, 30)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    """Poll what happens in the background."""
+    """Wait until the background has done something."""
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.005)
 
 
 def settle() -> None:
-    """Wait until all that was published is sent or given up."""
+    """Wait until all published messages are sent or given up."""
     background_loop.run(asyncio.sleep(0), timeout=30)
     wait_until(lambda: not background_loop._started)
 
 
-# --- A layer that works
+# --- A working layer
 
 
-def test_messages_go_out_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
+def test_messages_are_sent_in_the_order_of_the_calls(own_layer: TestLayer) -> None:
     messages = [(f"group{n}", ENVELOPE) for n in range(100)]
 
     for start in range(0, 100, 5):
@@ -138,10 +138,10 @@ def test_at_most_fifty_calls_run_at_a_time(own_layer: TestLayer) -> None:
     publish([MESSAGE] * 120)
 
     wait_until(lambda: len(own_layer.sent) == 240)
-    assert (own_layer.calls, own_layer.most_at_once) == (240, 50)
+    assert (own_layer.calls, own_layer.max_concurrent) == (240, 50)
 
 
-def test_nothing_to_send_asks_for_nothing(own_layer: TestLayer) -> None:
+def test_an_empty_list_of_messages_makes_no_call(own_layer: TestLayer) -> None:
     publish([])
     publish([MESSAGE])
 
@@ -149,7 +149,7 @@ def test_nothing_to_send_asks_for_nothing(own_layer: TestLayer) -> None:
     assert own_layer.calls == 1
 
 
-def test_what_is_sent_outlives_the_event_loop_that_it_was_sent_from(own_layer: TestLayer) -> None:
+def test_a_message_is_sent_after_the_callers_event_loop_has_ended(own_layer: TestLayer) -> None:
     async def publish_and_end() -> None:
         await sync_to_async(publish)([MESSAGE])
 
@@ -158,7 +158,7 @@ def test_what_is_sent_outlives_the_event_loop_that_it_was_sent_from(own_layer: T
     wait_until(lambda: own_layer.sent == [SENT])
 
 
-def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) -> None:
+def test_the_in_memory_layer_is_recognised(settings: Any, own_layer: TestLayer) -> None:
     assert not sender.is_in_memory()
 
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -166,24 +166,24 @@ def test_it_knows_the_layer_of_one_process(settings: Any, own_layer: TestLayer) 
     assert sender.is_in_memory()
 
 
-# --- A layer that does not
+# --- A failing layer
 
 
-@pytest.mark.usefixtures("patient")
-def test_nobody_waits_for_a_frozen_layer(own_layer: TestLayer) -> None:
+@pytest.mark.usefixtures("long_timeouts")
+def test_publishing_does_not_wait_for_a_frozen_layer(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
 
     for _ in range(100):
         publish([MESSAGE])
 
-    # All calls have returned, and the first message is still on its way.
-    wait_until(lambda: own_layer.at_once == 1)
+    # All calls have returned, and the first message is still being sent.
+    wait_until(lambda: own_layer.concurrent == 1)
     assert not breaker.is_open
 
 
-@pytest.mark.usefixtures("clock", "impatient")
-@pytest.mark.parametrize("state", ["frozen", "gone"])
-def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
+@pytest.mark.usefixtures("clock", "short_timeouts")
+@pytest.mark.parametrize("state", ["frozen", "down"])
+def test_a_failing_layer_is_given_up_and_logged_once(
     own_layer: TestLayer, state: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_layer.state = state
@@ -199,7 +199,7 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
         publish([MESSAGE])
     settle()
     assert own_layer.calls == tried
-    assert own_layer.at_once == 0
+    assert own_layer.concurrent == 0
     # Without the message: it may be confidential.
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("notifications.channel_layer.sender", logging.WARNING)
@@ -207,11 +207,11 @@ def test_a_layer_out_of_order_is_given_up_and_that_is_said_once(
     assert "not sent" not in caplog.text
 
 
-@pytest.mark.usefixtures("patient")
-def test_what_many_threads_push_meanwhile_goes_together(own_layer: TestLayer) -> None:
+@pytest.mark.usefixtures("long_timeouts")
+def test_messages_published_during_a_send_are_sent_together(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
     publish([MESSAGE])
-    wait_until(lambda: own_layer.at_once == 1)
+    wait_until(lambda: own_layer.concurrent == 1)
     accounts = [str(n) for n in range(100)]
 
     for account in accounts:
@@ -224,10 +224,10 @@ def test_what_many_threads_push_meanwhile_goes_together(own_layer: TestLayer) ->
     assert [entry["account"] for entry in message["entries"]] == accounts
 
 
-def test_what_waits_behind_a_frozen_message_is_given_up_with_it(own_layer: TestLayer) -> None:
+def test_messages_behind_a_frozen_one_are_given_up_with_it(own_layer: TestLayer) -> None:
     own_layer.state = "frozen"
     publish([MESSAGE])
-    wait_until(lambda: own_layer.at_once == 1)
+    wait_until(lambda: own_layer.concurrent == 1)
 
     for _ in range(100):
         publish([MESSAGE])
@@ -236,7 +236,7 @@ def test_what_waits_behind_a_frozen_message_is_given_up_with_it(own_layer: TestL
     assert not own_layer.sent
 
 
-def test_one_probe_at_a_time_until_the_layer_answers_again(
+def test_probes_run_one_at_a_time_until_the_layer_answers_again(
     own_layer: TestLayer, clock: Callable[[float], None]
 ) -> None:
     def publish_five() -> None:
@@ -244,7 +244,7 @@ def test_one_probe_at_a_time_until_the_layer_answers_again(
             publish([MESSAGE])
         settle()
 
-    own_layer.state = "gone"
+    own_layer.state = "down"
     publish([MESSAGE])
     wait_until(lambda: breaker.is_open)
     for expected in (2, 3):
@@ -274,8 +274,8 @@ def test_a_breaker_lets_one_probe_through(clock: Callable[[float], None]) -> Non
     assert [breaker.allows() for _ in range(3)] == [True] * 3
 
 
-def test_one_server_that_is_away_keeps_nothing_from_the_others(own_layer: TestLayer) -> None:
-    own_layer.away = {"elsewhere"}
+def test_one_unreachable_server_does_not_hold_up_the_others(own_layer: TestLayer) -> None:
+    own_layer.down = {"elsewhere"}
 
     publish([("elsewhere", ENVELOPE), MESSAGE])
 
@@ -283,8 +283,8 @@ def test_one_server_that_is_away_keeps_nothing_from_the_others(own_layer: TestLa
     assert own_layer.sent == [SENT]
 
 
-@pytest.mark.usefixtures("impatient")
-def test_asking_whether_it_answers_closes_the_breaker(
+@pytest.mark.usefixtures("short_timeouts")
+def test_a_successful_probe_closes_the_breaker(
     own_layer: TestLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_layer.state = "frozen"
@@ -294,7 +294,7 @@ def test_asking_whether_it_answers_closes_the_breaker(
     assert breaker.is_open
 
     own_layer.state = "works"
-    wait_for_the_layer(monkeypatch, 30)
+    set_timeouts(monkeypatch, 30)
 
     assert sender.answers()
     publish([MESSAGE])
@@ -302,7 +302,7 @@ def test_asking_whether_it_answers_closes_the_breaker(
 
 
 @pytest.mark.parametrize("layers", [{}, {"default": {"BACKEND": "no.such.Layer"}}])
-def test_a_layer_that_is_not_there_harms_nobody(
+def test_a_missing_layer_raises_no_error(
     settings: Any, layers: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CHANNEL_LAYERS = layers
@@ -314,13 +314,13 @@ def test_a_layer_that_is_not_there_harms_nobody(
     assert not sender.answers()
 
 
-# --- What a visitor notices
+# --- Notifying without a working layer
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("state", ["frozen", "gone"])
+@pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.parametrize("state", ["frozen", "down"])
 @pytest.mark.django_db(transaction=True)
-def test_notifying_does_not_fail_and_the_row_is_there(
+def test_notifying_succeeds_and_stores_the_row_without_a_working_layer(
     own_layer: TestLayer, alice: User, state: str
 ) -> None:
     own_layer.state = state
@@ -357,7 +357,7 @@ def redis(settings: Any) -> Iterator[RedisServer]:
         yield redis
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
     redis: RedisServer, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,14 +370,14 @@ def test_a_frozen_redis_is_given_up_and_used_again_when_it_thaws(
     finally:
         redis.thaw()
 
-    wait_for_the_layer(monkeypatch, 30)
+    set_timeouts(monkeypatch, 30)
     clock(PROBE_PAUSE_SECONDS)
     publish([MESSAGE])
 
     wait_until(lambda: not breaker.is_open)
 
 
-def test_a_process_keeps_one_loop_for_all_its_pushes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_sends_all_messages_on_one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = []
 
     async def group_send(self: Any, group: str, message: Any) -> None:
@@ -394,7 +394,7 @@ def test_a_process_keeps_one_loop_for_all_its_pushes(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def sending_loop(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
-    """Return a function that gives the loop that a call is sent on."""
+    """Return a function that returns the loop that a call is sent on."""
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def group_send(self: Any, group: str, message: Any) -> None:
@@ -432,7 +432,7 @@ async def from_a_thread() -> None:
 
 @pytest.mark.parametrize("call", [from_a_view, from_a_thread])
 @pytest.mark.parametrize("backend", [*IN_PROCESS, OWN])
-async def test_a_layer_that_may_share_more_is_used_on_the_loop_of_the_hub(
+async def test_a_layer_not_known_to_be_safe_elsewhere_is_used_on_the_hubs_loop(
     settings: Any, sending_loop: Any, backend: str, call: Any
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
@@ -443,7 +443,7 @@ async def test_a_layer_that_may_share_more_is_used_on_the_loop_of_the_hub(
         await subscriptions.close()
 
 
-async def test_a_redis_layer_is_used_on_the_loop_in_the_background(
+async def test_a_redis_layer_is_used_on_the_background_loop(
     settings: Any, sending_loop: Any
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS_CORE}}
@@ -456,7 +456,7 @@ async def test_a_redis_layer_is_used_on_the_loop_in_the_background(
 
 
 @pytest.mark.parametrize("backend", [*IN_PROCESS, OWN])
-async def test_so_is_any_layer_without_a_hub(
+async def test_without_a_hub_any_layer_is_used_on_the_background_loop(
     settings: Any, sending_loop: Any, backend: str
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
@@ -466,13 +466,13 @@ async def test_so_is_any_layer_without_a_hub(
 
 
 @pytest.mark.parametrize("backend", IN_PROCESS)
-def test_it_knows_a_subclass_of_the_layer_of_one_process(settings: Any, backend: str) -> None:
+def test_a_subclass_of_the_in_memory_layer_is_recognised(settings: Any, backend: str) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
 
     assert sender.is_in_memory()
 
 
-def test_a_layer_that_cannot_be_made_is_not_of_one_process(settings: Any) -> None:
+def test_a_layer_that_cannot_be_created_is_not_in_memory(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "no.such.Layer"}}
 
     assert not sender.is_in_memory()
@@ -493,7 +493,7 @@ async def group_send(group, message):
 
 def send(name):
     publish([("group", Envelope(EndSessions([name], CloseCode.NORMAL)))])
-    assert answers()  # behind it
+    assert answers()  # after the message
 
 async def serve():
     Subscriptions(lambda envelope: None)
@@ -513,7 +513,7 @@ asyncio.run(serve())
 """
 
 
-def test_a_fork_sends_on_a_loop_of_its_own() -> None:
+def test_a_forked_process_sends_on_its_own_loop() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", FORKING_PROGRAM], capture_output=True, text=True, timeout=60
     )
@@ -547,18 +547,20 @@ for n in range(3):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         pytest.param(0.1, ["sent 0", "sent 1", "sent 2"], marks=pytest.mark.realtime),
         (3600, []),
     ],
 )
-def test_a_process_that_ends_sends_what_it_can(seconds: float, said: list[str]) -> None:
+def test_an_exiting_process_sends_what_it_can_within_two_seconds(
+    seconds: float, expected: list[str]
+) -> None:
     program = PROGRAM.format(seconds=seconds)
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
-    assert ended.stdout.splitlines() == said
+    assert ended.stdout.splitlines() == expected
     assert "Traceback" not in ended.stderr
     assert "destroyed" not in ended.stderr
     assert ended.returncode == 0

@@ -1,4 +1,4 @@
-"""Stored sessions are read many at once where that is known to be right, else one by one."""
+"""Sessions are read in bulk where that is known to be correct, otherwise one by one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def new_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What turns the adapter off in a test is forgotten after it."""
+    """Turn the adapter on again for each test."""
     monkeypatch.setattr(ADAPTER, "_reason", None)
     readers._bulk_reader.cache_clear()
 
@@ -67,11 +67,11 @@ def queries_of(*sessions: str) -> int:
     return len(queries)
 
 
-# --- Which engines are read at once
+# --- Engines that are read in bulk
 
 
 class WithDocumentedHooks(DatabaseStore):
-    """As Django's documentation has custom session models."""
+    """A custom session model, as in Django's documentation."""
 
     @classmethod
     def get_model_class(cls) -> type[SessionRow]:
@@ -82,7 +82,7 @@ class WithDocumentedHooks(DatabaseStore):
         return row
 
     def device(self) -> str:
-        return "a method of its own, which Django has not"
+        return "a method that Django does not have"
 
 
 class CachedWithAnotherPrefix(CachedDatabaseStore):
@@ -100,8 +100,8 @@ class WithItsOwnDecode(DatabaseStore):
         return data
 
 
-class ThatRefusesSome(DatabaseStore):
-    """By a private method: what it does must hold for sockets as well."""
+class WithItsOwnPrivateMethod(DatabaseStore):
+    """By a private method, which must apply to connections as well."""
 
     def _get_session_from_db(self) -> Any:
         return None
@@ -134,12 +134,12 @@ class WithAMixin(Refusing, DatabaseStore):
         (CookieStore, type(None)),
         (WithItsOwnLoad, type(None)),
         (WithItsOwnDecode, type(None)),
-        (ThatRefusesSome, type(None)),
+        (WithItsOwnPrivateMethod, type(None)),
         (WithItsOwnCacheKey, type(None)),
         (WithAMixin, type(None)),
     ],
 )
-def test_only_engines_that_read_as_djangos_own_are_read_at_once(engine: type, reader: type) -> None:
+def test_only_engines_that_read_as_djangos_own_are_read_in_bulk(engine: type, reader: type) -> None:
     assert type(readers._bulk_reader(engine)) is reader
 
 
@@ -155,23 +155,23 @@ def test_many_sessions_take_as_many_queries_as_one(
 
 
 @pytest.mark.parametrize(
-    ("engine", "is_let_in"),
+    ("engine", "is_admitted"),
     [(WithItsOwnLoad, True), (WithItsOwnDecode, True)]
-    + [(ThatRefusesSome, False), (WithAMixin, False)],
+    + [(WithItsOwnPrivateMethod, False), (WithAMixin, False)],
 )
-def test_a_changed_engine_has_the_last_word(
-    alice: User, site_engine: Callable[[type], None], engine: type, is_let_in: bool
+def test_an_engine_with_its_own_rules_decides(
+    alice: User, site_engine: Callable[[type], None], engine: type, is_admitted: bool
 ) -> None:
     site_engine(engine)
 
-    assert accounts_of(log_in(alice)) == [alice.pk if is_let_in else None]
+    assert accounts_of(log_in(alice)) == [alice.pk if is_admitted else None]
 
 
 # --- One by one
 
 
-class ThatTidiesUp(DatabaseStore):
-    """Loading an expired session, it deletes that and creates another, as files do."""
+class ThatReplacesExpired(DatabaseStore):
+    """Replaces an expired session when it is loaded, as the file engine does."""
 
     def load(self) -> dict[str, Any]:
         data: dict[str, Any] = super().load()
@@ -186,7 +186,7 @@ class ThatTidiesUp(DatabaseStore):
 def test_loading_a_session_writes_nothing_whatever_the_engine_does(
     alice: User, site_engine: Callable[[type], None]
 ) -> None:
-    site_engine(ThatTidiesUp)
+    site_engine(ThatReplacesExpired)
     expired, alive = log_in(alice), log_in(alice)
     SessionRow.objects.filter(pk=expired).update(expire_date=timezone.now())
     before = sorted(SessionRow.objects.values_list())
@@ -195,14 +195,14 @@ def test_loading_a_session_writes_nothing_whatever_the_engine_does(
     assert sorted(SessionRow.objects.values_list()) == before
 
 
-def test_the_class_that_can_not_write_is_made_once() -> None:
-    assert readers._store_reader(ThatTidiesUp) is readers._store_reader(ThatTidiesUp)
+def test_the_read_only_class_is_created_once() -> None:
+    assert readers._store_reader(ThatReplacesExpired) is readers._store_reader(ThatReplacesExpired)
 
 
-def test_a_cache_that_can_not_be_reached_ends_no_session(
+def test_an_unreachable_cache_ends_no_session(
     alice: User, site_engine: Callable[[type], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Django's own engine takes it for empty, and would have all sockets closed."""
+    """Django's own engine treats it as empty, which would close all connections."""
 
     def fail(*args: Any) -> None:
         raise ConnectionError
@@ -221,7 +221,7 @@ def test_a_cache_that_can_not_be_reached_ends_no_session(
 
 
 @pytest.mark.parametrize("version", ["5.2", "5.2.30", "6.0.1", "6.1.3"])
-def test_the_djangos_that_were_tested_are_used(
+def test_sessions_are_read_in_bulk_with_a_tested_django(
     version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters, "installed_version", {"Django": version}.get)
@@ -231,7 +231,7 @@ def test_the_djangos_that_were_tested_are_used(
 
 
 @pytest.mark.parametrize("version", ["5.1.9", "6.10", "6.2", "7.0"])
-def test_with_another_django_sessions_are_read_one_by_one(
+def test_sessions_are_read_one_by_one_with_an_untested_django(
     alice: User,
     bob: User,
     version: str,
@@ -256,7 +256,7 @@ def test_with_another_django_sessions_are_read_one_by_one(
     assert [version in warning.msg for warning in warnings] == [True]
 
 
-def test_an_engine_without_what_is_read_is_read_one_by_one(
+def test_an_engine_without_the_expected_parts_is_read_one_by_one(
     alice: User, site_engine: Callable[[type], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class OfAnotherDjango(DatabaseStore):
@@ -275,7 +275,7 @@ def test_an_engine_without_what_is_read_is_read_one_by_one(
 
 
 @pytest.mark.parametrize("engine", ["db", "cached_db", "cache"], indirect=True)
-def test_an_error_while_reading_at_once_loses_nothing(
+def test_after_an_error_in_bulk_sessions_are_read_one_by_one(
     alice: User, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Any, keys: Any) -> None:
@@ -290,13 +290,13 @@ def test_an_error_while_reading_at_once_loses_nothing(
     assert "no attribute 'decode'" in ADAPTER.check()[0].msg
 
 
-class BackendThatFindsNobody(ModelBackend):
+class EmptyBackend(ModelBackend):
     def get_user(self, user_id: Any) -> None:
         return None
 
 
 class BackendWithItsOwnLogin(ModelBackend):
-    """It logs in otherwise, and finds accounts as ModelBackend does."""
+    """Its own way to log in, but finds accounts as ModelBackend does."""
 
     def authenticate(self, request: Any, **credentials: Any) -> Any:
         return None
@@ -304,19 +304,19 @@ class BackendWithItsOwnLogin(ModelBackend):
 
 @pytest.mark.parametrize("is_on", [True, False])
 @pytest.mark.parametrize(
-    ("backend", "is_let_in"),
-    [(BackendThatFindsNobody, False), (BackendWithItsOwnLogin, True)],
+    ("backend", "is_admitted"),
+    [(EmptyBackend, False), (BackendWithItsOwnLogin, True)],
 )
-def test_the_backend_of_the_session_has_the_last_word(
+def test_the_backend_of_the_session_decides(
     alice: User,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     backend: type,
-    is_let_in: bool,
+    is_admitted: bool,
     is_on: bool,
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{backend.__name__}"]
     session = log_in(alice)
     monkeypatch.setattr(ADAPTER, "_reason", "" if is_on else "switched off")
 
-    assert accounts_of(session) == [alice.pk if is_let_in else None]
+    assert accounts_of(session) == [alice.pk if is_admitted else None]

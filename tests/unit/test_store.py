@@ -17,7 +17,7 @@ from harness.modules import SOURCE
 Run = Callable[[str], Any]
 
 DENO = Path(sys.executable).parent / "deno"
-# Runs the scripts that come as lines of JSON, and answers each with a line.
+# Runs scripts read as lines of JSON, and answers each with a line.
 RUNNER = f"""
 import {{ createInterface }} from "node:readline"
 import * as store from {json.dumps((SOURCE / "store.js").as_uri())}
@@ -69,7 +69,7 @@ const position = ({ seq, broadcast_seq }) => [seq, broadcast_seq]
 
 @pytest.fixture(scope="module")
 def deno(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """One process for all tests: they change nothing that they share, as one of them shows."""
+    """One process for all tests: they share nothing that they change, as one of them proves."""
     runner = tmp_path_factory.mktemp("deno") / "runner.js"
     runner.write_text(RUNNER)
     command = [DENO, "run", "--no-remote", "--no-prompt", runner]
@@ -103,7 +103,7 @@ def test_own_items_and_broadcasts_merge_by_the_time_of_the_next_one(run: Run) ->
     ) == ["b7", "b6", "n12", "n11"]
 
 
-def test_pages_and_frames_are_one_list(run: Run) -> None:
+def test_items_of_pages_and_frames_form_one_list(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11))
         state = applyPage(state, page([own(11), own(10), own(9)], { seq: 11, next: "x" }), "inbox")
@@ -143,7 +143,7 @@ def test_an_item_sent_late_has_the_state_of_its_last_change(run: Run) -> None:
     ) == [{"n11": "read"}, {"n11": "read"}]
 
 
-def test_an_item_that_a_page_had_first_is_still_new_when_its_frame_comes(run: Run) -> None:
+def test_an_item_first_seen_on_a_page_is_still_new_when_its_frame_arrives(run: Run) -> None:
     assert run(
         """let state = applyPage(start(), page([own(11), own(10)]), "inbox")
         const first = isNew(state, own(11))
@@ -156,7 +156,7 @@ def test_a_replacement_replaces_the_older_item(run: Run) -> None:
     assert run("return list(after(start(), own(11), own(13, { replaces: 'n11' })))") == ["n13"]
 
 
-def test_a_replacement_that_comes_before_the_page_with_the_older_one_is_remembered(
+def test_a_replacement_that_arrives_before_the_page_with_the_older_item_is_remembered(
     run: Run,
 ) -> None:
     assert run(
@@ -165,14 +165,14 @@ def test_a_replacement_that_comes_before_the_page_with_the_older_one_is_remember
     ) == ["n12", "n10"]
 
 
-def test_a_receipt_that_comes_before_its_broadcast_is_remembered(run: Run) -> None:
+def test_a_receipt_that_arrives_before_its_broadcast_is_remembered(run: Run) -> None:
     assert run(
         """const state = after(start(), marked("read", ["b6"], 11), cast(6), cast(7))
         return [states(state), counts(state)]"""
     ) == [{"b6": "read", "b7": "unread"}, [3, 2]]
 
 
-def test_a_retraction_that_comes_before_its_page_is_remembered(run: Run) -> None:
+def test_a_retraction_that_arrives_before_its_page_is_remembered(run: Run) -> None:
     assert run(
         """const state = after(start(), marked("gone", ["n8"], 11), marked("read", ["n7"], 12),
           { type: "state", as: "gone", ids: ["b4"], broadcast_seq: 6 })
@@ -206,7 +206,7 @@ def test_the_states_of_unknown_items_do_not_pile_up(run: Run) -> None:
     )
 
 
-def test_a_range_marks_what_it_covers(run: Run) -> None:
+def test_a_range_marks_the_items_it_covers(run: Run) -> None:
     assert run(
         """const range = { from: 15, seq: 16, upto: { seq: 13, broadcast_seq: 6 } }
         const state = after(start(), own(11), own(12), cast(6), own(13), cast(7),
@@ -220,7 +220,7 @@ def test_a_range_marks_what_it_covers(run: Run) -> None:
     ]
 
 
-def test_a_range_also_marks_what_comes_after_it(run: Run) -> None:
+def test_a_range_also_marks_items_that_arrive_after_it(run: Run) -> None:
     assert run(
         """const range = { from: 11, seq: 12, upto: { seq: 10, broadcast_seq: 6 } }
         const state = after(start(), upTo("read", range), cast(6), cast(7), own(13))
@@ -270,7 +270,7 @@ def test_a_mark_does_not_move_the_position(run: Run) -> None:
     ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
 
 
-def test_moved_out_of_the_archive_an_item_gets_the_state_of_its_frame(run: Run) -> None:
+def test_an_item_moved_out_of_the_archive_gets_the_state_of_its_frame(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11), own(12), marked("archived", ["n11", "n12"], 14))
         state = applyMark(state, answer("inbox", ["n11", "n12"], 16, { unread: 4 }))
@@ -288,7 +288,7 @@ def test_without_a_position_the_first_frame_sets_it(run: Run) -> None:
     ) == [None, {"seq": 4, "broadcast_seq": 2, "epoch": 1, "scope": "s"}]
 
 
-def test_a_resync_keeps_only_what_comes_after_it(run: Run) -> None:
+def test_a_resync_keeps_only_items_that_arrive_after_it(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11), cast(6),
           { type: "resync", seq: 4, broadcast_seq: 2, epoch: 2, scope: "s" }, own(5))
@@ -299,7 +299,7 @@ def test_a_resync_keeps_only_what_comes_after_it(run: Run) -> None:
     ) == [["n11", "b6", "n5"], ["n5", "n4", "n3"], [5, 2], False, [2, 1]]
 
 
-def test_what_came_between_a_resync_and_its_page_is_still_new(run: Run) -> None:
+def test_items_between_a_resync_and_its_page_are_still_new(run: Run) -> None:
     assert run(
         """const latest = { seq: 4, broadcast_seq: 2, epoch: 1, scope: "s" }
         let state = after(start(), { type: "resync", ...latest })
@@ -337,7 +337,7 @@ def test_an_overtaken_page_of_another_scope_is_no_new_start(run: Run) -> None:
     ) == [[False, True, True], [False] * 3, [False] * 3]
 
 
-def test_nothing_is_changed_in_place(run: Run) -> None:
+def test_the_store_changes_no_state_in_place(run: Run) -> None:
     assert run(
         """const freeze = (value) => {
           if (value instanceof Map || value instanceof Set) {

@@ -395,7 +395,7 @@ def test_appending_a_slash_stays_on_the_site(alice: User, path: str) -> None:
 
 
 def stays(location: str) -> bool:
-    """Whether a browser stays on this site."""
+    """Return whether a browser stays on this site."""
     seen_by_browsers = re.sub(r"[\t\r\n]", "", location.strip()).replace("\\", "/")
     parts = urlsplit(urljoin("http://testserver/here/", seen_by_browsers))
     return parts.scheme == "http" and parts.netloc == "testserver"

@@ -1,4 +1,4 @@
-"""A hub's groups: joined, left and joined again, whatever the channel layer does meanwhile."""
+"""A hub joins, leaves and rejoins its groups, even when the channel layer fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYERS = [
 
 
 class Hub(Subscriptions):
-    """Subscriptions whose messages are kept."""
+    """Subscriptions that keep what they receive."""
 
     def __init__(self) -> None:
         super().__init__(self.keep)
@@ -43,19 +43,19 @@ class Hub(Subscriptions):
 
 
 class SlowLayer(OwnLayer):
-    """Each call waits until it is let go on; a call can be refused."""
+    """Each call waits while `is_open` is cleared, and fails during an outage."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_open = asyncio.Event()
         self.is_open.set()
-        self.is_away = False
+        self.is_down = False
         self.calls = 0
 
     async def _wait(self) -> None:
         self.calls += 1
         await self.is_open.wait()
-        if self.is_away:
+        if self.is_down:
             raise ConnectionRefusedError
 
     async def new_channel(self) -> str:
@@ -105,11 +105,11 @@ def message(account: str, text: str) -> dict[str, Any]:
 
 
 def members(layer: Any) -> dict[str, int]:
-    """How many channels are in each group that has any."""
+    """Return the number of channels in each group that has any."""
     return {group: len(channels) for group, channels in layer.groups.items() if channels}
 
 
-async def test_messages_of_the_groups_joined_arrive(layer: Any, open_hub: Any) -> None:
+async def test_messages_to_joined_groups_arrive(layer: Any, open_hub: Any) -> None:
     hub = await open_hub()
     for account in ("1", "2"):
         await hub.join(account)
@@ -123,9 +123,7 @@ async def test_messages_of_the_groups_joined_arrive(layer: Any, open_hub: Any) -
     await hub.wait_for("own group", "group of all hubs", '{"type":"plain"}')
 
 
-async def test_a_group_that_was_left_brings_nothing_and_is_joined_anew(
-    layer: Any, open_hub: Any
-) -> None:
+async def test_a_group_can_be_left_and_joined_again(layer: Any, open_hub: Any) -> None:
     hub = await open_hub()
     await hub.join("1")
     await hub.leave("1")
@@ -138,7 +136,7 @@ async def test_a_group_that_was_left_brings_nothing_and_is_joined_anew(
     await hub.wait_for("joined")
 
 
-async def test_nothing_is_left_of_a_hub_that_is_closed(layer: Any, open_hub: Any) -> None:
+async def test_a_closed_hub_leaves_nothing_behind(layer: Any, open_hub: Any) -> None:
     before = asyncio.all_tasks()
     hub = await open_hub()
     for account in range(100):
@@ -152,7 +150,7 @@ async def test_nothing_is_left_of_a_hub_that_is_closed(layer: Any, open_hub: Any
     assert getattr(layer, "channels", {}) == {}
 
 
-async def test_an_account_is_in_its_group_once_however_many_join_at_a_time(
+async def test_simultaneous_joins_add_an_account_to_its_group_once(
     layer: Any, open_hub: Any
 ) -> None:
     hub = await open_hub()
@@ -197,7 +195,7 @@ async def test_thousands_of_accounts_join_side_by_side(
     await hub.wait_for(*map(str, range(5000)))
 
 
-async def test_memberships_that_were_forgotten_are_joined_again(layer: Any, open_hub: Any) -> None:
+async def test_forgotten_groups_are_joined_again(layer: Any, open_hub: Any) -> None:
     hub = await open_hub()
     await hub.join("1")
     layer.groups.clear()
@@ -208,7 +206,7 @@ async def test_memberships_that_were_forgotten_are_joined_again(layer: Any, open
     await hub.wait_for("again")
 
 
-async def test_a_flushed_layer_of_ours_is_tapped_again(settings: Any, open_hub: Any) -> None:
+async def test_a_flushed_in_memory_layer_is_tapped_again(settings: Any, open_hub: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": LAYERS[0]}}
     layer: Any = get_channel_layer()
     hub = await open_hub()
@@ -221,14 +219,14 @@ async def test_a_flushed_layer_of_ours_is_tapped_again(settings: Any, open_hub: 
     await hub.wait_for("again")
 
 
-async def test_what_happens_while_the_layer_is_away_is_done_when_it_is_back(
+async def test_joins_and_leaves_during_an_outage_are_made_up_for(
     slow_layer: SlowLayer, open_hub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
     hub = await open_hub()
     await hub.join("left")
-    slow_layer.is_away = True
-    await hub.join("first")  # finds out
+    slow_layer.is_down = True
+    await hub.join("first")  # notices the outage
     calls = slow_layer.calls
     await hub.join("second")
     await hub.join("third")
@@ -237,13 +235,13 @@ async def test_what_happens_while_the_layer_is_away_is_done_when_it_is_back(
     assert slow_layer.calls == calls
 
     await hub.step()
-    slow_layer.is_away = False
+    slow_layer.is_down = False
     await hub.step()
 
     assert set(members(slow_layer)) == {protocol.HUBS_GROUP, "account_first", "account_second"}
 
 
-async def test_an_account_that_leaves_while_it_joins_is_in_no_group_in_the_end(
+async def test_an_account_that_leaves_while_it_joins_ends_up_in_no_group(
     slow_layer: SlowLayer, open_hub: Any
 ) -> None:
     hub = await open_hub()
@@ -261,7 +259,7 @@ async def test_an_account_that_leaves_while_it_joins_is_in_no_group_in_the_end(
     assert set(members(slow_layer)) == {protocol.HUBS_GROUP}
 
 
-async def test_one_that_comes_back_meanwhile_is_in_its_group(
+async def test_an_account_that_leaves_and_rejoins_while_it_joins_ends_up_in_its_group(
     slow_layer: SlowLayer, open_hub: Any
 ) -> None:
     hub = await open_hub()
@@ -281,7 +279,7 @@ async def test_one_that_comes_back_meanwhile_is_in_its_group(
     await hub.wait_for("back")
 
 
-async def test_a_join_that_is_given_up_is_tried_again(
+async def test_a_join_that_timed_out_is_tried_again(
     slow_layer: SlowLayer, open_hub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.01)
@@ -293,12 +291,12 @@ async def test_a_join_that_is_given_up_is_tried_again(
 
     await hub.step()
 
-    await slow_layer.group_send("account_1", message("1", "after all"))
-    await hub.wait_for("after all")
+    await slow_layer.group_send("account_1", message("1", "joined at last"))
+    await hub.wait_for("joined at last")
     assert members(slow_layer)["account_1"] == 1
 
 
-async def test_a_layer_that_is_not_there_harms_nobody(
+async def test_a_missing_layer_raises_no_error(
     settings: Any, open_hub: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "no.such.Layer"}}

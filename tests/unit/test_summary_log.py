@@ -1,4 +1,4 @@
-"""Events that may come by the thousand take one log line an interval."""
+"""Frequent events take one log line an interval."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> SummaryLog:
     return SummaryLog("Dropped")
 
 
-async def test_the_first_is_logged_at_once_and_those_of_an_interval_together(
+async def test_the_first_event_is_logged_at_once_and_later_ones_once_an_interval(
     log: SummaryLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     for kind in ("cups", "cups", "plates", "cups"):
@@ -33,7 +33,7 @@ async def test_the_first_is_logged_at_once_and_those_of_an_interval_together(
     assert caplog.messages[1:] == ["Dropped: 2 × cups, 1 × plates"]
 
 
-async def test_after_a_quiet_interval_the_next_is_logged_at_once(
+async def test_after_a_quiet_interval_the_next_event_is_logged_at_once(
     log: SummaryLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.add("cups")
@@ -45,7 +45,7 @@ async def test_after_a_quiet_interval_the_next_is_logged_at_once(
     assert caplog.messages == ["Dropped: 1 × cups"] * 2
 
 
-async def test_what_was_counted_is_logged_at_the_end(
+async def test_counted_events_are_logged_at_the_end(
     log: SummaryLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.close()
@@ -57,7 +57,7 @@ async def test_what_was_counted_is_logged_at_the_end(
     assert caplog.messages == ["Dropped: 1 × cups", "Dropped: 1 × plates"]
 
 
-async def test_however_many_kinds_there_are_the_line_is_short(
+async def test_the_line_stays_short_with_many_kinds(
     log: SummaryLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.add("first")

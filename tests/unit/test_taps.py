@@ -1,4 +1,4 @@
-"""Which channel layers are tapped, and that all others are read by their public calls."""
+"""Known channel layers are tapped; all others are read by their public calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_the_layers_of_channels_and_channels_redis_are_tapped(
     "name",
     ["OwnLayer", "SealingInMemoryLayer", "SealingCoreLayer", "SealingPubSubLayer"],
 )
-async def test_any_other_layer_is_read_and_one_warning_names_it(
+async def test_any_other_layer_is_read_by_public_calls_and_named_in_one_warning(
     use: Use, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     path = f"tests.sockets.layers.{name}"
@@ -80,7 +80,7 @@ async def test_any_other_layer_is_read_and_one_warning_names_it(
 
 @pytest.mark.parametrize("backend", TAPS)
 @pytest.mark.parametrize("version", ["4.20", "5.0", "4.1", "dev"])
-async def test_so_is_another_version(
+async def test_an_untested_version_is_read_by_public_calls(
     use: Use,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,7 +109,7 @@ async def test_so_is_another_version(
         ("channels_redis.core.RedisChannelLayer", "receive_buffer"),
     ],
 )
-async def test_so_is_a_layer_whose_parts_are_others(
+async def test_a_layer_with_different_parts_is_read_by_public_calls(
     use: Use, caplog: pytest.LogCaptureFixture, backend: str, attribute: str
 ) -> None:
     layer = use(backend)
@@ -120,7 +120,7 @@ async def test_so_is_a_layer_whose_parts_are_others(
     assert f"{attribute} is of type UserDict" in record.getMessage()
 
 
-async def test_so_is_one_that_raises_where_it_is_looked_at(
+async def test_a_layer_that_raises_an_error_when_inspected_is_read_by_public_calls(
     use: Use, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = use("channels_redis.core.RedisChannelLayer")
@@ -135,7 +135,7 @@ async def test_so_is_one_that_raises_where_it_is_looked_at(
     assert "RedisChannelLayer raises ZeroDivisionError" in record.getMessage()
 
 
-async def test_what_the_layer_did_not_write_is_handed_over_as_nothing(use: Use) -> None:
+async def test_data_that_the_layer_did_not_write_is_passed_on_as_none(use: Use) -> None:
     layer = use("channels_redis.pubsub.RedisPubSubChannelLayer")
     taken: list[object] = []
     sources = await open_sources(layer, lambda account, message: taken.append(message))
@@ -146,15 +146,13 @@ async def test_what_the_layer_did_not_write_is_handed_over_as_nothing(use: Use) 
 
 
 @pytest.mark.parametrize("layers", [{}, {"default": {}}, {"default": {"BACKEND": "no.such.Layer"}}])
-def test_the_check_says_nothing_of_a_layer_that_is_not_there(
-    settings: Any, layers: dict[str, Any]
-) -> None:
+def test_the_check_ignores_a_missing_layer(settings: Any, layers: dict[str, Any]) -> None:
     settings.CHANNEL_LAYERS = layers
 
     assert check_taps() == []
 
 
-def test_a_layer_that_a_function_makes_is_checked_too(settings: Any) -> None:
+def test_a_layer_created_by_a_function_is_checked_too(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.make_layer"}}
 
     (warning,) = check_taps()

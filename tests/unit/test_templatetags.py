@@ -64,13 +64,13 @@ def test_the_bell_is_a_link_with_the_count(alice: User, request_of: Any) -> None
     assert re.search(r'<span data-part="badge"[^>]*data-when-unread>2</span>', html)
 
 
-def test_the_bell_without_news_hides_the_count(alice: User, request_of: Any) -> None:
+def test_the_bell_hides_a_count_of_zero(alice: User, request_of: Any) -> None:
     html = render(request_of(alice))
 
     assert re.search(r'<span data-part="badge"[^>]*hidden>0</span>', html)
 
 
-def test_the_count_ends_at_99(alice: User, request_of: Any) -> None:
+def test_a_count_above_99_is_shown_as_99_plus(alice: User, request_of: Any) -> None:
     for _ in range(100):
         notify_accounts(alice, "news", "One")
 
@@ -85,7 +85,7 @@ PAGE = """{% load notifications %}{% notifications_banner %}{% notifications_bel
 def test_a_page_takes_two_queries_however_many_tags_it_has(
     alice: User, request_of: Any, django_assert_num_queries: Any, source: str
 ) -> None:
-    """The account's groups, and where its inbox stands, also before its first change."""
+    """One for the account's groups, one for its position and counts, even before any change."""
     for _ in range(2):
         request = request_of(User.objects.get(pk=alice.pk))
         with django_assert_num_queries(2):
@@ -93,10 +93,10 @@ def test_a_page_takes_two_queries_however_many_tags_it_has(
         notify_accounts(alice, "news", "One")
 
 
-def test_a_banner_takes_three_queries_more(
+def test_a_banner_takes_three_more_queries(
     alice: User, request_of: Any, django_assert_num_queries: Any
 ) -> None:
-    """Its items, read as any page of the inbox is."""
+    """For its items, as for any page of the inbox."""
     broadcast("outage", "Outage", level="error")
 
     with django_assert_num_queries(2 + 3):
@@ -115,7 +115,7 @@ def test_anonymous_visitors_get_nothing(request_of: Any) -> None:
     assert render(request_of(AnonymousUser())).strip() == ""
 
 
-def test_without_a_request_there_is_nothing() -> None:
+def test_without_a_request_nothing_is_rendered() -> None:
     assert Template(BELL).render(Context()).strip() == ""
 
 
@@ -123,15 +123,17 @@ def test_a_request_without_a_user_gets_nothing(rf: RequestFactory) -> None:
     assert render(rf.get("/")).strip() == ""
 
 
-def test_the_page_has_the_position_and_what_the_script_needs(alice: User, request_of: Any) -> None:
+def test_the_page_has_the_position_and_the_configuration_of_the_script(
+    alice: User, request_of: Any
+) -> None:
     notify_accounts(alice, "news", "One")
     broadcast("news", "For everyone")
 
     configuration = config(render(request_of(alice)))
 
     assert configuration["account"] == str(alice.pk)
-    cursor = configuration["cursor"]
-    assert (cursor["seq"], cursor["broadcast_seq"]) == (1, 1)
+    position = configuration["cursor"]
+    assert (position["seq"], position["broadcast_seq"]) == (1, 1)
     assert (configuration["unread"], configuration["unread_broadcasts"]) == (1, 1)
     assert configuration["protocol"] == protocol.VERSION
     assert configuration["heartbeat"] == {"interval": 0.3, "timeout": 1.5}
@@ -160,7 +162,7 @@ def test_the_token_of_the_page_is_accepted(alice: User) -> None:
     assert answer.status_code == 200
 
 
-def test_the_socket_can_be_elsewhere(alice: User, request_of: Any) -> None:
+def test_the_path_of_the_websocket_can_be_set(alice: User, request_of: Any) -> None:
     source = '{% load notifications %}{% notifications_bell socket_path="/live/" %}'
 
     assert config(render(request_of(alice), source))["urls"]["socket"] == "/live/"
@@ -173,7 +175,7 @@ def test_two_bells_share_one_setup(alice: User, request_of: Any) -> None:
     assert html.count('id="notifications-config"') == html.count("<script type=") == 1
 
 
-def test_a_page_without_elements_of_ours_gets_the_configuration_only(
+def test_a_page_without_our_elements_gets_only_the_configuration(
     alice: User, request_of: Any
 ) -> None:
     source = "{% load notifications %}{% notifications_config %}{% notifications_config %}"
@@ -186,7 +188,7 @@ def test_a_page_without_elements_of_ours_gets_the_configuration_only(
 
 
 @pytest.mark.parametrize("first", ["bell", "config"])
-def test_the_configuration_is_there_once_with_a_bell(
+def test_a_page_with_a_bell_has_the_configuration_once(
     alice: User, request_of: Any, first: str
 ) -> None:
     tags = ["{% notifications_bell %}", "{% notifications_config %}"]
@@ -208,7 +210,7 @@ BANNER = "{% load notifications %}{% notifications_banner %}"
 
 
 def banners(html: str) -> list[str]:
-    """The bodies that the server rendered, and not those of the template."""
+    """Return the bodies rendered by the server, not those of the template."""
     shown = html.partition("<notifications-banner>")[2].partition("<template")[0]
     return re.findall(r'data-slot="body">(.*?)</span>', shown)
 
@@ -225,7 +227,7 @@ def test_the_banner_has_the_newest_important_broadcasts(alice: User, request_of:
     assert html.count('id="notifications-config"') == 1
 
 
-def test_a_dismissed_banner_does_not_come_again(alice: User, bob: User, request_of: Any) -> None:
+def test_a_dismissed_banner_is_not_shown_again(alice: User, bob: User, request_of: Any) -> None:
     broadcast("outage", "Outage", level="warning", url="/status/")
     client = Client()
     client.force_login(alice)
@@ -235,12 +237,12 @@ def test_a_dismissed_banner_does_not_come_again(alice: User, bob: User, request_
 
     answer = client.post("/notifications/mark/", dismissal)
 
-    assert answer["Location"] == "/"  # where it was dismissed
+    assert answer["Location"] == "/"  # the page with the banner
     assert banners(render(request_of(alice), BANNER)) == []
     assert banners(render(request_of(bob), BANNER)) == ["Outage"]
 
 
-def test_a_banner_costs_no_query_when_there_is_nothing_unread(
+def test_a_banner_takes_no_query_when_no_broadcast_is_unread(
     alice: User, request_of: Any, django_assert_num_queries: Any
 ) -> None:
     notify_accounts(alice, "news", "For alice", level="error")
@@ -266,7 +268,7 @@ def test_anonymous_visitors_see_no_banner(request_of: Any) -> None:
         ("archived", ["inbox"]),
     ],
 )
-def test_an_item_offers_what_can_be_done_with_it(state: str, marks: list[str]) -> None:
+def test_an_item_offers_the_marks_for_its_state(state: str, marks: list[str]) -> None:
     offered = [
         mark
         for mark in ("read", "unread", "archived", "inbox")
@@ -299,7 +301,7 @@ def test_the_page_has_the_three_folders(alice: User, client: Client) -> None:
     assert shown("?archived=1") == [archived]
 
 
-def test_nothing_is_inline(alice: User, client: Client) -> None:
+def test_the_page_has_no_inline_scripts_or_styles(alice: User, client: Client) -> None:
     notify_accounts(alice, "news", "One", url="/orders/1/")
     client.force_login(alice)
 
@@ -385,7 +387,7 @@ def test_times_are_read_from_frames() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in DIRECTORY.glob("_*.html")))
-def test_each_template_is_replaced_by_the_sites_own_one_by_one(
+def test_a_site_can_replace_each_template_on_its_own(
     alice: User, client: Client, settings: Any, name: str
 ) -> None:
     own = {f"notifications/{name}": "{# of the site #}Made here"}

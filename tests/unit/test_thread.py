@@ -1,4 +1,4 @@
-"""A thread of one's own for database work."""
+"""A dedicated thread for database work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def thread() -> AsyncIterator[DatabaseThread]:
 
 
 def use_connection() -> Any:
-    """Return the driver's connection itself: the id of one that is gone may be given again."""
+    """Return the driver's connection itself: an id could be reused by a later one."""
     assert not User.objects.filter(username="nobody").exists()
     return connection.connection
 
@@ -32,14 +32,14 @@ def lose_connection() -> None:
     connection.connection.close()
 
 
-async def test_its_connection_stays_open_between_calls(thread: DatabaseThread) -> None:
+async def test_the_database_connection_stays_open_between_calls(thread: DatabaseThread) -> None:
     assert await thread.run(use_connection) is await thread.run(use_connection)
 
 
 @pytest.mark.skipif(
     connection.vendor == "sqlite", reason="Django never closes a database in memory"
 )
-async def test_a_lost_connection_is_replaced_before_anybody_notices(
+async def test_a_lost_database_connection_is_replaced_without_an_error(
     thread: DatabaseThread,
 ) -> None:
     first = await thread.run(use_connection)

@@ -1,4 +1,4 @@
-"""All our strings are in Chinese, and pages in the reader's language."""
+"""All our strings are translated, and pages are in the language of the browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def forms(text: Any) -> list[str]:
 
 @EACH
 def test_the_catalog_has_the_strings_of_the_source_and_no_others(strings: Strings) -> None:
-    """If not: run `make messages`, translate what is new, and run it again."""
+    """If it fails: run `make messages`, translate the new strings, and run it again."""
     in_source = {(message.id, message.context) for message in extracted(strings) if message.id}
 
     assert {(message.id, message.context) for message in messages(strings)} == in_source
@@ -90,7 +90,7 @@ def test_the_browser_chooses_the_language(alices_client: Client) -> None:
     assert "全部标为已读" in page
 
 
-def test_a_choice_is_kept_from_page_to_page(alices_client: Client) -> None:
+def test_a_chosen_language_is_kept_on_other_pages(alices_client: Client) -> None:
     alices_client.post(
         "/language/", {"language": "en"}, headers={"referer": "http://testserver/notifications/"}
     )
@@ -101,7 +101,7 @@ def test_a_choice_is_kept_from_page_to_page(alices_client: Client) -> None:
     assert "全部标为已读" not in page
 
 
-def test_a_language_that_we_do_not_have_is_english(alice: User) -> None:
+def test_english_is_used_for_an_unsupported_language(alice: User) -> None:
     client = Client(headers={"accept-language": "de"})
     client.force_login(alice)
 
@@ -111,7 +111,7 @@ def test_a_language_that_we_do_not_have_is_english(alice: User) -> None:
 @pytest.mark.parametrize(
     ("language", "expected"), [("en", "3\xa0hours ago"), ("zh-hans", "3\xa0小时前")]
 )
-def test_an_age_is_in_the_language_of_the_reader(
+def test_an_age_is_in_the_language_of_the_page(
     alice: User, django_capture_on_commit_callbacks: Any, language: str, expected: str
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -123,6 +123,6 @@ def test_an_age_is_in_the_language_of_the_reader(
     assert expected in client.get("/notifications/").content.decode()
 
 
-def test_what_developers_read_stays_english(alice: User) -> None:
+def test_texts_for_developers_stay_english(alice: User) -> None:
     with translation.override("zh-hans"), pytest.raises(ValueError, match="level must be"):
         notify_accounts(alice, "note", "Hello", level="loud")

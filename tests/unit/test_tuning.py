@@ -1,4 +1,4 @@
-"""What the hub sets for its process, tried in processes of their own."""
+"""The limits that the hub sets for its process, tested in separate processes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def limits_after_tuning(soft: int, hard: int) -> tuple[str, str]:
-    """Return what a process that was started with these limits has then, and what it says."""
+    """Return the limits of a process started with these limits, and its log."""
     code = CODE.format(soft=soft, hard=hard)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return result.stdout.strip(), result.stderr.strip()
 
 
-def test_a_process_opens_as_many_files_as_it_may() -> None:
+def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
     assert limits_after_tuning(1024, 4096) == ("4096 4096", "")
 
 
-def test_it_warns_when_that_is_not_enough_for_many_sockets() -> None:
-    limits, said = limits_after_tuning(256, 1024)
+def test_a_low_limit_of_open_files_causes_a_warning() -> None:
+    limits, log = limits_after_tuning(256, 1024)
 
     assert limits == "1024 1024"
-    assert said.startswith("This process may open 1024 files, and each socket is one")
+    assert log.startswith("This process may open 1024 files, and each socket is one")

@@ -18,18 +18,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def classified(name: str) -> list[str]:
-    """Return the versions that the classifiers name, in the order of theirs."""
+    """Return the versions of the classifiers, in their order."""
     return re.findall(rf"^{name} :: (\d+\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
 
 
-def test_the_matrix_runs_what_the_classifiers_name() -> None:
+def test_the_matrix_runs_the_versions_of_the_classifiers() -> None:
     pythons, djangos = zip(*noxfile.COMBINATIONS, strict=True)
 
     assert set(pythons) == set(classified("Programming Language :: Python"))
     assert set(djangos) == set(classified("Framework :: Django"))
 
 
-def test_the_matrix_leaves_out_only_what_django_does() -> None:
+def test_the_matrix_leaves_out_only_combinations_unsupported_by_django() -> None:
     everything = {
         (python, django)
         for python in classified("Programming Language :: Python")
@@ -53,7 +53,7 @@ def test_the_readme_names_the_same_versions() -> None:
 
 
 @pytest.mark.parametrize("extra", ["daphne", "redis", "uvicorn"])
-def test_the_extras_name_what_is_needed_at_least_and_keep_no_site_from_upgrading(
+def test_the_extras_have_minimum_versions_and_no_maximum(
     extra: str,
 ) -> None:
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
@@ -62,7 +62,9 @@ def test_the_extras_name_what_is_needed_at_least_and_keep_no_site_from_upgrading
 
 
 @pytest.mark.parametrize(("extra", "adapter"), [("daphne", DAPHNE), ("uvicorn", UVICORN)])
-def test_an_adapter_was_tested_from_the_oldest_release_on(extra: str, adapter: Adapter) -> None:
+def test_adapters_were_tested_from_the_oldest_allowed_release_on(
+    extra: str, adapter: Adapter
+) -> None:
     oldest = {f"{each.project}>={each.oldest}" for each in adapter.tested}
 
     assert set(PROJECT["optional-dependencies"][extra]) == oldest
@@ -72,7 +74,7 @@ def test_the_oldest_releases_are_tested() -> None:
     assert {"channels==4.3", "daphne==4.2.2", "django==5.2"} < set(noxfile.oldest_releases())
 
 
-def test_deployment_names_the_versions_that_were_tested() -> None:
+def test_the_deployment_page_names_the_tested_versions() -> None:
     page = (ROOT / "docs/deployment.md").read_text()
 
     for adapter in (DAPHNE, UVICORN):

@@ -116,14 +116,14 @@ def complaints(path: Path, text: str) -> list[str]:
     return [f"{place}:{line}: “{match}”: {instead}" for line, match, instead in sorted(found)]
 
 
-def test_there_are_sources() -> None:
+def test_the_sources_are_found() -> None:
     places = {relative(path) for path in sources()}
 
     assert {"README.md", "docs/design.md", "notifications/hub/hub.py"} <= places
     assert {"notifications/static/notifications/client.js", "harness/README.md"} <= places
 
 
-def test_no_old_word_comes_back() -> None:
+def test_no_old_word_is_used() -> None:
     found = [complaint for path in sources() for complaint in complaints(path, path.read_text())]
 
     assert not found, "\n".join(found)

@@ -25,7 +25,7 @@ def admin(operator: User) -> Client:
 
 @pytest.fixture
 def staff(make_account: Callable[..., User]) -> Callable[..., Client]:
-    """Logs in a member of the staff who has just these permissions."""
+    """Return a function that logs in a staff account with only these permissions."""
 
     def log_in(*permissions: str) -> Client:
         account = make_account("sam", is_staff=True)

@@ -1,4 +1,4 @@
-"""The addresses of the admin's pages, what is posted to them and read from them."""
+"""The URLs of the admin pages, and helpers to post to them and read them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def composed(**fields: str) -> dict[str, str]:
 
 
 def text(answer: Any) -> str:
-    """Return what a page says, in one line, without its tags."""
+    """Return the text of a page, in one line, without its tags."""
     shown = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.S)
     return " ".join(shown.split())
 

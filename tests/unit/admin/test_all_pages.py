@@ -1,4 +1,4 @@
-"""The list of notifications, and what holds for every page of ours."""
+"""The list of notifications, and rules for all our admin pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts chosen from the list of users are notified."""
+"""Sending a notification to accounts chosen from the list of users."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def chosen(*accounts: User, **fields: str) -> dict[str, Any]:
 
 
 def filled_in(**fields: str) -> dict[str, str]:
-    told = {"type": "message", "body": "Your parcel is here", "level": "info", "url": ""}
-    return {**told, "_send": "1", **fields}
+    message = {"type": "message", "body": "Your parcel is here", "level": "info", "url": ""}
+    return {**message, "_send": "1", **fields}
 
 
-def test_choosing_accounts_asks_what_to_send_them(
+def test_choosing_accounts_opens_a_form_for_the_message(
     admin: Client, alice: User, bob: User, carol: User
 ) -> None:
     answer = admin.post(USERS, chosen(alice, bob, index="0"))
@@ -38,7 +38,7 @@ def test_choosing_accounts_asks_what_to_send_them(
     assert not Notification.objects.exists()
 
 
-def test_the_chosen_accounts_get_it(
+def test_the_chosen_accounts_get_the_message(
     admin: Client,
     operator: User,
     alice: User,
@@ -46,10 +46,10 @@ def test_the_chosen_accounts_get_it(
     carol: User,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
-    told = filled_in(level="success", url="/orders/7/")
+    form = filled_in(level="success", url="/orders/7/")
 
     with django_capture_on_commit_callbacks(execute=True):
-        answer = admin.post(USERS, chosen(alice, bob, **told), follow=True)
+        answer = admin.post(USERS, chosen(alice, bob, **form), follow=True)
 
     assert "Sent to 2 accounts." in text(answer)
     rows = Notification.objects.order_by("account_id")
@@ -65,7 +65,7 @@ def test_the_chosen_accounts_get_it(
     ("field", "value"),
     [("type", "ping"), ("body", ""), ("url", "javascript:alert(1)"), ("level", "fatal")],
 )
-def test_a_mistake_is_told_and_the_choice_kept(
+def test_an_error_is_shown_and_the_chosen_accounts_are_kept(
     admin: Client, alice: User, bob: User, field: str, value: str
 ) -> None:
     answer = admin.post(USERS, chosen(alice, bob, **filled_in(**{field: value})))
@@ -91,9 +91,7 @@ def test_all_accounts_of_a_search_can_be_chosen(
     assert not Notification.objects.filter(account=alice).exists()
 
 
-def test_without_the_permission_there_is_no_such_action(
-    staff: Callable[..., Client], alice: User
-) -> None:
+def test_the_action_needs_the_permission_to_send(staff: Callable[..., Client], alice: User) -> None:
     browser = staff("view_user", "change_user")
 
     assert "send_notification" not in browser.get(USERS).content.decode()

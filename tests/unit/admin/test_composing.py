@@ -1,4 +1,4 @@
-"""A broadcast is written and looked at before it is sent."""
+"""Writing a broadcast, and its preview before it is sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_groups_can_be_chosen_by_name(admin: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "error"),
     [
         ("type", "Not a type", "Use lowercase letters"),
         ("type", "heartbeat", "“heartbeat” is reserved"),
@@ -47,19 +47,19 @@ def test_groups_can_be_chosen_by_name(admin: Client) -> None:
     ],
 )
 @pytest.mark.parametrize("button", ["_preview", "_send"])
-def test_a_mistake_is_told_at_its_field_and_nothing_is_sent(
-    admin: Client, field: str, value: str, told: str, button: str
+def test_an_error_is_shown_at_its_field_and_nothing_is_sent(
+    admin: Client, field: str, value: str, error: str, button: str
 ) -> None:
     fields = composed(**{"expires_at_1": "12:00"} if field == "expires_at_0" else {})
     answer = admin.post(COMPOSE, {**fields, field: value, button: "1"})
 
     errors = answer.context["adminform"].form.errors
     assert list(errors) == [re.sub(r"_\d$", "", field)]
-    assert told in text(answer)
+    assert error in text(answer)
     assert not Broadcast.objects.exists()
 
 
-def test_the_preview_shows_the_message_and_whom_it_reaches(
+def test_the_preview_shows_the_message_and_its_audience(
     admin: Client, alice: User, bob: User, connect: Callable[..., Connection]
 ) -> None:
     connect(alice)
@@ -100,7 +100,7 @@ def test_the_preview_shows_tags_as_text(admin: Client) -> None:
     assert "&lt;b&gt;bold" in page
 
 
-def test_editing_goes_back_with_everything_kept(admin: Client) -> None:
+def test_going_back_to_edit_keeps_all_fields(admin: Client) -> None:
     preview = admin.post(
         COMPOSE,
         composed(

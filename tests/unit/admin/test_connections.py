@@ -1,4 +1,4 @@
-"""Who is connected, and closing connections from the admin."""
+"""The list of open connections in the admin, and closing them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_open_connections_are_listed_with_account_and_browser(
     assert shown["worker"] == "web-1:4711"
 
 
-def test_a_connection_that_was_just_heard_says_so(
+def test_a_connection_seen_within_a_minute_shows_just_now(
     admin: Client, alice: User, connect: Callable[..., Connection]
 ) -> None:
     connect(alice, last_seen=timezone.now() - timedelta(seconds=50))
@@ -76,7 +76,7 @@ def test_the_connection_of_a_deleted_account_is_listed(
     assert admin.get(f"{CONNECTIONS}{orphan.pk}/change/").status_code == 200
 
 
-def test_more_connections_need_no_more_queries(
+def test_more_connections_take_no_more_queries(
     admin: Client,
     make_account: Callable[..., User],
     connect: Callable[..., Connection],
@@ -89,7 +89,7 @@ def test_more_connections_need_no_more_queries(
     assert count_queries(lambda: admin.get(CONNECTIONS)) == few
 
 
-def test_disconnecting_asks_the_hubs_to_close_the_chosen_ones(
+def test_disconnecting_asks_the_hubs_to_close_the_selected_connections(
     admin: Client,
     alice: User,
     bob: User,

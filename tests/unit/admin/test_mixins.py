@@ -1,4 +1,4 @@
-"""A site's own admin of its accounts keeps what it has when the action to send is mixed in."""
+"""A site's own user admin keeps its actions when the mixin adds the one to send."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WithTuple(SendNotificationMixin, UserAdmin):
 
 
 class NamesIt(SendNotificationMixin, UserAdmin):
-    """As the documentation said once."""
+    """As in an earlier version of the documentation."""
 
     actions = [greet, "send_notification"]
 
@@ -45,7 +45,7 @@ class Derived(Left):
 
 
 class CompanyMixin(SendNotificationMixin):
-    """A site's own mixin, which is no ModelAdmin either."""
+    """A site's own mixin, not a ModelAdmin either."""
 
 
 class ByCompanyMixin(CompanyMixin, UserAdmin):
@@ -56,8 +56,8 @@ class WithoutActions(SendNotificationMixin, UserAdmin):
     actions = None
 
 
-class TakesItAway(SendNotificationMixin, UserAdmin):
-    """A site's own `get_actions`: the last word is the site's."""
+class RemovesIt(SendNotificationMixin, UserAdmin):
+    """A site's own `get_actions`, which removes the action."""
 
     actions = [greet]
 
@@ -79,21 +79,23 @@ def test_the_sites_own_actions_are_kept(admin_class: Any, operator: User) -> Non
     assert actions_of(admin_class, operator) == ["delete_selected", "greet", "send_notification"]
 
 
-def test_a_derived_admin_with_other_actions_has_it_as_well(operator: User) -> None:
+def test_a_derived_admin_with_its_own_actions_has_the_action_as_well(operator: User) -> None:
     names = actions_of(Derived, operator)
 
     assert names == ["delete_selected", "greet_by_name", "send_notification"]
 
 
 @pytest.mark.parametrize("admin_class", [Left, Right])
-def test_without_the_permission_the_others_are_left(admin_class: Any, bob: User) -> None:
+def test_without_the_permission_only_the_other_actions_are_left(
+    admin_class: Any, bob: User
+) -> None:
     bob.is_staff = True
 
     assert actions_of(admin_class, bob) == ["greet"]
 
 
-def test_a_site_can_have_the_last_word(operator: User) -> None:
-    assert actions_of(TakesItAway, operator) == ["delete_selected", "greet"]
+def test_a_site_can_remove_the_action(operator: User) -> None:
+    assert actions_of(RemovesIt, operator) == ["delete_selected", "greet"]
     assert actions_of(WithoutActions, operator) == []
 
 
@@ -101,6 +103,6 @@ def test_a_pop_up_has_no_actions(operator: User) -> None:
     assert actions_of(Left, operator, "?_popup=1") == []
 
 
-def test_a_stock_admin_is_left_as_it_is(operator: User) -> None:
+def test_djangos_own_admin_is_not_changed(operator: User) -> None:
     assert actions_of(UserAdmin, operator) == ["delete_selected"]
     assert not issubclass(SendNotificationMixin, ModelAdmin)

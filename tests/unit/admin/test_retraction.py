@@ -21,12 +21,12 @@ from .pages import BROADCASTS, NOTIFICATIONS, text
 
 
 def retraction(*pks: int, **fields: Any) -> dict[str, Any]:
-    """Return what the list posts once these messages are chosen."""
+    """Return the form that the list posts for these chosen messages."""
     return {"action": "retract", "_selected_action": pks, **fields}
 
 
-def agreed(page: Any) -> dict[str, Any]:
-    """Return what the page that asks posts, once the operator agrees."""
+def confirmation(page: Any) -> dict[str, Any]:
+    """Return the form that the confirmation page posts."""
     shown = page.content.decode()
     fields: dict[str, Any] = {}
     for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', shown):
@@ -34,7 +34,7 @@ def agreed(page: Any) -> dict[str, Any]:
     return fields
 
 
-def test_before_retracting_the_admin_lists_the_messages_and_asks(
+def test_retracting_first_lists_the_messages_and_asks_for_confirmation(
     admin: Client, alice: User, bob: User, commit: Commit
 ) -> None:
     with commit():
@@ -55,7 +55,7 @@ def test_before_retracting_the_admin_lists_the_messages_and_asks(
     assert not LogEntry.objects.exists()
 
 
-def test_the_page_that_asks_lists_ten_messages_and_counts_the_rest(
+def test_the_confirmation_lists_ten_messages_and_counts_the_rest(
     admin: Client, alice: User, commit: Commit
 ) -> None:
     with commit():
@@ -72,7 +72,7 @@ def test_the_page_that_asks_lists_ten_messages_and_counts_the_rest(
     assert "and 2 more" in text(page)
 
 
-def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
+def test_retracting_a_broadcast_removes_it_from_all_inboxes(
     admin: Client, alice: User, operator: User, commit: Commit
 ) -> None:
     with commit():
@@ -80,7 +80,7 @@ def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
     page = admin.post(BROADCASTS, retraction(wrong.pk))
 
     with commit():
-        answer = admin.post(BROADCASTS, agreed(page), follow=True)
+        answer = admin.post(BROADCASTS, confirmation(page), follow=True)
 
     assert "1 message retracted. It is gone from all inboxes and open tabs." in text(answer)
     items = pages.read_page(Recipient.of(alice)).items
@@ -95,7 +95,7 @@ def test_retracting_a_broadcast_takes_it_out_of_all_inboxes(
     assert re.findall(r'field-status">(\w+)<', page) == ["Sent", str(State.REMOVED.label)]
 
 
-def test_the_message_counts_those_that_were_still_there(
+def test_the_result_counts_only_messages_not_retracted_before(
     admin: Client, alice: User, bob: User, commit: Commit
 ) -> None:
     with commit():
@@ -103,10 +103,10 @@ def test_the_message_counts_those_that_were_still_there(
         ids += notify_accounts(bob, "hello", "Again").ids
     page = admin.post(NOTIFICATIONS, retraction(*ids))
     with commit():
-        admin.post(NOTIFICATIONS, agreed(admin.post(NOTIFICATIONS, retraction(ids[0]))))
+        admin.post(NOTIFICATIONS, confirmation(admin.post(NOTIFICATIONS, retraction(ids[0]))))
 
     with commit():
-        answer = admin.post(NOTIFICATIONS, agreed(page), follow=True)
+        answer = admin.post(NOTIFICATIONS, confirmation(page), follow=True)
 
     assert "2 messages retracted. They are gone from" in text(answer)
     assert not Notification.objects.present().exists()
@@ -114,12 +114,12 @@ def test_the_message_counts_those_that_were_still_there(
     assert LogEntry.objects.count() == 3
     # A second click.
     assert "are already gone from all inboxes" in text(
-        admin.post(NOTIFICATIONS, agreed(page), follow=True)
+        admin.post(NOTIFICATIONS, confirmation(page), follow=True)
     )
     assert LogEntry.objects.count() == 3
 
 
-def test_a_whole_search_is_retracted_except_what_arrived_after_the_question(
+def test_retracting_a_whole_search_leaves_messages_sent_after_the_confirmation_was_shown(
     admin: Client, alice: User, bob: User, commit: Commit
 ) -> None:
     with commit():
@@ -133,14 +133,14 @@ def test_a_whole_search_is_retracted_except_what_arrived_after_the_question(
         (late,) = notify_accounts(alice, "hello", "Later").ids
 
     with commit():
-        admin.post(address, agreed(page))
+        admin.post(address, confirmation(page))
 
     left = Notification.objects.present().values_list("pk", flat=True)
     assert {*left} == {bobs, late}
 
 
 @pytest.mark.parametrize("newest", ["", "x"])
-def test_an_answer_that_names_no_message_retracts_none(
+def test_a_confirmation_without_a_valid_newest_message_retracts_nothing(
     admin: Client, alice: User, commit: Commit, newest: str
 ) -> None:
     with commit():

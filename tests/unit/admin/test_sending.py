@@ -1,4 +1,4 @@
-"""Who may send a broadcast, and that it is sent once."""
+"""The permission to send a broadcast, and sending it once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from notifications.models import Broadcast
 from .pages import BROADCASTS, COMPOSE, composed, text
 
 
-def test_sending_puts_one_row_into_all_inboxes(
+def test_sending_stores_one_row_for_all_inboxes(
     admin: Client, operator: User, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -46,7 +46,7 @@ def test_sending_to_a_group_reaches_its_members(admin: Client) -> None:
     assert Broadcast.objects.get().audience == f"group:{group.pk}"
 
 
-def test_an_expiry_is_kept(admin: Client) -> None:
+def test_the_expiry_time_is_stored(admin: Client) -> None:
     admin.post(COMPOSE, composed(expires_at_0="2100-01-02", expires_at_1="03:04:05", _send="1"))
 
     assert Broadcast.objects.get().expires_at.isoformat() == "2100-01-02T03:04:05+00:00"
@@ -64,13 +64,13 @@ def test_a_second_click_sends_nothing_more(admin: Client) -> None:
 def test_two_clicks_at_once_send_one_broadcast(
     operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both_have_looked = threading.Barrier(2)
-    look = BroadcastAdmin._was_just_sent
+    both_have_checked = threading.Barrier(2)
+    check = BroadcastAdmin._was_just_sent
 
-    def look_together(*args: Any) -> bool:
-        was_sent = look(*args)
+    def check_together(*args: Any) -> bool:
+        was_sent = check(*args)
         with suppress(threading.BrokenBarrierError):
-            both_have_looked.wait(timeout=0.5)
+            both_have_checked.wait(timeout=0.5)
         return was_sent
 
     def click(browser: Client) -> int:
@@ -79,7 +79,7 @@ def test_two_clicks_at_once_send_one_broadcast(
         finally:
             connection.close()
 
-    monkeypatch.setattr(BroadcastAdmin, "_was_just_sent", look_together)
+    monkeypatch.setattr(BroadcastAdmin, "_was_just_sent", check_together)
     browsers = [Client(), Client()]
     for browser in browsers:
         browser.force_login(operator)
@@ -98,7 +98,7 @@ def test_the_same_message_can_be_sent_again_later(admin: Client) -> None:
     assert Broadcast.objects.count() == 2
 
 
-def test_who_sent_it_is_recorded(admin: Client, operator: User) -> None:
+def test_the_sender_is_recorded(admin: Client, operator: User) -> None:
     admin.post(COMPOSE, composed(_send="1"))
 
     entry = LogEntry.objects.get()
@@ -118,7 +118,7 @@ def test_without_the_permission_nothing_can_be_composed_or_sent(
     assert not Broadcast.objects.exists()
 
 
-def test_the_permission_to_send_suffices_to_send(staff: Callable[..., Client]) -> None:
+def test_the_permission_to_send_is_enough_to_send(staff: Callable[..., Client]) -> None:
     browser = staff("send_broadcast")
 
     answer = browser.post(COMPOSE, composed(_send="1"), follow=True)
@@ -127,7 +127,7 @@ def test_the_permission_to_send_suffices_to_send(staff: Callable[..., Client]) -
     assert browser.get(BROADCASTS).status_code == 403
 
 
-def test_accounts_that_are_not_staff_are_sent_to_the_log_in_page(
+def test_accounts_that_are_not_staff_are_redirected_to_the_log_in_page(
     client: Client, alice: User
 ) -> None:
     alice.user_permissions.set(Permission.objects.filter(codename="send_broadcast"))
@@ -137,7 +137,7 @@ def test_accounts_that_are_not_staff_are_sent_to_the_log_in_page(
     assert not Broadcast.objects.exists()
 
 
-def test_a_foreign_form_can_not_send(operator: User) -> None:
+def test_a_form_of_another_site_cannot_send(operator: User) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(operator)
 

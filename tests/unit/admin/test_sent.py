@@ -1,4 +1,4 @@
-"""What the admin shows of broadcasts that were sent."""
+"""Sent broadcasts in the admin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from notifications.models import Broadcast, BroadcastReceipt, Connection, Worker
 from .pages import BROADCASTS, composed, row, text
 
 
-def test_the_list_says_how_many_are_online_and_have_read(
+def test_the_list_shows_how_many_are_online_and_have_read(
     admin: Client, operator: User, alice: User, bob: User, connect: Callable[..., Connection]
 ) -> None:
     sent = broadcast("announcement", "Hello", level="success", sent_by=operator)
@@ -56,7 +56,7 @@ def test_each_audience_has_its_own_numbers(
     assert numbers[sent[customers].pk] == AudienceSize(accounts=2, online=1, read=0)
 
 
-def test_accounts_that_came_later_do_not_count(
+def test_accounts_created_later_do_not_count(
     alice: User, make_account: Callable[..., User]
 ) -> None:
     sent = broadcast("announcement", "Hello")
@@ -77,7 +77,7 @@ def test_numbers_of_dead_workers_do_not_count(
     assert audience_size.of_audience("everyone").online == 0
 
 
-def test_a_longer_list_needs_no_more_queries(
+def test_a_longer_list_takes_no_more_queries(
     admin: Client, operator: User, count_queries: Callable[..., int]
 ) -> None:
     groups = [Group.objects.create(name=f"Group {number}") for number in range(6)]

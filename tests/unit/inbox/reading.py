@@ -1,4 +1,4 @@
-"""An inbox, as an account reads it."""
+"""Helpers to read an inbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pages(recipient: Recipient, limit: int, **options: Any) -> list[list[str]]:
     while True:
         page = read_page(recipient, before, limit=limit, **options)
         found.append(ids(page.items))
-        assert len(found) < 100, "pages without end"
+        assert len(found) < 100, "endless pages"
         before = page.next
         if before is None:
             return found

@@ -1,4 +1,4 @@
-"""Who a broadcast is for, and who sees it."""
+"""The audiences of broadcasts, and the inboxes that show them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_another_user_model_may_have_no_staff_and_no_groups(
 ) -> None:
     # A Group as a user model: it has none of is_active, is_staff and groups.
     monkeypatch.setattr(audiences, "get_user_model", lambda: Group)
-    group = Group.objects.create(name="Not an account, but as good")
+    group = Group.objects.create(name="Used as an account")
 
     assert list(audiences.accounts_in("everyone")) == [group]
     assert list(audiences.accounts_in("staff")) == []
@@ -98,7 +98,7 @@ def test_a_recipient_knows_which_live_broadcasts_are_for_it(alice: User, send: M
     assert not recipient.receives("staff", later)
 
 
-def test_the_scope_names_the_audiences(alice: User, bob: User) -> None:
+def test_the_audience_hash_depends_on_the_audiences(alice: User, bob: User) -> None:
     one, other = (Group.objects.create(name=name) for name in ("One", "Other"))
     assert recipient_of(alice).audience_hash == recipient_of(bob).audience_hash
     alice.groups.add(one, other)

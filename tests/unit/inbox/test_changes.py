@@ -51,7 +51,7 @@ def outline(changes: Changes) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_nothing_happened(alice: User) -> None:
+def test_without_changes_there_are_no_frames(alice: User) -> None:
     recipient = recipient_of(alice)
 
     changes = read_changes(recipient, start(recipient), 10)
@@ -60,7 +60,7 @@ def test_nothing_happened(alice: User) -> None:
     assert changes.position == start(recipient)
 
 
-def test_new_items_come_whole_and_known_ones_as_their_state(
+def test_new_items_arrive_in_full_and_known_ones_as_states(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     recipient = recipient_of(alice)
@@ -86,12 +86,12 @@ def test_new_items_come_whole_and_known_ones_as_their_state(
         "unread",
     ]
     assert [frame.get("seq") for frame in changes.frames] == [2, 3, 4, 6, None]
-    # At its own number, and in the state that it has since a later one.
+    # It has its own number, and the state of a later change.
     assert [frame.get("changed") for frame in changes.frames] == [None, 5, None, None, None]
     assert changes.frames[-1]["broadcast_seq"] == 2
     assert changes.position == read_latest(recipient).position
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)
-    # The counts at that time are not known, so the frames carry none.
+    # The counts at that time are unknown, so the frames have none.
     assert not any("unread" in frame or "unread_broadcasts" in frame for frame in changes.frames)
 
 
@@ -112,11 +112,11 @@ def test_each_change_has_its_own_number(alice: User, notify: Make, send: Make) -
         ("read", [four]),
         ("read", [news]),
     ]
-    # Otherwise a mark of all up to a number in between would seem not to include it.
+    # Otherwise marking all up to a number in between would seem not to include it.
     assert [frame["seq"] for frame in changes.frames] == [5, 6, 7, 8, 9]
 
 
-def test_an_item_that_changed_twice_comes_once_in_its_present_state(
+def test_an_item_that_changed_twice_arrives_once_in_its_latest_state(
     alice: User, notify: Make
 ) -> None:
     recipient = recipient_of(alice)
@@ -131,7 +131,7 @@ def test_an_item_that_changed_twice_comes_once_in_its_present_state(
     assert changes.frames[0]["seq"] == changes.position.seq == 5
 
 
-def test_an_item_that_came_and_was_removed_is_only_removed(
+def test_a_new_item_that_was_removed_arrives_only_as_removed(
     alice: User, notify: Make, send: Make
 ) -> None:
     recipient = recipient_of(alice)
@@ -162,7 +162,7 @@ def test_a_replacement_names_what_it_replaces(alice: User, notify: Make) -> None
 def follow(
     recipient: Recipient, position: Position, limit: int, size: float = math.inf
 ) -> list[dict[str, Any]]:
-    """Return the frames of all parts that a client reads from a position to the end."""
+    """Return all frames from a position to the latest, read in parts."""
     frames: list[dict[str, Any]] = []
     while True:
         (changes,) = read_changes_of_many([(recipient, position, limit)], size)
@@ -195,7 +195,7 @@ def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, s
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
 @pytest.mark.parametrize("size", [1, 400, math.inf])
-def test_nothing_is_lost_or_doubled_when_read_in_parts(
+def test_reading_in_parts_loses_and_repeats_nothing(
     alice: User, notify: Make, send: Make, limit: int, size: float
 ) -> None:
     recipient = recipient_of(alice)
@@ -205,7 +205,7 @@ def test_nothing_is_lost_or_doubled_when_read_in_parts(
     news = [send() for _ in range(4)]
     send(audience="staff")
     replaced, kept = notify(alice, replace_key="a"), notify(alice, replace_key="a")
-    # A later part must not take a new item that was read at once for a known one.
+    # A later part must not mistake a new item that was read immediately for a known one.
     marks.mark(recipient, "read", [*known, new[0], new[1], news[0]])
     marks.mark(recipient, "unread", [new[1]])
 
@@ -223,7 +223,7 @@ def test_nothing_is_lost_or_doubled_when_read_in_parts(
     assert shown == sorted(shown)
 
 
-def test_new_items_that_were_read_on_another_device_come_whole(alice: User, notify: Make) -> None:
+def test_new_items_read_on_another_device_arrive_in_full(alice: User, notify: Make) -> None:
     recipient = recipient_of(alice)
     new = [notify(alice) for _ in range(6)]
     marks.mark_all(recipient, "read", 6, 0)
@@ -251,7 +251,7 @@ def test_a_change_after_the_latest_position_was_read_hides_nothing_new(
     after = read_changes(recipient, before.position, 100)
 
     assert outline(before) == [("hello", one), ("hello", two), ("news", news)]
-    assert before.position.seq == 2  # without the later changes, the receipt's included
+    assert before.position.seq == 2  # without the later changes, including the receipt
     assert outline(after) == [("read", [one]), ("read", [news])]
 
 
@@ -288,7 +288,7 @@ def test_a_broadcast_after_the_latest_position_was_read_does_not_count_yet(
     ],
     ids=str,
 )
-def test_a_client_at_a_wrong_position_has_to_reload(
+def test_a_client_at_an_invalid_position_has_to_reload(
     alice: User, notify: Make, send: Make, wrong: dict[str, Any]
 ) -> None:
     notify(alice)
@@ -301,7 +301,7 @@ def test_a_client_at_a_wrong_position_has_to_reload(
     changes = read_changes(recipient, Position(**{**right, **wrong}), 10)
 
     assert (changes.resync, changes.frames) == (True, [])
-    # It goes on from there.
+    # The client continues from there.
     assert changes.position == Position(2, 1, 1, recipient.audience_hash)
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (2, 1)
 

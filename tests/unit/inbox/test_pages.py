@@ -46,7 +46,7 @@ def test_both_kinds_are_merged_newest_first(
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 30])
-def test_no_item_is_lost_or_doubled_from_page_to_page(
+def test_paging_loses_and_repeats_no_item(
     alice: User, notify: Make, send: Make, limit: int
 ) -> None:
     # Runs of one kind longer than a page, and both kinds alternating.
@@ -62,9 +62,7 @@ def test_no_item_is_lost_or_doubled_from_page_to_page(
     assert 0 < len(found[-1]) <= limit
 
 
-def test_clocks_that_disagree_lose_and_double_nothing(
-    alice: User, notify: Make, send: Make
-) -> None:
+def test_paging_does_not_depend_on_clocks(alice: User, notify: Make, send: Make) -> None:
     wire_ids = {notify(alice) for _ in range(6)} | {send() for _ in range(6)}
     now = timezone.now()
     for model in (Notification, Broadcast):
@@ -82,7 +80,7 @@ def test_clocks_that_disagree_lose_and_double_nothing(
         assert own == sorted(own, reverse=True)  # within a kind, the number is the order
 
 
-def test_an_item_that_arrives_between_two_pages_shifts_nothing(
+def test_an_item_that_arrives_between_two_pages_does_not_shift_the_second(
     alice: User, notify: Make, send: Make
 ) -> None:
     sent = [notify(alice), send(), notify(alice), send()]
@@ -190,13 +188,13 @@ def test_a_long_page_takes_as_many_queries_as_a_short_one(
     "before",
     ["x", "n1", "b1", "n1b1 ", "n1b1\n", "n-1b1", "n١b1", "b1n1", "n1b" + "9" * 19, "n1b1\x00"],
 )
-def test_a_made_up_position_is_refused(alice: User, before: str) -> None:
+def test_an_invalid_page_cursor_is_refused(alice: User, before: str) -> None:
     with pytest.raises(ValueError, match="before must be the “next” of another page"):
         read_page(recipient_of(alice), before)
 
 
 @pytest.mark.parametrize("before", ["n0b0", "n" + "9" * 18 + "b" + "9" * 18])
-def test_any_position_that_looks_right_is_taken(
+def test_any_well_formed_page_cursor_is_accepted(
     alice: User, notify: Make, send: Make, before: str
 ) -> None:
     notify(alice)

@@ -1,4 +1,4 @@
-"""Who may use the inbox's addresses: each account, its own rows only."""
+"""Access to the views of the inbox: each account, its own rows only."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import resolve
 
-from .asking import CHANGES, ITEMS, MARK, post
+from .requests import CHANGES, ITEMS, MARK, post
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("path", [ITEMS, CHANGES])
-def test_a_script_without_a_session_is_told_401(client: Client, path: str) -> None:
+def test_a_script_without_a_session_gets_401(client: Client, path: str) -> None:
     answer = client.get(path)
 
     assert (answer.status_code, answer.json()) == (401, {"error": "Log in first."})
     assert post(client, {"ids": [], "as": "read"}).status_code == 401
 
 
-def test_the_page_sends_a_visitor_to_the_login(client: Client) -> None:
+def test_the_page_redirects_a_visitor_to_the_log_in_page(client: Client) -> None:
     answer = client.get("/notifications/")
 
     assert answer.status_code == 302
@@ -31,7 +31,7 @@ def test_the_page_sends_a_visitor_to_the_login(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=0"])
-def test_a_page_of_another_account_is_told_401(browser: Client, bob: User, path: str) -> None:
+def test_a_page_of_another_account_gets_401(browser: Client, bob: User, path: str) -> None:
     """In the same browser, alice has logged in after bob, whose page is still open."""
     answer = browser.get(path, headers={"X-Notifications-Account": str(bob.pk)})
 
@@ -62,7 +62,7 @@ def test_a_page_of_the_same_account_is_served(
     assert post(browser, {"ids": [own], "as": "read"}, headers=account).json()["unread"] == 0
 
 
-def test_a_deactivated_account_is_told_401(browser: Client) -> None:
+def test_a_deactivated_account_gets_401(browser: Client) -> None:
     User.objects.update(is_active=False)
 
     assert browser.get(ITEMS).status_code == 401
@@ -89,12 +89,12 @@ def test_changes_need_a_post(browser: Client, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", [ITEMS, CHANGES, "/notifications/", "/healthz", "/readyz"])
-def test_reading_takes_no_post(browser: Client, path: str) -> None:
+def test_read_only_views_refuse_a_post(browser: Client, path: str) -> None:
     assert browser.post(path).status_code == 405
 
 
 @pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=1", "/readyz"])
-def test_no_answer_is_kept_by_a_cache(browser: Client, path: str) -> None:
+def test_answers_are_not_cached(browser: Client, path: str) -> None:
     answer = browser.get(path)
 
     assert answer.status_code == 200
@@ -102,7 +102,7 @@ def test_no_answer_is_kept_by_a_cache(browser: Client, path: str) -> None:
 
 
 def test_marking_is_never_part_of_a_longer_transaction() -> None:
-    """On a site with ATOMIC_REQUESTS as well: numbers are given in short ones."""
+    """Even with ATOMIC_REQUESTS: numbers are assigned in short transactions."""
     assert "default" in resolve(MARK).func._non_atomic_requests
 
 

@@ -12,22 +12,22 @@ from django.utils import timezone
 
 from notifications import views
 
-from .asking import CHANGES, ITEMS, post, scope
+from .requests import CHANGES, ITEMS, post, scope
 
 pytestmark = pytest.mark.django_db
 
 
-def test_changes_are_told_as_the_socket_would(
+def test_changes_are_the_same_as_over_a_connection(
     browser: Client, alice: User, bob: User, notify: Any, send: Any
 ) -> None:
     known = notify(alice)
-    head = browser.get(ITEMS).json()
-    cursor = {name: head[name] for name in ("seq", "broadcast_seq", "epoch", "scope")}
+    latest = browser.get(ITEMS).json()
+    position = {name: latest[name] for name in ("seq", "broadcast_seq", "epoch", "scope")}
     new, news = notify(alice), send()
     notify(bob)
     post(browser, {"ids": [known], "as": "read"})
 
-    answer = browser.get(CHANGES, cursor).json()
+    answer = browser.get(CHANGES, position).json()
 
     assert [frame["type"] for frame in answer["frames"]] == ["hello", "state", "news"]
     assert [answer["frames"][n]["id"] for n in (0, 2)] == [new, news]
@@ -36,21 +36,23 @@ def test_changes_are_told_as_the_socket_would(
     assert (answer["seq"], answer["broadcast_seq"], answer["unread"]) == (3, 1, 1)
 
 
-def test_many_changes_come_in_parts(
+def test_many_changes_are_read_in_parts(
     browser: Client, alice: User, notify: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views.pages, "MAX_PAGE_SIZE", 2)
     sent = [notify(alice) for _ in range(3)]
-    cursor = {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": scope(browser)}
+    position = {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": scope(browser)}
 
-    first = browser.get(CHANGES, cursor).json()
-    second = browser.get(CHANGES, {name: first[name] for name in cursor}).json()
+    first = browser.get(CHANGES, position).json()
+    second = browser.get(CHANGES, {name: first[name] for name in position}).json()
 
     assert [first["more"], second["more"]] == [True, False]
     assert [frame["id"] for frame in first["frames"] + second["frames"]] == sent
 
 
-def test_another_scope_is_told_to_reload(browser: Client, alice: User, notify: Any) -> None:
+def test_a_client_with_another_scope_has_to_reload(
+    browser: Client, alice: User, notify: Any
+) -> None:
     notify(alice)
     answer = browser.get(CHANGES, {"seq": 0, "broadcast_seq": 0, "epoch": 1, "scope": "x"}).json()
 
@@ -59,7 +61,7 @@ def test_another_scope_is_told_to_reload(browser: Client, alice: User, notify: A
 
 
 @pytest.mark.parametrize("path", [ITEMS, f"{CHANGES}?seq=0&broadcast_seq=0&epoch=1"])
-def test_what_is_read_says_when_that_was(browser: Client, path: str) -> None:
+def test_answers_contain_the_time_of_reading(browser: Client, path: str) -> None:
     before = timezone.now()
 
     answer = browser.get(path).json()
@@ -69,7 +71,7 @@ def test_what_is_read_says_when_that_was(browser: Client, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["seq", "broadcast_seq", "epoch"])
 @pytest.mark.parametrize("value", ["", "-1", "x", "1.0", str(2**63), "9" * 5000, "１"])
-def test_a_cursor_is_made_of_numbers(browser: Client, name: str, value: str) -> None:
+def test_a_position_must_consist_of_numbers(browser: Client, name: str, value: str) -> None:
     query = {"seq": "0", "broadcast_seq": "0", "epoch": "1", name: value}
 
     answer = browser.get(CHANGES, query)

@@ -10,12 +10,14 @@ from django.test import Client
 
 from notifications.models import BroadcastReceipt, Notification
 
-from .asking import MARK
+from .requests import MARK
 
 pytestmark = pytest.mark.django_db
 
 
-def test_a_form_marks_and_goes_back(browser: Client, alice: User, notify: Any, send: Any) -> None:
+def test_a_form_marks_and_redirects_back(
+    browser: Client, alice: User, notify: Any, send: Any
+) -> None:
     one, news = notify(alice), send()
 
     answer = browser.post(
@@ -27,7 +29,7 @@ def test_a_form_marks_and_goes_back(browser: Client, alice: User, notify: Any, s
     assert BroadcastReceipt.objects.get().state == "read"
 
 
-def test_a_form_marks_all_up_to_where_the_page_stood(
+def test_a_form_marks_all_up_to_the_position_of_the_page(
     browser: Client, alice: User, notify: Any
 ) -> None:
     notify(alice)
@@ -57,7 +59,7 @@ def test_a_form_marks_all_up_to_where_the_page_stood(
         "",
     ],
 )
-def test_a_form_leads_nowhere_else(browser: Client, away: str) -> None:
+def test_a_form_does_not_redirect_to_another_site(browser: Client, away: str) -> None:
     answer = browser.post(MARK, {"as": "read", "next": away})
 
     assert (answer.status_code, answer["Location"]) == (302, "/notifications/")
@@ -74,7 +76,9 @@ def test_a_form_leads_nowhere_else(browser: Client, away: str) -> None:
         ("?unread=1", "?unread=1"),
     ],
 )
-def test_a_form_may_lead_anywhere_on_the_site(browser: Client, wanted: str, location: str) -> None:
+def test_a_form_may_redirect_anywhere_on_the_site(
+    browser: Client, wanted: str, location: str
+) -> None:
     answer = browser.post(MARK, {"as": "read", "next": wanted})
 
     assert (answer.status_code, answer["Location"]) == (302, location)

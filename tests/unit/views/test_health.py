@@ -1,4 +1,4 @@
-"""The health views that a load balancer asks."""
+"""The health views for load balancers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second may be too short for a busy machine."""
     monkeypatch.setattr(sender, "PROBE_TIMEOUT_SECONDS", 30)
 
@@ -40,7 +40,7 @@ def test_a_site_is_ready_and_warns_when_the_periodic_task_is_late(client: Client
     assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
 
 
-def test_a_site_without_its_layer_is_not_ready(
+def test_a_site_with_an_unreachable_layer_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "answers", lambda: False)
@@ -51,7 +51,7 @@ def test_a_site_without_its_layer_is_not_ready(
     assert answer.json() == {"status": "unavailable", "unavailable": ["channel layer"]}
 
 
-def test_a_site_that_has_no_layer_is_not_ready(client: Client, settings: Any) -> None:
+def test_a_site_without_a_layer_is_not_ready(client: Client, settings: Any) -> None:
     settings.CHANNEL_LAYERS = {}
 
     answer = client.get("/readyz")
@@ -60,9 +60,7 @@ def test_a_site_that_has_no_layer_is_not_ready(client: Client, settings: Any) ->
     assert answer.json() == {"status": "unavailable", "unavailable": ["channel layer"]}
 
 
-def test_a_server_that_is_about_to_end_is_not_ready(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_draining_server_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "is_draining", lambda: True)
 
     answer = client.get("/readyz")
@@ -71,7 +69,7 @@ def test_a_server_that_is_about_to_end_is_not_ready(
     assert answer.json() == {"status": "unavailable", "unavailable": ["server"]}
 
 
-def test_a_site_without_its_database_is_not_ready(
+def test_a_site_with_an_unreachable_database_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -85,7 +83,7 @@ def test_a_site_without_its_database_is_not_ready(
     assert answer.json() == {"status": "unavailable", "unavailable": ["database"]}
 
 
-def test_a_site_includes_them_at_its_root() -> None:
+def test_a_site_includes_the_health_views_at_its_root() -> None:
     assert reverse("healthz", urlconf=health) == "/healthz"
     assert reverse("readyz", urlconf=health) == "/readyz"
     assert resolve("/readyz").func is health.readyz

@@ -13,12 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from notifications import notify_accounts
 from notifications.lifecycle import numbering
 
-from .asking import CHANGES, ITEMS, post, scope
+from .requests import CHANGES, ITEMS, post, scope
 
 pytestmark = pytest.mark.django_db
 
 
-def test_items_are_listed_with_where_the_inbox_stands(
+def test_items_are_listed_with_the_position_and_the_counts(
     browser: Client, alice: User, bob: User, notify: Any, send: Any
 ) -> None:
     notify(bob, "not hers")
@@ -52,7 +52,7 @@ def test_pages_follow_one_another(browser: Client, alice: User, notify: Any, sen
     assert found == sent[::-1]
 
 
-def test_only_unread_items_on_demand(browser: Client, alice: User, notify: Any) -> None:
+def test_a_page_can_be_limited_to_unread_items(browser: Client, alice: User, notify: Any) -> None:
     read, unread = notify(alice), notify(alice)
     post(browser, {"ids": [read], "as": "read"})
 
@@ -60,7 +60,7 @@ def test_only_unread_items_on_demand(browser: Client, alice: User, notify: Any) 
     assert len(browser.get(ITEMS, {"unread": "0"}).json()["items"]) == 2
 
 
-def test_archived_items_on_demand(browser: Client, alice: User, notify: Any) -> None:
+def test_a_page_can_list_archived_items(browser: Client, alice: User, notify: Any) -> None:
     archived, kept = notify(alice), notify(alice)
     post(browser, {"ids": [archived], "as": "archived"})
 
@@ -69,9 +69,7 @@ def test_archived_items_on_demand(browser: Client, alice: User, notify: Any) -> 
     assert browser.get(ITEMS, {"important": "1"}).json()["items"] == []
 
 
-def test_a_page_has_thirty_items_unless_told_otherwise(
-    browser: Client, alice: User, notify: Any
-) -> None:
+def test_a_page_has_thirty_items_by_default(browser: Client, alice: User, notify: Any) -> None:
     for _ in range(31):
         notify_accounts(alice, "hello", "Hello")
     numbering.number_and_publish([alice.pk], "default")
@@ -93,7 +91,7 @@ def test_a_page_has_thirty_items_unless_told_otherwise(
         ({"before": "n1"}, "before must be the “next” of another page, not 'n1'"),
     ],
 )
-def test_a_bad_parameter_is_named_with_what_is_allowed(
+def test_the_error_for_a_bad_parameter_names_what_is_allowed(
     browser: Client, query: dict[str, str], message: str
 ) -> None:
     answer = browser.get(ITEMS, query)
@@ -101,7 +99,7 @@ def test_a_bad_parameter_is_named_with_what_is_allowed(
     assert (answer.status_code, answer.json()) == (400, {"error": message})
 
 
-def test_a_list_takes_as_many_queries_however_long_it_is(
+def test_a_long_list_takes_as_many_queries_as_a_short_one(
     browser: Client, alice: User, notify: Any, send: Any
 ) -> None:
     def queries(path: str) -> int:

@@ -10,12 +10,12 @@ from django.test import Client
 
 from notifications.models import BroadcastReceipt, Inbox, Notification
 
-from .asking import ITEMS, post
+from .requests import ITEMS, post
 
 pytestmark = pytest.mark.django_db
 
 
-def test_marking_answers_with_what_it_did(
+def test_the_answer_contains_the_range_the_ids_and_the_counts(
     browser: Client, alice: User, notify: Any, send: Any
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
@@ -37,11 +37,11 @@ def test_marking_answers_with_what_it_did(
     assert Notification.objects.get(pk=two[1:]).state == "unread"
 
 
-def test_all_up_to_a_cursor_are_marked(browser: Client, alice: User, notify: Any) -> None:
+def test_all_items_up_to_a_position_are_marked(browser: Client, alice: User, notify: Any) -> None:
     notify(alice)
-    head = browser.get(ITEMS).json()
+    latest = browser.get(ITEMS).json()
     later = notify(alice)
-    upto = {"seq": head["seq"], "broadcast_seq": head["broadcast_seq"]}
+    upto = {"seq": latest["seq"], "broadcast_seq": latest["broadcast_seq"]}
 
     answer = post(browser, {"upto": upto, "as": "archived"}).json()
 
@@ -49,7 +49,7 @@ def test_all_up_to_a_cursor_are_marked(browser: Client, alice: User, notify: Any
     assert [item["id"] for item in browser.get(ITEMS).json()["items"]] == [later]
 
 
-def test_numbers_beyond_any_are_only_large(browser: Client, alice: User, notify: Any) -> None:
+def test_huge_numbers_are_accepted(browser: Client, alice: User, notify: Any) -> None:
     wire_id = notify(alice)
     huge = {"seq": 10**30, "broadcast_seq": 10**30}
     assert post(browser, {"upto": huge, "as": "read"}).json()["ids"] == [wire_id]
@@ -59,7 +59,7 @@ def test_numbers_beyond_any_are_only_large(browser: Client, alice: User, notify:
         assert (answer.status_code, answer.json()["ids"]) == (200, ids)
 
 
-def test_ids_of_others_are_as_if_they_did_not_exist(
+def test_ids_of_other_accounts_are_treated_as_unknown(
     browser: Client, alice: User, bob: User, notify: Any, send: Any
 ) -> None:
     others = [notify(bob), send(audience="staff")]
@@ -104,7 +104,7 @@ def test_ids_of_others_are_as_if_they_did_not_exist(
     ],
     ids=lambda value: f"{value!r:.40}",
 )
-def test_a_bad_body_is_refused_with_what_is_allowed(
+def test_the_error_for_a_bad_body_names_what_is_allowed(
     browser: Client, body: Any, message: str
 ) -> None:
     answer = post(browser, body)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from notifications.lifecycle import retraction
 
-from .asking import ITEMS
+from .requests import ITEMS
 
 pytestmark = pytest.mark.django_db
 
@@ -29,13 +29,13 @@ def test_the_page_shows_own_items_as_text(
     assert "not hers" not in page
 
 
-def test_a_made_up_page_leads_to_the_first(browser: Client) -> None:
-    answer = browser.get("/notifications/", {"before": "made up"})
+def test_an_invalid_page_redirects_to_the_first(browser: Client) -> None:
+    answer = browser.get("/notifications/", {"before": "invalid"})
 
     assert (answer.status_code, answer["Location"]) == (302, "/notifications/")
 
 
-def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) -> None:
+def test_removed_items_are_on_no_page(browser: Client, alice: User, notify: Any) -> None:
     notify(alice, "Short-lived", expires_at=timezone.now())
     retraction.expire("default")
 
@@ -44,13 +44,13 @@ def test_what_has_gone_is_on_no_page(browser: Client, alice: User, notify: Any) 
 
 
 @pytest.mark.parametrize(
-    ("view", "is_offered"), [("", True), ("unread=1", True), ("archived=1", False)]
+    ("query", "is_offered"), [("", True), ("unread=1", True), ("archived=1", False)]
 )
-def test_all_can_be_marked_read_where_something_may_be_unread(
-    browser: Client, alice: User, notify: Any, view: str, is_offered: bool
+def test_mark_all_is_offered_in_folders_with_unread_items(
+    browser: Client, alice: User, notify: Any, query: str, is_offered: bool
 ) -> None:
     notify(alice, "New")
 
-    page = browser.get(f"/notifications/?{view}").content.decode()
+    page = browser.get(f"/notifications/?{query}").content.decode()
 
     assert ('<form data-action="mark-all"' in page) == is_offered

@@ -1,4 +1,4 @@
-"""The addresses of the inbox, and how they are asked."""
+"""The URLs of the inbox, and helpers for requests."""
 
 from __future__ import annotations
 

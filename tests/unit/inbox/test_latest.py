@@ -39,7 +39,7 @@ def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Make) ->
     assert read_latest(recipient_of(alice)).counts.unread_broadcasts == 1
 
 
-def test_one_account_takes_one_query_also_before_its_first_change(
+def test_one_account_takes_two_queries_even_before_its_first_change(
     alice: User, bob: User, notify: Make, send: Make, django_assert_num_queries: Any
 ) -> None:
     def read() -> tuple[Latest, Latest]:
@@ -57,7 +57,7 @@ def test_one_account_takes_one_query_also_before_its_first_change(
     assert [latest.counts.total for latest in read()] == [2, 1]
 
 
-def test_the_counts_of_many_are_those_of_each(
+def test_the_counts_of_many_accounts_are_those_of_each(
     alice: User, bob: User, carol: User, operator: User, send: Make
 ) -> None:
     alice.groups.add(Group.objects.create(name="editors"))
