@@ -234,7 +234,7 @@ async def test_uvicorn_with_a_part_missing_is_written_to_through_asgi(uvicorn, p
     assert len(warnings_in(caplog)) == 1
 
 
-async def test_a_connection_without_a_transport_is_lost_and_turns_nothing_off(daphne):
+async def test_a_connection_without_a_transport_leaves_the_adapter_on(daphne):
     daphne.transport = None
 
     assert name_of(open_writer(daphne.asgi_send)) == "AsgiWriter"
@@ -297,7 +297,7 @@ async def test_a_frame_that_fails_on_uvicorn_and_all_later_ones_go_through_asgi(
     assert len(warnings_in(caplog)) == 1
 
 
-async def test_an_error_of_one_connection_turns_nothing_off(uvicorn):
+async def test_an_error_of_one_connection_leaves_the_adapter_on(uvicorn):
     class Closed:
         """uvloop raises RuntimeError for a transport that is closed."""
 

@@ -114,7 +114,7 @@ def test_a_difference_turns_the_adapter_off_with_one_warning(install, caplog) ->
 
 
 @pytest.mark.parametrize("error", [AttributeError("beak"), KeyError("beak"), TypeError("beak")])
-def test_an_error_that_a_changed_part_raises_turns_it_off(install, error: Exception) -> None:
+def test_an_error_of_a_changed_part_turns_the_adapter_off(install, error: Exception) -> None:
     install(pigeon="4.2")
     adapter = pigeons()
 
@@ -124,7 +124,7 @@ def test_an_error_that_a_changed_part_raises_turns_it_off(install, error: Except
 
 
 @pytest.mark.parametrize("error", [OSError(9, "closed"), RuntimeError("closed")])
-def test_an_error_that_a_lost_connection_raises_does_not(install, error: Exception) -> None:
+def test_an_error_of_a_lost_connection_leaves_the_adapter_on(install, error: Exception) -> None:
     install(pigeon="4.2")
     adapter = pigeons()
 

@@ -162,7 +162,7 @@ async def test_simultaneous_joins_add_an_account_to_its_group_once(
     await hub.wait_for('{"type":"a"}')
 
 
-async def test_so_it_is_while_the_layer_takes_its_time(
+async def test_simultaneous_joins_add_an_account_to_its_group_once_with_a_slow_layer(
     slow_layer: SlowLayer, open_hub: Any
 ) -> None:
     hub = await open_hub()
@@ -176,7 +176,7 @@ async def test_so_it_is_while_the_layer_takes_its_time(
     assert members(slow_layer) == {protocol.HUBS_GROUP: 1, "account_1": 1}
 
 
-async def test_thousands_of_accounts_join_side_by_side(
+async def test_thousands_of_accounts_join_concurrently(
     slow_layer: SlowLayer, open_hub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 60)  # the machine may be busy
