@@ -39,6 +39,7 @@ def adapters_anew(monkeypatch):
     """What a test turns off is on again for the next one."""
     for adapter in (DAPHNE, UVICORN):
         monkeypatch.setattr(adapter, "_reason", None)
+        monkeypatch.setattr(adapter, "_fitting", set())
 
 
 @pytest.fixture
