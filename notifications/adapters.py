@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ class Adapter:
         self.off = off
         self.check_id = check_id
         self._reason: str | None = None
+        self._fitting: set[tuple[type, ...]] = set()
 
     @property
     def is_on(self) -> bool:
@@ -62,6 +64,20 @@ class Adapter:
             if reason:
                 self.turn_off(reason)
         return not self._reason
+
+    def fits(self, *things: object, differences: Callable[[], list[str]]) -> bool:
+        """
+        Whether things of these types are as expected; if not, turn off.
+
+        differences: looks at the things, see below; called once for all things of their types.
+        """
+        types = tuple(map(type, things))
+        if types not in self._fitting:
+            if found := differences():
+                self.turn_off(", ".join(found))
+                return False
+            self._fitting.add(types)
+        return True
 
     def turn_off(self, reason: str) -> None:
         """

@@ -38,25 +38,10 @@ class DaphneTransport(ServerTransport):
         transport = _lowest(getattr(protocol, "transport", None))
         if transport is None:
             return None  # the connection was lost
-        found = differences(
-            protocol,
-            STATE_OPEN=int,
-            dropConnection=Callable,
-            send_queue=Sized,
-            sendData=Callable,
-            state=int,
-        ) + differences(
-            transport,
-            _tempDataBuffer=list,
-            _tempDataLen=int,
-            dataBuffer=bytes,
-            offset=int,
-            write=Callable,
+        fits = DAPHNE.fits(
+            protocol, transport, differences=lambda: _differences(protocol, transport)
         )
-        if found:
-            DAPHNE.turn_off(", ".join(found))
-            return None
-        return cls(protocol, transport)
+        return cls(protocol, transport) if fits else None
 
     def __init__(self, protocol: Any, transport: Any) -> None:
         self.protocol = protocol
@@ -115,8 +100,10 @@ class DaphneWriter(DirectWriter):
                     return False
                 protocol.sendData(wire)
                 return True
-            with suppress(OSError):  # full, or lost: Twisted finds out which
+            try:
                 sent = self._socket.send(wire)
+            except OSError:
+                sent = 0  # full, or lost: Twisted finds out which
             if sent < len(wire):
                 transport.write(wire[sent:])
         except Exception as error:
@@ -129,6 +116,24 @@ class DaphneWriter(DirectWriter):
     def _cut_off(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _differences(protocol: Any, transport: Any) -> list[str]:
+    return differences(
+        protocol,
+        STATE_OPEN=int,
+        dropConnection=Callable,
+        send_queue=Sized,
+        sendData=Callable,
+        state=int,
+    ) + differences(
+        transport,
+        _tempDataBuffer=list,
+        _tempDataLen=int,
+        dataBuffer=bytes,
+        offset=int,
+        write=Callable,
+    )
 
 
 def _lowest(transport: Any) -> Any:

@@ -44,10 +44,8 @@ class UvicornTransport(ServerTransport):
         if not name.startswith(PACKAGE) or not UVICORN.is_on:
             return None
         connection = cls(protocol, name.removeprefix(PACKAGE))
-        if found := connection.find_differences():
-            UVICORN.turn_off(", ".join(found))
-            return None
-        return connection
+        fits = UVICORN.fits(protocol, differences=connection.find_differences)
+        return connection if fits else None
 
     def __init__(self, protocol: Any, implementation: str) -> None:
         self.protocol = protocol

@@ -39,6 +39,7 @@ def adapters_anew(monkeypatch):
     """Turn on all adapters again for each test."""
     for adapter in (DAPHNE, UVICORN):
         monkeypatch.setattr(adapter, "_reason", None)
+        monkeypatch.setattr(adapter, "_fitting", set())
 
 
 @pytest.fixture

@@ -113,6 +113,19 @@ def test_a_difference_turns_the_adapter_off_with_one_warning(install, caplog) ->
     assert "Pigeon.wings is missing" in warning.msg
 
 
+def test_things_of_one_type_are_looked_at_once(install) -> None:
+    install(pigeon="4.2")
+    adapter = pigeons()
+    seen: list[str] = []
+
+    for _ in range(2):
+        assert adapter.fits("Alice", differences=lambda: seen.append("Alice") or [])
+    assert not adapter.fits(2, differences=lambda: ["int.beak is missing"])
+
+    assert seen == ["Alice"]
+    assert not adapter.is_on
+
+
 @pytest.mark.parametrize("error", [AttributeError("beak"), KeyError("beak"), TypeError("beak")])
 def test_an_error_of_a_changed_part_turns_the_adapter_off(install, error: Exception) -> None:
     install(pigeon="4.2")
