@@ -1,21 +1,21 @@
 """
-From committed rows to open tabs: number them, build their frames, push.
+From committed rows to open tabs: number them, build their frames, publish those.
 
 Rows are numbered after the commit, in short transactions that lock the inbox
-first and read second: ids are given before the commit, and transactions commit
-in another order, so a reader that goes by ids can miss a row for ever. Whoever
-numbers a row pushes it.
+first and read second. Ids can't serve as numbers: they are given before the
+commit, and transactions commit in another order, so a client that goes by ids
+can miss a row for good. The process that numbers a row also publishes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,64 +26,70 @@ from django.utils import timezone
 from notifications import protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification
+from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification, State
 from notifications.signals import broadcast_sent, notification_created
 
+from .assignment import Numbered, NumberedRow, Place, UnnumberedRow, assign_numbers
 from .publishing import LiveUpdate, publish, publish_broadcast, step
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
 
 
-class _Accounts(set[Any]):
+@dataclass(eq=False)
+class _Call:
     """
-    Those that a transaction's hooks deliver: they go with the hooks when it is rolled back.
+    The accounts of one call of `number_after_commit`, until they are numbered.
 
-    A set of one's own kind, as a plain one can't be referred to weakly.
+    Only its commit hook keeps it alive. When Django drops the hook because the transaction or
+    the savepoint is rolled back, the call is gone as well, and no later transaction on the
+    same connection numbers its accounts.
     """
 
+    account_ids: set[Any]
 
-_pending: WeakKeyDictionary[BaseDatabaseWrapper, ref[_Accounts]] = WeakKeyDictionary()
+
+_calls: WeakKeyDictionary[BaseDatabaseWrapper, WeakSet[_Call]] = WeakKeyDictionary()
 
 
 def number_after_commit(account_ids: Iterable[Any], using: str) -> None:
-    """Deliver these accounts' rows once the transaction commits, with all others of it at once."""
-    connection = connections[using]
-    of_last_call = _pending.get(connection)
-    pending = of_last_call() if of_last_call else None
-    if pending is None or not connection.run_on_commit:
-        # The first call of a transaction, or of one of the hooks that are just run.
-        pending = _Accounts()
-        _pending[connection] = ref(pending)
-    pending.update(account_ids)
+    """
+    Number and publish these accounts' rows once the transaction commits.
+
+    The first hook to run does it for all calls of the transaction together.
+    """
+    call = _Call(set(account_ids))
+    calls = _calls.setdefault(connections[using], WeakSet())
+    calls.add(call)
 
     # A nested function: a partial would crash while Django logs its failure (ticket 36487).
-    def number_pending() -> None:
-        accounts = set(pending)
-        pending.clear()
-        number_and_publish(accounts, using)
+    def number_calls() -> None:
+        if call in calls:
+            accounts = set[Any]().union(*(waiting.account_ids for waiting in calls))
+            calls.clear()
+            number_and_publish(accounts, using)
 
-    transaction.on_commit(number_pending, using=using, robust=True)
+    transaction.on_commit(number_calls, using=using, robust=True)
 
 
 def number_and_publish(account_ids: Iterable[Any], using: str) -> int:
-    """Number and push what is committed and unnumbered for these accounts; return how many rows."""
+    """Number and publish the committed, unnumbered rows of these accounts; return how many."""
     keys = sorted(set(account_ids))
-    delivered = 0
+    count = 0
     for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION):
-        ids, updates = in_short_transaction(
-            _numbering(keys[start : start + ACCOUNTS_PER_TRANSACTION], using), using
-        )
-        publish(updates)
+        batch = keys[start : start + ACCOUNTS_PER_TRANSACTION]
+        rows = in_short_transaction(partial(_number, batch, using), using)
+        publish([*live_updates(rows)])
         if notification_created.has_listeners(Notification):
+            ids = [row.id for row in rows]
             for row in Notification.objects.using(using).filter(pk__in=ids).order_by("pk"):
                 notification_created.send_robust(Notification, notification=row)
-        delivered += len(ids)
-    return delivered
+        count += len(rows)
+    return count
 
 
 def number_broadcasts(using: str) -> int:
-    """Number and push the committed, unnumbered broadcasts; return how many."""
+    """Number and publish the committed, unnumbered broadcasts; return how many."""
     if not Broadcast.objects.using(using).unnumbered().exists():
         return 0
 
@@ -104,119 +110,99 @@ def number_broadcasts(using: str) -> int:
     return len(rows)
 
 
-@dataclass(slots=True)
-class _Row:
-    """What numbering has to know of a notification and change in it: no model, there are many."""
-
-    id: int
-    account_id: Any
-    replace_key: str
-    message: tuple[Any, ...] = ()  # as MESSAGE_FIELDS
-    number: int | None = None
-    seq: int | None = None
-    replaces: int | None = None
-    removed_at: datetime | None = None
+def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
+    """Number the accounts' rows, inside a transaction."""
+    inboxes = Inbox.objects.using(using).lock(account_ids)
+    rows = _read_unnumbered(account_ids, using)
+    older = _read_replaceable(rows, using)
+    numbered = assign_numbers(inboxes, rows, older, timezone.now())
+    _write(numbered, using)
+    return numbered.rows
 
 
-def _numbering(keys: Sequence[Any], using: str) -> Callable[[], tuple[list[int], list[LiveUpdate]]]:
-    def number() -> tuple[list[int], list[LiveUpdate]]:
-        inboxes = Inbox.objects.using(using).lock(keys)
-        rows = _unnumbered(keys, using)
-        older = _replaceable(rows, using)
-        encoder = _Encoder()
-        replaced: list[_Row] = []
-        updates = []
-        for row in rows:
-            inbox = inboxes[row.account_id]
-            first = inbox.seq + 1
-            if row.replace_key:
-                place = (row.account_id, row.replace_key)
-                for old in older[place]:
-                    old.seq = inbox.next_seq()
-                    old.removed_at = timezone.now()
-                    inbox.unread -= 1
-                    replaced.append(old)
-                    row.replaces = old.id
-                # The frame names the last. There are others where one was read, so that it was
-                # not replaced, and then marked unread again.
-                if others := older[place][:-1]:
-                    updates.append(_gone(others, first, inbox.unread + 1))
-                    first += len(others)
-                older[place] = [row]
-            row.number = row.seq = seq = inbox.next_seq()
-            inbox.unread += 1
-            updates.append(
-                LiveUpdate(
-                    account=str(row.account_id),
-                    first=first,
-                    seq=seq,
-                    text=encoder.encode(row, inbox.unread),
-                    unread=inbox.unread,
-                    unread_broadcasts=None,
-                    counted_at=None,
-                )
-            )
-        update_rows(Notification, rows, ["number", "seq"], using)
-        if replaced:
-            changed = [*replaced, *(row for row in rows if row.replaces)]
-            update_rows(Notification, changed, ["seq", "removed_at", "replaces"], using)
-        update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
-        return [row.id for row in rows], updates
-
-    return number
-
-
-def _gone(rows: Sequence[_Row], first: int, unread: int) -> LiveUpdate:
-    """The step that tells of these rows of one account, numbered from `first`, that they went."""
-    seq = first + len(rows) - 1
-    ids = [f"{Notification.wire_prefix}{row.id}" for row in rows]
-    return step(rows[0].account_id, first, seq, protocol.state("gone", ids, seq=seq, unread=unread))
-
-
-def _unnumbered(keys: Sequence[Any], using: str) -> list[_Row]:
+def _read_unnumbered(account_ids: Sequence[Any], using: str) -> list[UnnumberedRow]:
     account = Notification._meta.get_field("account")
-    wanted = is_one_of("account_id", keys, account, using)
+    wanted = is_one_of("account_id", account_ids, account, using)
     unnumbered = Notification.objects.using(using).unnumbered().filter(wanted)
     values = (
         unnumbered.annotate(stored_meta_data=Cast("meta_data", TextField()))
         .order_by("account_id", "pk")
         .values_list("pk", "account_id", "replace_key", "stored_meta_data", *MESSAGE_FIELDS)
     )
-    return [_Row(row[0], row[1], row[2], row[3:]) for row in values]
+    return [(row[0], row[1], row[2], row[3:]) for row in values]
 
 
-def _replaceable(rows: Iterable[_Row], using: str) -> defaultdict[tuple[Any, str], list[_Row]]:
-    """Return the unread notifications whose place one of `rows` takes, by account and key."""
-    places = {(row.account_id, row.replace_key) for row in rows if row.replace_key}
-    older: defaultdict[tuple[Any, str], list[_Row]] = defaultdict(list)
+def _read_replaceable(rows: Iterable[UnnumberedRow], using: str) -> dict[Place, list[int]]:
+    """Return the ids of the unread notifications whose place one of `rows` takes."""
+    places = {(account_id, key) for _, account_id, key, _ in rows if key}
+    older: defaultdict[Place, list[int]] = defaultdict(list)
     if places:
         unread = Notification.objects.using(using).unread()
         candidates = unread.filter(
             account_id__in={account for account, _ in places},
             replace_key__in={key for _, key in places},
-        ).exclude(replace_key="")  # as the index says, or it is not used
-        for pk, account, key in candidates.order_by("number").values_list(
+        ).exclude(replace_key="")  # the index's condition; without it the index is not used
+        for id, *place in candidates.order_by("number").values_list(
             "pk", "account_id", "replace_key"
         ):
-            if (account, key) in places:
-                older[account, key].append(_Row(pk, account, key))
+            if (key := tuple(place)) in places:
+                older[key].append(id)
     return older
 
 
+def _write(numbered: Numbered, using: str) -> None:
+    fields = ["number", "seq"]
+    if any(row.replaced_ids for row in numbered.rows):
+        fields += ["replaces", "removed_at"]
+    update_rows(Notification, numbered.rows, fields, using)
+    update_rows(Notification, numbered.replaced, ["seq", "removed_at"], using)
+    update_rows(Inbox, numbered.inboxes, ["seq", "unread"], using)
+
+
+def live_updates(rows: Iterable[NumberedRow]) -> Iterator[LiveUpdate]:
+    encoder = _Encoder()
+    for row in rows:
+        first = number = row.number
+        if replaced_ids := row.replaced_ids:
+            first -= 1  # of the last one, which the frame names
+            # There are others if one was read, so that it was not replaced then, and marked as
+            # unread later.
+            if others := replaced_ids[:-1]:
+                yield _removal(row.account_id, others, first - 1, row.unread)
+        # A literal: a call takes more than twice as long.
+        yield {
+            "account": str(row.account_id),
+            "first": first,
+            "seq": number,
+            "text": encoder.encode(row),
+            "unread": row.unread,
+            "unread_broadcasts": None,
+            "counted_at": None,
+        }
+
+
+def _removal(account_id: Any, ids: Sequence[int], seq: int, unread: int) -> LiveUpdate:
+    """Return the update for notifications that were removed, the last of them at `seq`."""
+    wire_ids = [f"{Notification.wire_prefix}{id}" for id in ids]
+    frame = protocol.state(State.REMOVED, wire_ids, seq=seq, unread=unread)
+    return step(account_id, seq - len(ids) + 1, seq, frame)
+
+
 class _Encoder:
-    """Encodes new notifications: many have one message, which is then encoded once."""
+    """Encodes the frames of new notifications: a message that many have, once."""
 
     def __init__(self) -> None:
         self._messages: dict[tuple[Any, ...], str] = {}  # encoded, without the closing brace
 
-    def encode(self, row: _Row, unread: int) -> str:
+    def encode(self, row: NumberedRow) -> str:
         message = self._messages.get(row.message)
         if message is None:
             message = self._messages[row.message] = self._encode_message(*row.message)
-        replaces = "null" if row.replaces is None else f'"{Notification.wire_prefix}{row.replaces}"'
+        prefix = Notification.wire_prefix
+        replaces = f'"{prefix}{row.replaces}"' if row.replaced_ids else "null"
         return (
-            f'{message},"id":"{Notification.wire_prefix}{row.id}","number":{row.number},'
-            f'"seq":{row.seq},"unread":{unread},"replaces":{replaces}}}'
+            f'{message},"id":"{prefix}{row.id}","number":{row.number},"seq":{row.number},'
+            f'"unread":{row.unread},"replaces":{replaces}}}'
         )
 
     def _encode_message(self, meta_data: str, *values: Any) -> str:

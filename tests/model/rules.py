@@ -199,9 +199,9 @@ RULES = [
     ),
     Rule(
         "a replaced notification takes a new number",
-        "lifecycle.numbering._numbering",
-        "old.seq = inbox.next_seq()",
-        "pass",
+        "lifecycle.numbering._write",
+        'numbered.replaced, ["seq", "removed_at"]',
+        'numbered.replaced, ["removed_at"]',
         AWAY,
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""From committed rows to pushes: numbers, frames, replacing."""
+"""From committed rows to live updates: numbers, frames, replacing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_numbers_of_an_account_are_consecutive_in_the_order_of_the_calls(
     ]
 
 
-def test_a_frame_says_all_that_a_client_needs(
+def test_a_frame_has_all_that_a_client_needs(
     alice: User, commit: Commit, published: Published
 ) -> None:
     with commit():
@@ -96,7 +96,9 @@ def test_a_frame_says_all_that_a_client_needs(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_numbered_or_pushed_before_the_commit(alice: User, published: Published) -> None:
+def test_nothing_is_numbered_or_published_before_the_commit(
+    alice: User, published: Published
+) -> None:
     with transaction.atomic():
         notify_accounts(alice, "hello", "Hello")
         notify_accounts(alice, "typing", "Typing", persist=False)
@@ -110,7 +112,7 @@ def test_nothing_is_numbered_or_pushed_before_the_commit(alice: User, published:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rolled_back_transaction_pushes_nothing_then_or_later(
+def test_a_rolled_back_transaction_publishes_nothing_then_or_later(
     alice: User, bob: User, published: Published
 ) -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
@@ -121,16 +123,16 @@ def test_a_rolled_back_transaction_pushes_nothing_then_or_later(
     assert not published
 
     with transaction.atomic():
-        transaction.on_commit(lambda: None)  # as everybody may, before we do
+        transaction.on_commit(lambda: None)  # a hook of the site's, before ours
         notify_accounts(bob, "hello", "Hello")
 
     assert bodies(published) == ["Hello"]
-    # What the rolled-back transaction had scheduled is forgotten.
+    # Her account is not numbered with the next transaction's: that would have made an inbox.
     assert not Inbox.objects.filter(pk=alice.pk).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rolled_back_savepoint_takes_only_its_own_along(
+def test_a_rolled_back_savepoint_loses_only_its_own(
     alice: User, bob: User, published: Published
 ) -> None:
     with transaction.atomic():
@@ -142,10 +144,13 @@ def test_a_rolled_back_savepoint_takes_only_its_own_along(
 
     assert bodies(published) == ["Before", "After"]
     assert seqs(alice) == [1, 2]
+    assert not Inbox.objects.filter(pk=bob.pk).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_only_the_first_call_is_rolled_back(alice: User, bob: User, published: Published) -> None:
+def test_when_only_the_first_call_is_rolled_back_the_second_is_numbered(
+    alice: User, bob: User, published: Published
+) -> None:
     with transaction.atomic():
         with pytest.raises(RuntimeError), transaction.atomic():
             notify_accounts(alice, "hello", "Never")
@@ -156,15 +161,32 @@ def test_only_the_first_call_is_rolled_back(alice: User, bob: User, published: P
 
 
 @pytest.mark.django_db(transaction=True)
-def test_another_hook_that_notifies_first_harms_no_one(
+def test_a_hook_that_notifies_before_ours_has_run_loses_nothing(
     alice: User, bob: User, published: Published
 ) -> None:
     with transaction.atomic():
         transaction.on_commit(lambda: notify_accounts(bob, "hello", "From a hook"))
         notify_accounts(alice, "hello", "From the transaction")
 
-    assert bodies(published) == ["From a hook", "From the transaction"]
+    assert sorted(bodies(published)) == ["From a hook", "From the transaction"]
     assert (seqs(alice), seqs(bob)) == ([1], [1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hook_whose_own_transaction_is_rolled_back_loses_nothing_else(
+    alice: User, bob: User, published: Published
+) -> None:
+    def notify_and_roll_back() -> None:
+        with transaction.atomic():
+            notify_accounts(bob, "hello", "Never")
+            transaction.set_rollback(True)
+
+    with transaction.atomic():
+        transaction.on_commit(notify_and_roll_back)
+        notify_accounts(alice, "hello", "Hello")
+
+    assert bodies(published) == ["Hello"]
+    assert not Inbox.objects.filter(pk=bob.pk).exists()
 
 
 def test_many_calls_in_one_transaction_are_numbered_at_once(
@@ -196,17 +218,17 @@ def test_rows_are_numbered_in_the_order_of_their_ids(alice: User, published: Pub
     assert len(published.frames) == 3
 
 
-def test_what_a_crash_left_over_is_numbered_with_the_next_one(
+def test_a_row_that_a_crash_left_unnumbered_is_numbered_with_the_next_one(
     alice: User, commit: Commit, published: Published
 ) -> None:
-    notify_accounts(alice, "hello", "Left over")
+    notify_accounts(alice, "hello", "Left behind")
     with commit():
         notify_accounts(alice, "hello", "Next")
 
-    assert bodies(published) == ["Left over", "Next"]
+    assert bodies(published) == ["Left behind", "Next"]
 
 
-def test_more_accounts_than_one_transaction_locks(
+def test_more_accounts_than_one_transaction_locks_are_numbered_in_several(
     alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numbering, "ACCOUNTS_PER_TRANSACTION", 2)
@@ -218,7 +240,7 @@ def test_more_accounts_than_one_transaction_locks(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_fails_after_the_commit_fails_nobody(
+def test_a_failure_after_the_commit_does_not_reach_the_caller(
     alice: User, bob: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*args: Any) -> None:
@@ -233,7 +255,7 @@ def test_what_fails_after_the_commit_fails_nobody(
 
     assert result.created == 1
     assert seqs(alice) == [None]
-    # Whoever is next to look numbers it.
+    # The next check numbers them.
     numbering.number_and_publish([alice.pk], "default")
     numbering.number_broadcasts("default")
     assert seqs(alice) == [1]
@@ -260,15 +282,15 @@ def test_many_at_once_get_each_number_once(alice: User, bob: User) -> None:
     changes = Notification.objects.filter(account=alice).values_list("seq", flat=True)
     assert len(set(numbers)) == len(set(changes)) == 20
     # Each was one change when it came, and one when it was read.
-    head = Inbox.objects.get(pk=alice.pk)
-    assert (head.seq, max(changes), head.unread) == (40, 40, 0)
+    inbox = Inbox.objects.get(pk=alice.pk)
+    assert (inbox.seq, max(changes), inbox.unread) == (40, 40, 0)
     assert sorted(Notification.objects.filter(account=bob).values_list("seq", flat=True)) == list(
         range(1, 21)
     )
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> None:
+def test_a_row_that_is_inserted_first_and_committed_last_is_not_missed(alice: User) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time: the second would wait for the first")
     first_inserted, second_committed = threading.Event(), threading.Event()
@@ -296,7 +318,7 @@ def test_who_begins_first_and_commits_last_is_missed_by_nobody(alice: User) -> N
     first_pk, second_pk = (
         Notification.objects.get(body=body).pk for body in ("Began first", "Committed first")
     )
-    assert first_pk < second_pk  # the trap: by id, the first would be older than the cursor
+    assert first_pk < second_pk  # by id, the first would be below the position of `between`
     assert [frame["content"]["body"] for frame in between.frames] == ["Committed first"]
     assert [frame["content"]["body"] for frame in after.frames] == ["Began first"]
     assert [frame["seq"] for frame in between.frames + after.frames] == [1, 2]
@@ -319,7 +341,7 @@ def test_a_newer_one_takes_the_place_of_the_unread_one(
     assert Inbox.objects.get().unread == 1
     frame = published.frames[-1]
     assert (frame["replaces"], frame["seq"], frame["unread"]) == (f"n{old.pk}", 3, 1)
-    # The push covers both numbers, so that it is the next one for a socket at 1.
+    # The update covers both numbers, so that it is the next one for a connection at 1.
     assert [entry["first"] for _, message in published for entry in message["entries"]] == [1, 2]
 
 
@@ -339,7 +361,7 @@ def test_of_several_in_one_transaction_only_the_last_stays(
     assert [(entry["first"], entry["seq"]) for entry in entries] == [(1, 1), (2, 3), (4, 5)]
 
 
-def test_all_that_are_unread_in_a_place_go_and_are_told(
+def test_all_unread_ones_with_the_key_are_replaced_and_named(
     alice: User, commit: Commit, published: Published
 ) -> None:
     for body in ("10 %", "20 %"):
@@ -353,15 +375,18 @@ def test_all_that_are_unread_in_a_place_go_and_are_told(
     with commit():
         notify_accounts(alice, "progress", "30 %", replace_key="upload")
 
-    gone, told = published.frames
-    assert (gone["as"], gone["ids"], gone["seq"], gone["unread"]) == ("gone", [first.wire_id], 7, 1)
-    assert (told["replaces"], told["seq"], told["unread"]) == (second.wire_id, 9, 1)
+    removed, new = published.frames
+    assert (removed["as"], removed["ids"]) == ("gone", [first.wire_id])
+    assert (removed["seq"], removed["unread"]) == (7, 1)
+    assert (new["replaces"], new["seq"], new["unread"]) == (second.wire_id, 9, 1)
     entries = [entry for _, message in published for entry in message["entries"]]
     assert [(entry["first"], entry["seq"]) for entry in entries] == [(7, 7), (8, 9)]
 
 
 @pytest.mark.parametrize("mark", ["read", "archived"])
-def test_what_was_read_or_archived_stays(alice: User, commit: Commit, mark: str) -> None:
+def test_one_that_was_read_or_archived_is_not_replaced(
+    alice: User, commit: Commit, mark: str
+) -> None:
     with commit():
         notify_accounts(alice, "progress", "10 %", replace_key="upload")
     marks.mark(Recipient.of(alice), mark, [Notification.objects.get().wire_id])
@@ -372,24 +397,24 @@ def test_what_was_read_or_archived_stays(alice: User, commit: Commit, mark: str)
     assert Inbox.objects.get().unread == 1
 
 
-def test_another_key_and_another_account_are_left_alone(
+def test_nothing_with_another_key_or_of_another_account_is_replaced(
     alice: User, bob: User, commit: Commit
 ) -> None:
     for account, key in ((alice, "a"), (alice, "b"), (alice, None), (alice, None), (bob, "a")):
         with commit():
             notify_accounts(account, "hello", "Hello", replace_key=key)
-    # Both accounts and both keys in one numbering, but not each with each.
+    # Both accounts and both keys at once, but not every pair of them.
     with commit():
         notify_accounts(bob, "hello", "Hello", replace_key="b")
         notify_accounts(alice, "hello", "Hello", replace_key="a")
 
-    gone = Notification.objects.filter(removed_at__isnull=False)
-    assert [(row.account, row.replace_key) for row in gone] == [(alice, "a")]
+    removed = Notification.objects.filter(removed_at__isnull=False)
+    assert [(row.account, row.replace_key) for row in removed] == [(alice, "a")]
     assert dict(Inbox.objects.values_list("account", "unread")) == {alice.pk: 4, bob.pk: 2}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_replace_at_once_never_leave_two(alice: User) -> None:
+def test_replacing_at_the_same_time_leaves_one(alice: User) -> None:
     together = threading.Barrier(3)
 
     def notify(body: str) -> None:
@@ -411,9 +436,7 @@ def test_two_that_replace_at_once_never_leave_two(alice: User) -> None:
 # --- Broadcasts
 
 
-def test_broadcasts_have_one_sequence_whoever_they_are_for(
-    commit: Commit, published: Published
-) -> None:
+def test_all_broadcasts_share_one_sequence(commit: Commit, published: Published) -> None:
     group = Group.objects.create(name="Customers")
     with commit():
         for audience in ("everyone", "staff", group):
@@ -432,13 +455,13 @@ def test_broadcasts_have_one_sequence_whoever_they_are_for(
     assert "unread" not in frame and "seq" not in frame
 
 
-def test_looking_for_broadcasts_takes_no_lock_when_there_are_none(
+def test_without_new_broadcasts_their_sequence_is_not_locked(
     commit: Commit, django_assert_num_queries: Any
 ) -> None:
     with commit():
         broadcast("news", "News")
 
-    # Every hub looks at every check.
+    # As every hub asks at each of its checks.
     with django_assert_num_queries(1):
         assert numbering.number_broadcasts("default") == 0
 
@@ -462,12 +485,12 @@ def test_many_broadcasts_at_once_get_each_number_once() -> None:
     assert BroadcastSequence.objects.current().seq == 9
 
 
-# --- Pushing
+# --- Publishing
 
 
 @pytest.fixture
 def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with Redis: groups cost nothing."""
+    """A layer to which groups cost nothing, as with Redis."""
     monkeypatch.setattr(sender, "is_in_memory", lambda: False)
 
 
@@ -525,7 +548,7 @@ def test_the_in_memory_layer_has_one_group_for_all(published: Published) -> None
     assert [name for name, _ in published] == [protocol.HUBS_GROUP] * 2
 
 
-def test_nothing_to_push_sends_nothing(published: Published) -> None:
+def test_no_live_updates_are_no_message(published: Published) -> None:
     publishing.publish([])
 
     assert not published
@@ -548,7 +571,7 @@ def test_a_frame_without_a_row_carries_no_number(
     }
 
 
-def test_connections_are_closed_by_whoever_has_them(published: Published) -> None:
+def test_every_hub_is_asked_to_close_connections(published: Published) -> None:
     hub_commands.close_connections(["a", "b"], CloseCode.EVICTED)
 
     ((name, message),) = published
@@ -574,19 +597,19 @@ def listen() -> Any:
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_signals_tell_of_each_row_after_its_commit(
+def test_signals_are_sent_for_each_row_after_its_commit(
     alice: User, bob: User, commit: Commit, listen: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Any] = []
+    received: list[Any] = []
 
     def fail(**kwargs: Any) -> None:
-        raise RuntimeError("a receiver that fails harms nobody")
+        raise RuntimeError("a receiver fails")
 
     def take_notification(notification: Notification, **kwargs: Any) -> None:
-        told.append((notification.account_id, notification.seq))
+        received.append((notification.account_id, notification.seq))
 
     def take_broadcast(broadcast: Broadcast, **kwargs: Any) -> None:
-        told.append(broadcast.body)
+        received.append(broadcast.body)
 
     caplog.set_level(logging.CRITICAL, "django")
     for signal, receiver in (
@@ -601,6 +624,6 @@ def test_the_signals_tell_of_each_row_after_its_commit(
         notify_accounts([alice, bob], "hello", "Hello")
         notify_accounts(alice, "typing", "Typing", persist=False)
         broadcast("news", "News")
-        assert not told
+        assert not received
 
-    assert told == [(alice.pk, 1), (bob.pk, 1), "News"]
+    assert received == [(alice.pk, 1), (bob.pk, 1), "News"]
