@@ -1,8 +1,8 @@
 """
-What happened in an inbox after a cursor: how clients that were away catch up.
+The changes of an inbox after a position: how clients that were away catch up.
 
-The rows of many accounts are read together, since many sockets are behind at
-the same time: after an outage all of them are.
+The rows of many accounts are read together. After an outage all connections
+are behind at the same time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
@@ -32,8 +32,11 @@ from notifications.models import (
 
 from .pages import Counts, Latest, Position, read_latest_of_many
 
-MAX_CHANGES: Final = 1000  # behind by more than that, a client reloads its list
+MAX_CHANGES: Final = 1000  # a client that is further behind reloads its list
 ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own
+
+OwnRow = Notification | BroadcastReceipt
+Receipts = Mapping[tuple[Any, int], BroadcastReceipt]  # by account and broadcast
 
 
 class EncodedChange(NamedTuple):
@@ -46,13 +49,13 @@ class EncodedChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What happened after a cursor, oldest first; `resync` if that can't be told any more."""
+    """The changes after a position, oldest first."""
 
     encoded: list[EncodedChange]
-    position: Position  # where a client stands that has taken all of them
+    position: Position  # of a client that has taken all of them
     counts: Counts
-    complete: bool = True  # False: there is more, ask again from `cursor`
-    resync: bool = False
+    complete: bool = True  # False: there are more after `position`
+    resync: bool = False  # True: the client has to reload its list, and goes on from `position`
 
     @property
     def frames(self) -> list[protocol.Frame]:
@@ -64,9 +67,9 @@ class Changes:
         return sum(len(encoded.text) for encoded in self.encoded)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Who asks for changes, after what, up to where, and for how many at most."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Request:
+    """A request for at most `limit` changes after `position`; a key of dicts by identity."""
 
     recipient: Recipient
     position: Position
@@ -74,22 +77,26 @@ class _Asked:
     limit: int
 
     @property
-    def upto(self) -> int:
-        """How far the account's own changes are read: one at most has each number."""
+    def last_seq(self) -> int:
+        """Up to where the account's own changes are read: no two have the same number."""
         return min(self.position.seq + self.limit, self.latest.position.seq)
 
     @property
+    def is_behind(self) -> bool:
+        return self.position != self.latest.position
+
+    @property
     def has_changes(self) -> bool:
-        return self.position != self.latest.position and _can_follow(self.position, self.latest)
+        return self.is_behind and _can_follow(self.position, self.latest)
 
 
 def read_changes(recipient: Recipient, position: Position, limit: int) -> Changes:
     """
-    Return at most `limit` changes after a cursor, oldest first.
+    Return at most `limit` changes after a position, oldest first.
 
-    An item that the cursor can't know comes whole, in its present state; of
-    the others only the state. A frame with a `seq` promises that everything
-    up to it has been told, and so does one with a `broadcast_seq`.
+    An item that is new to the client comes whole, in its present state; of
+    the others only the state. A frame with a `seq` promises that the client
+    now has everything up to it, and so does one with a `broadcast_seq`.
     """
     return read_changes_of_many([(recipient, position, limit)])[0]
 
@@ -98,46 +105,49 @@ def read_changes_of_many(
     wanted: Sequence[tuple[Recipient, Position | None, int]], size: float = math.inf
 ) -> list[Changes]:
     """
-    Return each reader's changes after its cursor; without one it starts at the head.
+    Return the changes for each recipient, position and limit, in the same order.
 
-    Of each at most as many as it wants, and none after `size` characters.
+    wanted: a position of None stands for the latest one.
+    size: characters, for each. The change that exceeds them is the last one.
     """
     latest_of = read_latest_of_many([recipient for recipient, _, _ in wanted])
-    asked = [
-        _Asked(recipient, position or latest.position, latest, limit)
+    requests = [
+        _Request(recipient, position or latest.position, latest, limit)
         for (recipient, position, limit), latest in zip(wanted, latest_of, strict=True)
     ]
-    readings = _read_after(asked, size)
-    if all(one.position == one.latest.position for one in asked):
-        return readings
+    changes = _read_changes(requests, size)
+    if not any(request.is_behind for request in requests):
+        return [changes[request] for request in requests]
     using = router.db_for_write(Inbox)
-    inboxes = Inbox.objects.using(using).filter(pk__in={one.recipient.account_id for one in asked})
+    account_ids = {request.recipient.account_id for request in requests}
+    inboxes = Inbox.objects.using(using).filter(pk__in=account_ids)
     floors = dict(inboxes.values_list("pk", "floor"))
     broadcast_floor = BroadcastSequence.objects.using(using).current().floor
     return [
-        # Deleted between the reading of head and rows, a change is in no reading.
-        Changes([], one.latest.position, one.latest.counts, resync=True)
-        if one.position.seq < floors.get(one.recipient.account_id, 0)
-        or one.position.broadcast_seq < broadcast_floor
-        else reading
-        for one, reading in zip(asked, readings, strict=True)
+        # A change that was deleted after the latest position was read is missing from the rows.
+        _without_changes(request, resync=True)
+        if request.position.seq < floors.get(request.recipient.account_id, 0)
+        or request.position.broadcast_seq < broadcast_floor
+        else changes[request]
+        for request in requests
     ]
 
 
-def _read_after(asked: Sequence[_Asked], size: float) -> list[Changes]:
-    behind = [one for one in asked if one.has_changes]
-    items = _changed_items(behind)
-    broadcasts = _changed_broadcasts(behind)
-    receipts = _receipts_of(behind, broadcasts)
-    found = zip(items, broadcasts, strict=True)
-    return [
-        _changes(one, size, *next(found), receipts)
-        if one.has_changes
-        else Changes(
-            [], one.latest.position, one.latest.counts, resync=one.position != one.latest.position
-        )
-        for one in asked
-    ]
+def _read_changes(requests: Sequence[_Request], size: float) -> dict[_Request, Changes]:
+    changes = {request: _without_changes(request, resync=request.is_behind) for request in requests}
+    behind = [request for request in requests if request.has_changes]
+    broadcasts = _read_broadcasts(behind)
+    receipts = _read_receipts(behind, broadcasts)
+    for batch in _batches(behind):
+        own_rows = _read_own_rows(batch)
+        for request in batch:
+            frames = _frames(request, own_rows[request], broadcasts[request], receipts)
+            changes[request] = _encode(request, frames, size)
+    return changes
+
+
+def _without_changes(request: _Request, resync: bool) -> Changes:
+    return Changes([], request.latest.position, request.latest.counts, resync=resync)
 
 
 def _can_follow(position: Position, latest: Latest) -> bool:
@@ -151,18 +161,125 @@ def _can_follow(position: Position, latest: Latest) -> bool:
     )
 
 
-def _changes(
-    asked: _Asked,
-    size: float,
-    items: list[tuple[int, Notification | BroadcastReceipt]],
-    broadcasts: list[Broadcast],
-    receipts: dict[tuple[Any, int], BroadcastReceipt],
+# --- Reading rows
+
+
+def _batches(requests: Iterable[_Request]) -> Iterator[list[_Request]]:
+    """Yield batches for one query each: of few accounts, and with few rows in all."""
+    batch: list[_Request] = []
+    rows = 0
+    for request in requests:
+        own_rows = request.last_seq - request.position.seq
+        rows += own_rows
+        if batch and (len(batch) == ACCOUNTS_PER_QUERY or rows > MAX_CHANGES):
+            yield batch
+            batch, rows = [], own_rows
+        batch.append(request)
+    if batch:
+        yield batch
+
+
+def _read_own_rows(batch: Sequence[_Request]) -> dict[_Request, list[tuple[int, OwnRow]]]:
+    """
+    Return each account's changed notifications and receipts, with and by the number of the change.
+
+    A notification that is new to the client stands at its own number, even if it changed later:
+    a client that stops in between would otherwise take it for one that it knows.
+
+    Nothing after the latest position is returned. A later change may already be in one of the
+    two tables when an earlier one was not yet in the other.
+    """
+    using = router.db_for_write(Notification)
+    notifications, receipts = Q(), Q()
+    for request in batch:
+        after, last = request.position.seq, request.last_seq
+        own = Q(account_id=request.recipient.account_id, seq__gt=after)
+        receipts |= own
+        if last < request.latest.position.seq:  # rarely, and conditions take time
+            own &= Q(seq__lte=last) | Q(number__gt=after, number__lte=last)
+        notifications |= own
+    rows: defaultdict[Any, list[OwnRow]] = defaultdict(list)
+    for row in Notification.objects.using(using).filter(notifications, seq__isnull=False):
+        rows[row.account_id].append(row)
+    for receipt in BroadcastReceipt.objects.using(using).filter(receipts):
+        rows[receipt.account_id].append(receipt)
+    own_rows = {}
+    for request in batch:
+        after = request.position.seq
+        changed = [row for row in rows[request.recipient.account_id] if (row.seq or 0) > after]
+        numbered = [(_seq_after(after, row), row) for row in changed]
+        in_reach = [(seq, row) for seq, row in numbered if seq <= request.last_seq]
+        own_rows[request] = sorted(in_reach, key=itemgetter(0))
+    return own_rows
+
+
+def _seq_after(after: int, row: OwnRow) -> int:
+    if isinstance(row, Notification) and _is_new(row, after):
+        return row.number or 0
+    return row.seq or 0
+
+
+def _is_new(row: Notification | Broadcast, after: int) -> bool:
+    """Whether a client at this number does not have the item yet."""
+    return row.removed_at is None and (row.number or 0) > after
+
+
+def _read_broadcasts(requests: Sequence[_Request]) -> dict[_Request, list[Broadcast]]:
+    """Return the changed broadcasts that each recipient receives, by number, in one query."""
+    behind = [
+        request
+        for request in requests
+        if request.position.broadcast_seq < request.latest.position.broadcast_seq
+    ]
+    rows = []
+    if behind:
+        using = router.db_for_write(Broadcast)
+        changed = Broadcast.objects.using(using).filter(
+            seq__gt=min(request.position.broadcast_seq for request in behind),
+            seq__lte=max(request.latest.position.broadcast_seq for request in behind),
+            audience__in=frozenset[str]().union(
+                *(request.recipient.audiences for request in behind)
+            ),
+        )
+        rows = list(changed.order_by("seq"))
+    broadcasts = {}
+    for request in requests:
+        after, last = request.position.broadcast_seq, request.latest.position.broadcast_seq
+        received = (
+            row
+            for row in rows
+            if after < (row.seq or 0) <= last
+            and request.recipient.receives(row.audience, row.created_at)
+        )
+        # One above the limit shows that there are more.
+        broadcasts[request] = list(islice(received, request.limit + 1))
+    return broadcasts
+
+
+def _read_receipts(
+    requests: Sequence[_Request], broadcasts: Mapping[_Request, Sequence[Broadcast]]
+) -> Receipts:
+    """Return the recipients' receipts for these broadcasts."""
+    keys = {row.pk for rows in broadcasts.values() for row in rows}
+    if not keys:
+        return {}
+    receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt)).filter(
+        account_id__in=[request.recipient.account_id for request in requests], broadcast__in=keys
+    )
+    return {(receipt.account_id, receipt.broadcast_id): receipt for receipt in receipts}
+
+
+# --- Frames
+
+
+def _encode(
+    request: _Request, frames: Iterable[tuple[protocol.Frame | None, Position]], size: float
 ) -> Changes:
-    latest = asked.latest
+    latest = request.latest
     encoded: list[EncodedChange] = []
-    reached = asked.position
-    for frame, position in _steps(asked, items, broadcasts, receipts):
-        if frame and (len(encoded) == asked.limit or size <= 0):
+    reached = request.position
+    for frame, position in frames:
+        if frame and (len(encoded) == request.limit or size <= 0):
             return Changes(encoded, reached, latest.counts, complete=False)
         reached = position
         if frame:
@@ -172,135 +289,43 @@ def _changes(
     return Changes(encoded, reached, latest.counts, complete=reached == latest.position)
 
 
-def _steps(
-    asked: _Asked,
-    items: list[tuple[int, Notification | BroadcastReceipt]],
-    broadcasts: list[Broadcast],
-    receipts: dict[tuple[Any, int], BroadcastReceipt],
+def _frames(
+    request: _Request,
+    own_rows: Sequence[tuple[int, OwnRow]],
+    broadcasts: Sequence[Broadcast],
+    receipts: Receipts,
 ) -> Iterator[tuple[protocol.Frame | None, Position]]:
-    """Yield each change, the account's own first, and the cursor behind it."""
-    position, latest = asked.position, asked.latest
-    for step, row in items:
-        yield _item_frame(step, row), replace(position, seq=step)
-    position = replace(position, seq=asked.upto)
+    """
+    Yield the frame of each change, the account's own first, and the position after it.
+
+    None as a frame: up to this position there is nothing more.
+    """
+    position, latest = request.position, request.latest.position
+    for seq, row in own_rows:
+        yield _own_frame(row, seq), replace(position, seq=seq)
+    position = replace(position, seq=request.last_seq)
     yield None, position
-    if position.seq == latest.position.seq:
+    if position.seq == latest.seq:
         for broadcast in broadcasts:
-            receipt = receipts.get((asked.recipient.account_id, broadcast.pk))
+            receipt = receipts.get((request.recipient.account_id, broadcast.pk))
             frame = _broadcast_frame(broadcast, receipt, position.broadcast_seq)
             yield frame, replace(position, broadcast_seq=broadcast.seq or 0)
-        yield None, latest.position
+        yield None, latest
 
 
-def _item_frame(step: int, row: Notification | BroadcastReceipt) -> protocol.Frame:
-    if isinstance(row, Notification) and step == row.number:
-        # With a page, a client may have it already, in a state of before that change.
-        changed = {} if row.seq == step else {"changed": row.seq}
-        return {**row.frame(), "seq": step, **changed}
-    return protocol.state(row.state, [row.wire_id], seq=step)
+def _own_frame(row: OwnRow, seq: int) -> protocol.Frame:
+    if isinstance(row, Notification) and seq == row.number:
+        # A client that loaded a page meanwhile may have it, in an older state than this one.
+        changed = {} if row.seq == seq else {"changed": row.seq}
+        return {**row.frame(), "seq": seq, **changed}
+    return protocol.state(row.state, [row.wire_id], seq=seq)
 
 
 def _broadcast_frame(
     row: Broadcast, receipt: BroadcastReceipt | None, after: int
 ) -> protocol.Frame:
     state = receipt.state if receipt else State.UNREAD
-    if row.removed_at is None and (row.number or 0) > after:
+    if _is_new(row, after):
         return row.frame(state)
     state = State.REMOVED if row.removed_at else state
     return protocol.state(state, [row.wire_id], broadcast_seq=row.seq)
-
-
-def _changed_items(
-    asked: Sequence[_Asked],
-) -> Iterator[list[tuple[int, Notification | BroadcastReceipt]]]:
-    """
-    Yield for each what changed in its account's own rows, notifications and receipts, by number.
-
-    What is new stands at its own number, also if it changed since: at the number
-    of its change, a cursor that was there in between would take it for known.
-
-    Up to the head only: a later change may already be in one of the two
-    tables while an earlier one was not yet in the other when that was read.
-    """
-    using = router.db_for_write(Notification)
-    for batch in _batches(asked):
-        notifications, receipts = Q(), Q()
-        for one in batch:
-            after, upto = one.position.seq, one.upto
-            own = Q(account_id=one.recipient.account_id, seq__gt=after)
-            receipts |= own
-            if upto < one.latest.position.seq:  # most lack little, and conditions cost time
-                own &= Q(seq__lte=upto) | Q(number__gt=after, number__lte=upto)
-            notifications |= own
-        rows: defaultdict[Any, list[Notification | BroadcastReceipt]] = defaultdict(list)
-        for row in Notification.objects.using(using).filter(notifications, seq__isnull=False):
-            rows[row.account_id].append(row)
-        for receipt in BroadcastReceipt.objects.using(using).filter(receipts):
-            rows[receipt.account_id].append(receipt)
-        for one in batch:
-            after = one.position.seq
-            changed = [row for row in rows[one.recipient.account_id] if (row.seq or 0) > after]
-            steps = [(_step(row, after), row) for row in changed]
-            yield sorted((item for item in steps if item[0] <= one.upto), key=itemgetter(0))
-
-
-def _step(row: Notification | BroadcastReceipt, after: int) -> int:
-    if isinstance(row, Notification) and row.removed_at is None and (row.number or 0) > after:
-        return row.number or 0
-    return row.seq or 0
-
-
-def _batches(asked: Iterable[_Asked]) -> Iterator[list[_Asked]]:
-    """Batches for one query each: of few accounts, and together not many rows."""
-    batch: list[_Asked] = []
-    rows = 0
-    for one in asked:
-        wanted = one.upto - one.position.seq
-        rows += wanted
-        if batch and (len(batch) == ACCOUNTS_PER_QUERY or rows > MAX_CHANGES):
-            yield batch
-            batch, rows = [], wanted
-        batch.append(one)
-    if batch:
-        yield batch
-
-
-def _changed_broadcasts(asked: Sequence[_Asked]) -> list[list[Broadcast]]:
-    """Return for each the broadcasts to it that changed, by number: all by one query."""
-    behind = [
-        one for one in asked if one.position.broadcast_seq < one.latest.position.broadcast_seq
-    ]
-    rows = []
-    if behind:
-        using = router.db_for_write(Broadcast)
-        changed = Broadcast.objects.using(using).filter(
-            seq__gt=min(one.position.broadcast_seq for one in behind),
-            seq__lte=max(one.latest.position.broadcast_seq for one in behind),
-            audience__in=frozenset[str]().union(*(one.recipient.audiences for one in behind)),
-        )
-        rows = list(changed.order_by("seq"))
-    changed_for = []
-    for one in asked:
-        after, upto = one.position.broadcast_seq, one.latest.position.broadcast_seq
-        theirs = (
-            row
-            for row in rows
-            if after < (row.seq or 0) <= upto
-            and one.recipient.receives(row.audience, row.created_at)
-        )
-        # One more than it wants, which says that there is more.
-        changed_for.append(list(islice(theirs, one.limit + 1)))
-    return changed_for
-
-
-def _receipts_of(
-    asked: Sequence[_Asked], broadcasts: Sequence[Sequence[Broadcast]]
-) -> dict[tuple[Any, int], BroadcastReceipt]:
-    """Return the receipts for these broadcasts by account and broadcast."""
-    keys = {row.pk for rows in broadcasts for row in rows}
-    if not keys:
-        return {}
-    receipts = BroadcastReceipt.objects.using(router.db_for_write(BroadcastReceipt)).filter(
-        account_id__in=[one.recipient.account_id for one in asked], broadcast__in=keys
-    )
-    return {(receipt.account_id, receipt.broadcast_id): receipt for receipt in receipts}

@@ -149,24 +149,24 @@ RULES = [
     ),
     Rule(
         "catching up sends the oldest change first",
-        "inbox.changes._steps",
-        "in items:",
-        "in items[::-1]:",
+        "inbox.changes._frames",
+        "in own_rows:",
+        "in own_rows[::-1]:",
         AWAY,
     ),
     Rule(
         "changes after the latest number are not sent",
-        "inbox.changes._changed_items",
-        "after, upto = one.position.seq, one.upto",
-        "after, upto = one.position.seq, 10**9",
+        "inbox.changes._read_own_rows",
+        "after, last = request.position.seq, request.last_seq",
+        "after, last = request.position.seq, 10**9",
         {**AWAY, "write_in_between": 20},
-        also=[Edit("inbox.changes._changed_items", "if item[0] <= one.upto", "")],
+        also=[Edit("inbox.changes._read_own_rows", " if seq <= request.last_seq", "")],
     ),
     Rule(
         "the latest number is read before the changes",
-        "inbox.changes._steps",
-        "seq=asked.upto",
-        "seq=read_latest_of_many([asked.recipient])[0].position.seq",
+        "inbox.changes._frames",
+        "seq=request.last_seq",
+        "seq=read_latest_of_many([request.recipient])[0].position.seq",
         {**AWAY, "write_in_between": 20},
     ),
     Rule(
@@ -185,7 +185,7 @@ RULES = [
     ),
     Rule(
         "a receipt is a numbered change",
-        "inbox.changes._changed_items",
+        "inbox.changes._read_own_rows",
         "in BroadcastReceipt.objects.using(using).filter(receipts):",
         "in ():",
         BROADCASTS,
@@ -228,7 +228,7 @@ RULES = [
         also=[
             Edit(
                 "inbox.changes.read_changes_of_many",
-                "one.position.seq < floors.get(one.recipient.account_id, 0)\n        or ",
+                "request.position.seq < floors.get(request.recipient.account_id, 0)\n        or ",
                 "",
             )
         ],

@@ -202,13 +202,13 @@ def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over
     with commit():
         retract(Broadcast.objects.all())
     grow_older(91)
-    read_rows = notifications.inbox.changes._changed_items
+    read_rows = notifications.inbox.changes._read_own_rows
 
     def read_rows_after_a_pass(*args: Any) -> Any:
         Maintenance().run()
         return read_rows(*args)
 
-    monkeypatch.setattr("notifications.inbox.changes._changed_items", read_rows_after_a_pass)
+    monkeypatch.setattr("notifications.inbox.changes._read_own_rows", read_rows_after_a_pass)
     level = cursor_of(alice)
     for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
         with transaction.atomic():
