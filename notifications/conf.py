@@ -1,104 +1,186 @@
-"""The NOTIFICATIONS_* settings, read live so that override_settings works."""
+"""The NOTIFICATIONS_* settings: `conf.HEARTBEAT_INTERVAL` and so on, read live."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import cast
+from typing import Any, Final
 
-from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.staticfiles import finders
+from django.db.models import DateTimeField
+
+from .protocol import is_valid_type
+from .settings_spec import (
+    TRUE_OR_FALSE,
+    Allowed,
+    Setting,
+    is_number,
+    number,
+    one_of,
+    positive_number,
+    whole_number,
+)
+
+MAX_RETENTION_DAYS: Final = 36_500
+
+
+def _lets_two_heartbeats_pass(timeout: object) -> bool:
+    interval = conf.HEARTBEAT_INTERVAL
+    if not Conf.HEARTBEAT_INTERVAL.allowed.test(interval):
+        return True  # the interval is what has to be put right
+    return is_number(timeout) and timeout >= 2 * interval
+
+
+def _is_time_of_accounts(name: object) -> bool:
+    # Accounts may lack the default. New ones then see older broadcasts as well.
+    if not Conf.ACCOUNT_CREATED_FIELD.is_set:
+        return True
+    fields = get_user_model()._meta.get_fields()
+    return any(field.name == name and isinstance(field, DateTimeField) for field in fields)
+
+
+def _is_sound(path: object) -> bool:
+    return path == "" or (isinstance(path, str) and finders.find(path) is not None)
+
+
+_DAYS = positive_number("days", MAX_RETENTION_DAYS).or_none("to keep for ever")
+_SOCKETS = whole_number("connections", 1).or_none("for any number")
+
+
+def _are_days_by_type(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        is_valid_type(type) and _DAYS.test(days) for type, days in value.items()
+    )
 
 
 class Conf:
-    """One property per setting; the docstring gives its unit and meaning."""
-
-    @property
-    def HEARTBEAT_INTERVAL(self) -> float:
-        """
-        Seconds between a client's heartbeats, between two checks of the hub
-        and between two renewals of a worker's lease.
-        """
-        return cast(float, getattr(settings, "NOTIFICATIONS_HEARTBEAT_INTERVAL", 9))
-
-    @property
-    def HEARTBEAT_TIMEOUT(self) -> float:
-        """Seconds of silence after which a socket is closed; also a worker's lease."""
-        return cast(float, getattr(settings, "NOTIFICATIONS_HEARTBEAT_TIMEOUT", 20))
-
-    @property
-    def DRAIN_SECONDS(self) -> float:
-        """Seconds over which a server that is told to end sends its clients away."""
-        return cast(float, getattr(settings, "NOTIFICATIONS_DRAIN_SECONDS", 8))
-
-    @property
-    def MAINTENANCE(self) -> str:
-        """`server`: every server process runs it, taking turns; `external`: only the command."""
-        return cast(str, getattr(settings, "NOTIFICATIONS_MAINTENANCE", "server"))
-
-    @property
-    def RETENTION_DAYS(self) -> float | None:
-        """Days after which what was read, archived or has gone is deleted; None: never."""
-        return cast(float | None, getattr(settings, "NOTIFICATIONS_RETENTION_DAYS", 90))
-
-    @property
-    def RETENTION_DAYS_UNREAD(self) -> float | None:
-        """Days after which what was not read, and any broadcast, leaves the inboxes."""
-        return cast(float | None, getattr(settings, "NOTIFICATIONS_RETENTION_DAYS_UNREAD", 365))
-
-    @property
-    def RETENTION_DAYS_BY_TYPE(self) -> dict[str, float | None]:
-        """Days for messages of these types, in place of both others."""
-        by_type = getattr(settings, "NOTIFICATIONS_RETENTION_DAYS_BY_TYPE", {})
-        return cast(dict[str, float | None], by_type)
-
-    @property
-    def ACCOUNT_CREATED_FIELD(self) -> str:
-        """The account's field with its time of creation: older broadcasts are not for it."""
-        return cast(str, getattr(settings, "NOTIFICATIONS_ACCOUNT_CREATED_FIELD", "date_joined"))
-
-    @property
-    def DIRECT_WRITES(self) -> bool:
-        """Whether frames go straight to the transport of a server that is known, not by ASGI."""
-        return cast(bool, getattr(settings, "NOTIFICATIONS_DIRECT_WRITES", True))
-
-    @property
-    def MAX_FRAME_SIZE(self) -> int:
-        """Bytes that a client's frame may have; a longer one is answered `bad_frame`."""
-        return cast(int, getattr(settings, "NOTIFICATIONS_MAX_FRAME_SIZE", 4096))
-
-    @property
-    def MAX_FRAMES_PER_SECOND(self) -> float | None:
-        """Frames per second that a client may send in the long run; None: any number."""
-        rate = getattr(settings, "NOTIFICATIONS_MAX_FRAMES_PER_SECOND", 10)
-        return cast(float | None, rate)
-
-    @property
-    def MAX_SOCKETS_PER_ACCOUNT(self) -> int | None:
-        """Sockets of one account on all workers, of which the newest stay; None: any number."""
-        return cast(int | None, getattr(settings, "NOTIFICATIONS_MAX_SOCKETS_PER_ACCOUNT", 50))
-
-    @property
-    def MAX_SOCKETS_PER_WORKER(self) -> int | None:
-        """Sockets of one server process, handshakes included; None: any number."""
-        return cast(int | None, getattr(settings, "NOTIFICATIONS_MAX_SOCKETS_PER_WORKER", 20_000))
-
-    @property
-    def MAX_UNSENT(self) -> int:
-        """Bytes that may wait in a socket's transport; above, the socket is left behind."""
-        return cast(int, getattr(settings, "NOTIFICATIONS_MAX_UNSENT", 64 * 1024))
-
-    @property
-    def STALL_TIMEOUT(self) -> float:
-        """Seconds without progress after which a peer that does not read is cut off."""
-        return cast(float, getattr(settings, "NOTIFICATIONS_STALL_TIMEOUT", 50))
-
-    @property
-    def SOUND(self) -> str:
-        """Static file that one tab of each browser plays for what is new; "": none."""
-        return cast(str, getattr(settings, "NOTIFICATIONS_SOUND", ""))
+    HEARTBEAT_INTERVAL = Setting[float](
+        9,
+        positive_number("seconds"),
+        "notifications.E001",
+        "The time between two heartbeats of a client, two checks of the hub, and two renewals of "
+        "a worker's lease. With the in-memory channel layer the hub checks every second, so that "
+        "what a shell or a command beside the server sends reaches open tabs.",
+    )
+    HEARTBEAT_TIMEOUT = Setting[float](
+        20,
+        Allowed(
+            "a number of seconds, at least twice NOTIFICATIONS_HEARTBEAT_INTERVAL",
+            _lets_two_heartbeats_pass,
+        ),
+        "notifications.E002",
+        "A connection that is silent for this long is closed (4408). Also the length of a "
+        "worker's lease.",
+        hint=lambda: f"Set it to {2 * conf.HEARTBEAT_INTERVAL:g} or more.",
+    )
+    DRAIN_SECONDS = Setting[float](
+        8,
+        number("seconds", 0, 3600),
+        "notifications.E019",
+        "The time over which a server that is stopped (SIGTERM) sends its clients to the others. "
+        "With two more seconds for closing it fits into the ten that Docker waits. Set it to 0 "
+        "on a site of one process: see [deployment](deployment.md#deploys).",
+        hint=lambda: "Whatever stops the server must wait a little longer before it kills it.",
+    )
+    MAINTENANCE = Setting[str](
+        "server",
+        one_of("server", "external"),
+        "notifications.E003",
+        'What runs the periodic task. `"server"`: the server processes, one at a time. '
+        '`"external"`: only `manage.py notification_maintenance`.',
+    )
+    RETENTION_DAYS = Setting[float | None](
+        90,
+        _DAYS,
+        "notifications.E010",
+        "A message is deleted this long after it was read, archived or removed.",
+    )
+    RETENTION_DAYS_UNREAD = Setting[float | None](
+        365,
+        _DAYS,
+        "notifications.E010",
+        "An unread notification is removed from its inbox and from open tabs at this age, and so "
+        "is every broadcast. Removed, it is deleted after `NOTIFICATIONS_RETENTION_DAYS`.",
+    )
+    RETENTION_DAYS_BY_TYPE = Setting[dict[str, float | None]](
+        {},
+        Allowed(f"a dict of message types, each with {_DAYS.text}", _are_days_by_type),
+        "notifications.E011",
+        "Replaces both of the above for messages of these types: "
+        '`{"progress": 0.5, "invoice": None}`.',
+    )
+    ACCOUNT_CREATED_FIELD = Setting[str](
+        "date_joined",
+        Allowed("the name of a DateTimeField of the accounts", _is_time_of_accounts),
+        "notifications.E009",
+        "The account's field with the time of its creation. An account does not see broadcasts "
+        "that are older.",
+    )
+    SOUND = Setting[str](
+        "",
+        Allowed("the path of a static file that can be found, or “” for no sound", _is_sound),
+        "notifications.W022",
+        'A sound such as `"mysite/new.mp3"` that a browser plays for new messages: once, '
+        "however many tabs it has. Browsers play none on a page on which nobody has clicked or "
+        "typed yet.",
+    )
+    DIRECT_WRITES = Setting[bool](
+        True,
+        TRUE_OR_FALSE,
+        "notifications.E032",
+        "Whether frames are written straight to the transport of a server that was tested "
+        "(Daphne without TLS, uvicorn). `False`: always through ASGI `send`.",
+    )
+    MAX_FRAME_SIZE = Setting[int](
+        4096,
+        whole_number("bytes", 64, 64 * 1024),
+        "notifications.E014",
+        "The size of a client's frame. A longer one is answered with the error `bad_frame`.",
+    )
+    MAX_FRAMES_PER_SECOND = Setting[float | None](
+        10,
+        number("frames", 1).or_none("for any number"),
+        "notifications.E015",
+        "The rate of one connection in the long run; ten seconds' worth may come at once. The "
+        "first frame above it is answered with the error `rate_limited`, the next ones are "
+        "ignored, and after as many again the connection is closed (4429).",
+    )
+    MAX_SOCKETS_PER_ACCOUNT = Setting[int | None](
+        50,
+        _SOCKETS,
+        "notifications.E016",
+        "For each account, on all servers together. The oldest connections are closed for newer "
+        "ones (4409).",
+    )
+    MAX_SOCKETS_PER_WORKER = Setting[int | None](
+        20_000,
+        _SOCKETS,
+        "notifications.E017",
+        "For each server process, including connections whose account is still being looked up. "
+        "Further ones are sent away (4503, with a delay of 5 to 15 s).",
+    )
+    MAX_UNSENT = Setting[int](
+        64 * 1024,
+        number("bytes", 4096, 16 * 1024 * 1024),
+        "notifications.E018",
+        "The amount that may wait to be sent to a client that reads slowly. Above it the client "
+        "is left behind; once it has read, it gets the rest from the database. Through ASGI "
+        "`send`, sixteen times as much may wait.",
+    )
+    STALL_TIMEOUT = Setting[float](
+        50,
+        number("seconds", 1, 3600),
+        "notifications.E018",
+        "A client that reads nothing for this long is closed (4408), and cut off six seconds "
+        "later.",
+    )
 
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.HEARTBEAT_TIMEOUT)
 
 
-conf = Conf()
+conf: Conf = Conf()
+SETTINGS: list[Setting[Any]] = [
+    value for value in vars(Conf).values() if isinstance(value, Setting)
+]

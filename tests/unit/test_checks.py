@@ -1,4 +1,4 @@
-"""What is set wrong is said at start, with what is allowed."""
+"""The system checks: what is wrong on a site is reported at its start, with what to do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from django.core import checks
 from django.core.checks import CheckMessage, run_checks
 
 from notifications import checks as own
+from notifications import conf as conf_module
+from notifications.checks.channel_layer import IN_MEMORY, REDIS_CORE, REDIS_PUBSUB
+from notifications.conf import SETTINGS, conf
 
 # From Django 6 on, running the checks asks the database for its version.
 pytestmark = pytest.mark.django_db
 
-SOURCE = Path(own.__file__).read_text()
+SOURCE = "".join(path.read_text() for path in Path(conf_module.__file__).parent.rglob("*.py"))
 REDIS = {"address": "redis://localhost:6379", "socket_timeout": None}
 
 
@@ -30,35 +33,28 @@ def found_ids() -> list[str]:
 
 
 def test_every_check_is_registered() -> None:
-    defined = {
-        value
-        for name, value in vars(own).items()
-        if name.startswith("check_") and value.__module__ == own.__name__
-    }
+    defined = {getattr(own, name) for name in own.__all__}
 
     assert len(defined) == 6
     assert defined <= checks.registry.registry.registered_checks
 
 
-def test_every_message_has_an_id_of_its_own_and_the_docstring_knows_it() -> None:
-    ids = re.findall(r'id="notifications\.([EW]\d{3})"', SOURCE)
+def test_no_id_has_two_meanings() -> None:
+    in_checks = re.findall(r'id="(notifications\.[EW]\d{3})"', SOURCE)
+    of_settings = {setting.check_id for setting in SETTINGS}
 
-    assert SOURCE.count("id=") == len(ids) == len(set(ids))
     # Numbers are never used twice, whatever the letter.
-    assert len({name[1:] for name in ids}) == len(ids)
-    assert own.__doc__
-    assert own.__doc__.strip().endswith(
-        "E001–E003, E009–E011 and E014–E019 settings, E004–W007 channel layer, "
-        "W008 and W012 database,\n"
-        "W013 sessions, W021 and W022 static files, E023–E027 others of the same name."
+    numbers = [id[-3:] for id in (*in_checks, *of_settings)]
+    assert sorted(set(numbers)) == sorted(numbers)
+
+
+def test_an_id_has_the_letter_of_its_level() -> None:
+    found = re.findall(
+        r'\b(Error|Warning)\((?:(?!id=).)*?id="notifications\.([EW])', SOURCE, re.DOTALL
     )
 
-
-def test_an_id_names_an_error_or_a_warning_as_its_letter_says() -> None:
-    for kind, letter in re.findall(
-        r'(Error|Warning)\((?:(?!id=).)*?id="notifications\.([EW])', SOURCE, re.S
-    ):
-        assert kind[0] == letter
+    assert found
+    assert all(level[0] == letter for level, letter in found)
 
 
 def test_the_demo_site_is_set_right() -> None:
@@ -75,9 +71,11 @@ def test_a_drain_must_take_a_number_of_seconds(settings: Any, value: Any) -> Non
     (message,) = found()
 
     assert message.id == "notifications.E019"
+    assert isinstance(message, checks.Error)
     assert message.msg == (
         f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to 3600, not {value!r}."
     )
+    assert message.hint.startswith("Whatever stops the server must wait")
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 3600])
@@ -93,9 +91,10 @@ def test_a_sound_must_be_a_static_file(settings: Any, value: Any) -> None:
 
     (message,) = found()
 
+    assert isinstance(message, checks.Warning)
     assert message.id == "notifications.W022"
     assert message.msg.startswith("NOTIFICATIONS_SOUND must be the path of a static file")
-    assert message.msg.endswith(f"none is found for {value!r}.")
+    assert message.msg.endswith(f"not {value!r}.")
 
 
 def test_a_static_file_may_be_the_sound(settings: Any) -> None:
@@ -133,19 +132,74 @@ def test_two_heartbeats_are_enough(settings: Any, timeout: float) -> None:
     assert found() == []
 
 
-def test_the_defaults_are_the_seeds_numbers_and_right(settings: Any) -> None:
+def test_only_the_interval_is_reported_if_both_are_wrong(settings: Any) -> None:
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = "9"
+    settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT = "20"
+
+    assert found_ids() == ["notifications.E001"]
+
+
+def test_the_interval_alone_can_make_the_timeout_too_short(settings: Any) -> None:
+    settings.NOTIFICATIONS_HEARTBEAT_INTERVAL = 11
+    del settings.NOTIFICATIONS_HEARTBEAT_TIMEOUT
+
+    assert found_ids() == ["notifications.E002"]
+
+
+def test_the_defaults_are_allowed(settings: Any) -> None:
     for name in dir(site):
         if name.startswith("NOTIFICATIONS_"):
             delattr(settings, name)
 
-    assert (own.conf.HEARTBEAT_INTERVAL, own.conf.HEARTBEAT_TIMEOUT) == (9, 20)
-    assert (own.conf.MAINTENANCE, own.conf.ACCOUNT_CREATED_FIELD) == ("server", "date_joined")
-    assert own.conf.lease.total_seconds() == 20
+    assert (conf.HEARTBEAT_INTERVAL, conf.HEARTBEAT_TIMEOUT) == (9, 20)
+    assert (conf.MAINTENANCE, conf.ACCOUNT_CREATED_FIELD) == ("server", "date_joined")
+    assert conf.lease.total_seconds() == 20
+    assert found() == []
+
+
+@pytest.mark.parametrize("value", [0, 1, "False", None])
+def test_direct_writes_are_on_or_off(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_DIRECT_WRITES = value
+
+    (message,) = found()
+    assert message.id == "notifications.E032"
+    assert message.msg == f"NOTIFICATIONS_DIRECT_WRITES must be True or False, not {value!r}."
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("HEARTBEAT_INTERVALL", "HEARTBEAT_INTERVAL"),
+        ("HEARTBEATINTERVAL", "HEARTBEAT_INTERVAL"),
+        ("MAX_SOCKET_PER_ACCOUNT", "MAX_SOCKETS_PER_ACCOUNT"),
+        ("RETENTION_DAYS_READ", "RETENTION_DAYS_UNREAD"),
+        ("RETENTION_DAYS_PER_TYPE", "RETENTION_DAYS_BY_TYPE"),
+    ],
+)
+def test_a_misspelt_name_is_reported_with_the_right_one(
+    settings: Any, name: str, nearest: str
+) -> None:
+    setattr(settings, f"NOTIFICATIONS_{name}", 9)
+
+    (message,) = found()
+
+    assert isinstance(message, checks.Warning)
+    assert message.id == "notifications.W031"
+    assert message.msg == f"There is no setting NOTIFICATIONS_{name}."
+    assert message.hint == f"Did you mean NOTIFICATIONS_{nearest}?"
+
+
+@pytest.mark.parametrize(
+    "name", ["NOTIFICATIONS_FROM_EMAIL", "NOTIFICATIONS_USE_JSONFIELD", "NOTIFICATIONS_ENABLED"]
+)
+def test_a_site_may_have_settings_with_our_prefix(settings: Any, name: str) -> None:
+    setattr(settings, name, "of an app of the site's own")
+
     assert found() == []
 
 
 @pytest.mark.parametrize("value", ["Server", "", None, True, ["server"]])
-def test_maintenance_runs_in_the_servers_or_outside(settings: Any, value: Any) -> None:
+def test_maintenance_runs_in_the_servers_or_in_a_command(settings: Any, value: Any) -> None:
     settings.NOTIFICATIONS_MAINTENANCE = value
 
     (message,) = found()
@@ -154,7 +208,9 @@ def test_maintenance_runs_in_the_servers_or_outside(settings: Any, value: Any) -
 
 
 @pytest.mark.parametrize("value", ["date_joind", "username", "groups", "", None, ["last_login"]])
-def test_the_time_of_an_accounts_creation_must_be_one(settings: Any, value: Any) -> None:
+def test_the_field_of_an_accounts_creation_must_be_a_datetime_field(
+    settings: Any, value: Any
+) -> None:
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = value
 
     (message,) = found()
@@ -187,7 +243,7 @@ def test_retention_by_type_names_types_and_days(settings: Any, value: Any) -> No
     assert message.msg.endswith(f"not {value!r}.")
 
 
-def test_what_is_kept_for_ever_or_for_hours_is_right(settings: Any) -> None:
+def test_messages_may_be_kept_for_ever_or_for_hours(settings: Any) -> None:
     settings.NOTIFICATIONS_RETENTION_DAYS = settings.NOTIFICATIONS_RETENTION_DAYS_UNREAD = None
     settings.NOTIFICATIONS_RETENTION_DAYS_BY_TYPE = {"progress": 0.5, "invoice": None}
 
@@ -233,13 +289,13 @@ def test_limits_may_be_their_bounds_or_none_where_that_means_none(settings: Any)
 # --- Channel layer
 
 
-@pytest.mark.parametrize("layers", [{}, {"other": {"BACKEND": own.IN_MEMORY}}, {"default": {}}])
-def test_without_a_channel_layer_nothing_could_be_pushed(settings: Any, layers: Any) -> None:
+@pytest.mark.parametrize("layers", [{}, {"other": {"BACKEND": IN_MEMORY}}, {"default": {}}])
+def test_without_a_channel_layer_there_are_no_live_updates(settings: Any, layers: Any) -> None:
     settings.CHANNEL_LAYERS = layers
 
     (message,) = found()
     assert message.id == "notifications.E004"
-    assert own.IN_MEMORY in message.hint and own.REDIS_PUBSUB in message.hint
+    assert IN_MEMORY in message.hint and REDIS_PUBSUB in message.hint
 
 
 def test_without_the_setting_there_is_no_channel_layer(settings: Any) -> None:
@@ -257,7 +313,7 @@ def test_without_the_setting_there_is_no_channel_layer(settings: Any) -> None:
     ],
 )
 def test_the_in_memory_layer_needs_room(settings: Any, config: Any, ids: list[str]) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": own.IN_MEMORY, "CONFIG": config}}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": IN_MEMORY, "CONFIG": config}}
 
     assert found_ids() == ids
 
@@ -265,14 +321,14 @@ def test_the_in_memory_layer_needs_room(settings: Any, config: Any, ids: list[st
 @pytest.mark.parametrize(
     ("backend", "config", "ids"),
     [
-        (own.REDIS_CORE, {"hosts": [REDIS]}, ["notifications.W006"]),
-        (own.REDIS_PUBSUB, {"hosts": [REDIS]}, []),
-        (own.REDIS_PUBSUB, {"hosts": [REDIS, REDIS]}, []),
-        (own.REDIS_PUBSUB, {"hosts": ["redis://localhost:6379"]}, ["notifications.W007"]),
-        (own.REDIS_PUBSUB, {"hosts": [("localhost", 6379)]}, ["notifications.W007"]),
-        (own.REDIS_PUBSUB, {"hosts": [REDIS, {"address": "x"}]}, ["notifications.W007"]),
-        (own.REDIS_PUBSUB, {"hosts": [{**REDIS, "socket_timeout": 5}]}, ["notifications.W007"]),
-        (own.REDIS_PUBSUB, {}, ["notifications.W007"]),
+        (REDIS_CORE, {"hosts": [REDIS]}, ["notifications.W006"]),
+        (REDIS_PUBSUB, {"hosts": [REDIS]}, []),
+        (REDIS_PUBSUB, {"hosts": [REDIS, REDIS]}, []),
+        (REDIS_PUBSUB, {"hosts": ["redis://localhost:6379"]}, ["notifications.W007"]),
+        (REDIS_PUBSUB, {"hosts": [("localhost", 6379)]}, ["notifications.W007"]),
+        (REDIS_PUBSUB, {"hosts": [REDIS, {"address": "x"}]}, ["notifications.W007"]),
+        (REDIS_PUBSUB, {"hosts": [{**REDIS, "socket_timeout": 5}]}, ["notifications.W007"]),
+        (REDIS_PUBSUB, {}, ["notifications.W007"]),
         ("elsewhere.Layer", {"hosts": ["x"]}, []),
     ],
 )
@@ -315,7 +371,7 @@ def test_connections_must_not_outlive_their_requests(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file", "signed_cookies"])
-def test_sessions_that_cannot_be_ended_are_warned_of(settings: Any, engine: str) -> None:
+def test_sessions_that_can_not_be_ended_are_reported(settings: Any, engine: str) -> None:
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
 
     expected = ["notifications.W013"] if engine == "signed_cookies" else []

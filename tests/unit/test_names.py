@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from notifications.checks import DISTRIBUTION, check_names
+from notifications.checks.names import DISTRIBUTION, check_names
 from notifications.templatetags.notifications import register
 
 ROOT = Path(__file__).resolve().parent.parent.parent

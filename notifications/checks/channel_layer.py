@@ -1,0 +1,54 @@
+"""The channel layer must not lose messages in bursts, nor idle subscriptions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+
+IN_MEMORY: Final = "channels.layers.InMemoryChannelLayer"
+REDIS_CORE: Final = "channels_redis.core.RedisChannelLayer"
+REDIS_PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
+MIN_CAPACITY: Final = 100_000  # messages
+
+
+def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
+    if not layer:
+        return [
+            Error(
+                "CHANNEL_LAYERS has no “default” layer: there can be no live updates.",
+                hint=f"Use {IN_MEMORY} for one process, {REDIS_PUBSUB} for several.",
+                id="notifications.E004",
+            )
+        ]
+    backend, config = layer.get("BACKEND"), layer.get("CONFIG", {})
+    if backend == IN_MEMORY and config.get("capacity", 100) < MIN_CAPACITY:
+        return [
+            Warning(
+                "The in-memory channel layer drops messages above its capacity.",
+                hint=f'Set "CONFIG": {{"capacity": {MIN_CAPACITY}}} or more.',
+                id="notifications.W005",
+            )
+        ]
+    if backend == REDIS_CORE:
+        return [
+            Warning(
+                "RedisChannelLayer drops messages in bursts and fails when Redis pauses.",
+                hint=f"Use {REDIS_PUBSUB}.",
+                id="notifications.W006",
+            )
+        ]
+    # Without hosts the layer uses one on this machine, with redis-py's own timeout.
+    hosts = (config.get("hosts") or [{}]) if backend == REDIS_PUBSUB else []
+    if any(not isinstance(host, dict) or host.get("socket_timeout", 5) for host in hosts):
+        return [
+            Warning(
+                "redis-py ends an idle subscription after 5 seconds.",
+                hint='Give each host as {"address": …, "socket_timeout": None, '
+                '"socket_connect_timeout": 3, "socket_keepalive": True}.',
+                id="notifications.W007",
+            )
+        ]
+    return []
