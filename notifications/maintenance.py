@@ -53,7 +53,7 @@ class Report:
     broadcasts_numbered: int = 0
     expired: int = 0
     accounts_swept: int = 0
-    withdrawn: int = 0
+    removed_by_age: int = 0
     notifications_deleted: int = 0
     receipts_deleted: int = 0
     broadcasts_deleted: int = 0

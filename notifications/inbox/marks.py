@@ -1,8 +1,8 @@
 """
-What an account does with its inbox: mark items, undo a mark.
+What an account does in its inbox: mark items, undo a mark.
 
 Every change is numbered under the inbox lock, one number per item, in a short
-transaction of its own, and pushed to all tabs of the account as `state`.
+transaction of its own, and published to all tabs of the account as `state`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .pages import Counts, Latest, read_latest
 
 MAX_IDS: Final = 1000  # in one call of `mark`
 
-# What `mark` is told, and the states it changes.
+# Each mark, with the states that it changes.
 MARKS: Final = {
     "read": {State.UNREAD},
     "unread": {State.READ},
@@ -49,12 +49,12 @@ _WIRE_ID = re.compile(r"([nb])(\d{1,18})", re.ASCII)
 
 
 class MarkError(ValueError):
-    """A mark that can't be taken; the message names the field, the value and what is allowed."""
+    """A mark that is not allowed. The message names the field, the value and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRange:
-    """The numbers that one mark gave to what it changed; what `undo` takes."""
+    """The change numbers of all items that one mark changed; `undo` takes it."""
 
     mark: str
     first: int
@@ -66,17 +66,17 @@ class ChangeRange:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    change_range: ChangeRange | None  # None: there was nothing to change
-    ids: list[str]  # of what changed
+    change_range: ChangeRange | None  # None if nothing changed
+    ids: list[str]  # of the items that changed
     counts: Counts
 
 
 def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
     """
-    Mark items of the account's own inbox, and tell all its tabs.
+    Mark items in the account's own inbox, for all its tabs.
 
-    mark: "read", "unread", "archived" or "inbox" (out of the archive, as it was before).
-    ids: MAX_IDS at most; those of other accounts are passed over, as unknown ones are.
+    mark: "read", "unread", "archived" or "inbox" (back from the archive, as they were before).
+    ids: MAX_IDS at most. Those of other accounts are passed over, and so are unknown ones.
 
     Raises MarkError.
     """
@@ -92,9 +92,9 @@ def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
 
 def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> Marked:
     """
-    Mark as "read" or "archived" what stands in the inbox and last changed at this cursor or before.
+    Mark all items as "read" or "archived" whose last change is not after this position.
 
-    What came after it was never seen, and stays. Raises MarkError.
+    Later ones have not been seen, and stay as they are. Raises MarkError.
     """
     _check_mark(mark, ("read", "archived"))
     return _change(
@@ -109,7 +109,7 @@ def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> M
 
 
 def undo(recipient: Recipient, change_range: ChangeRange) -> Marked:
-    """Reverse a mark for all of its items that nobody has changed since. Raises MarkError."""
+    """Reverse a mark for all of its items that have not changed since. Raises MarkError."""
     _check_mark(change_range.mark, MARKS)
     numbered = {"seq__gte": change_range.first, "seq__lte": change_range.seq}
     receipts = BroadcastReceipt.objects.filter(account_id=recipient.account_id, **numbered)
@@ -133,7 +133,7 @@ def _change(
     def change() -> Marked:
         inbox = Inbox.objects.using(using).lock([recipient.account_id])[recipient.account_id]
         mine = Notification.objects.using(using).filter(account_id=recipient.account_id)
-        # Not the messages: there may be 10,000.
+        # Without the messages: there may be 10,000.
         columns = ("account", "read_at", "archived_at", "removed_at")
         notifications = list(pick(mine.present()).order_by("number").only(*columns))
         unread_before = sum(row.state == State.UNREAD for row in notifications)
@@ -141,7 +141,7 @@ def _change(
         items: list[Notification | BroadcastReceipt] = [*notifications]
         items += _receipts(recipient, pick_broadcasts, using)
         changed = [item for item in items if _apply(mark, item, now)]
-        # One frame per state, so each state gets numbers without a hole.
+        # There is one frame per state, so the numbers of each state must be consecutive.
         changed.sort(key=lambda item: item.state)
         for item in changed:
             item.seq = inbox.next_seq()
@@ -162,7 +162,7 @@ def _change(
 def _receipts(
     recipient: Recipient, pick: Callable[[BroadcastQuerySet], BroadcastQuerySet], using: str
 ) -> list[BroadcastReceipt]:
-    """Return the account's receipts of the picked broadcasts, unsaved ones where there are none."""
+    """Return the account's receipts for the picked broadcasts, new ones where it has none."""
     visible = Broadcast.objects.using(using).addressed_to(recipient).filter(removed_at=None)
     keys = list(pick(visible).order_by("number").values_list("pk", flat=True))
     saved = BroadcastReceipt.objects.using(using).filter(
@@ -176,7 +176,7 @@ def _receipts(
 
 
 def _apply(mark: str, item: Notification | BroadcastReceipt, now: datetime) -> bool:
-    """Change the item as `mark` says; return whether there was anything to change."""
+    """Mark the item; return whether that changed it."""
     if item.state not in MARKS[mark]:
         return False
     match mark:
@@ -188,7 +188,7 @@ def _apply(mark: str, item: Notification | BroadcastReceipt, now: datetime) -> b
             item.archived_at = now
             item.read_at = item.read_at or now
         case "inbox":
-            # Read by the archiving itself: it was unread before.
+            # Archiving marked it as read as well.
             if item.read_at == item.archived_at:
                 item.read_at = None
             item.archived_at = None

@@ -1,11 +1,11 @@
 """
 How long messages are kept: bounded steps, each a short transaction of its own.
 
-What stayed unread for long is withdrawn like what expired, so its account's
-tabs are told and the count is right; a broadcast goes at that age, too. What
-was read, or has gone, is deleted some time later. That is no change to be told:
-instead the floor rises to the newest number deleted, and who comes back with a
-cursor below it is told to reload.
+A notification that stays unread for too long is removed, as if it had expired,
+and so is every broadcast of that age: tabs drop it, and counts stay right.
+Read and removed messages are deleted some time later. That is no change for
+clients. Instead the floor rises to the newest number deleted, and a client
+that comes back from a position below it has to reload its list.
 """
 
 from __future__ import annotations
@@ -28,38 +28,43 @@ ROWS_PER_STEP: Final = 1000
 
 
 def steps(using: str) -> Iterator[tuple[str, int]]:
-    """Do step after step while there is something to do; yield what each did, and how often."""
+    """
+    Work through all that is due; yield after each step what it did and to how many rows.
+
+    What it did is the name of a field of `maintenance.Report`.
+    """
     unread = conf.RETENTION_DAYS_UNREAD
     notifications = Notification.objects.using(using)
     broadcasts = Broadcast.objects.using(using)
     for keys in _due(notifications.unread(), "created_at", unread):
-        yield "withdrawn", remove_notifications(keys, using)
+        yield "removed_by_age", remove_notifications(keys, using)
     for keys in _due(broadcasts.present(), "created_at", unread):
-        yield "withdrawn", remove_broadcasts(keys, using)
+        yield "removed_by_age", remove_broadcasts(keys, using)
     for keys in _due(notifications.settled(), "settled_at", conf.RETENTION_DAYS):
         yield "notifications_deleted", _delete_notifications(keys, using)
     for keys in _due(broadcasts.removed(), "removed_at", conf.RETENTION_DAYS):
-        for receipts in _receipts_of(keys, using):
-            yield "receipts_deleted", receipts
+        for deleted in _delete_receipts(keys, using):
+            yield "receipts_deleted", deleted
         yield "broadcasts_deleted", _delete_broadcasts(keys, using)
 
 
 def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[int]]:
     """
-    Yield keys of rows whose `time` is so many days ago, the oldest first, until there are no more.
+    Yield the keys of rows whose `time` is so many days ago, the oldest first, until none is left.
 
-    Type by type, for each has days of its own: the index leads to its oldest row at once.
+    The caller has to remove or delete the rows of each step before it takes the next.
+    One type after another, as each may have days of its own. The index leads to its oldest row.
     """
     now = timezone.now()
-    seen = ""
+    type = ""
     while oldest := (
-        rows.filter(type__gt=seen).order_by("type", time).values_list("type", time).first()
+        rows.filter(type__gt=type).order_by("type", time).values_list("type", time).first()
     ):
-        seen, since = oldest
-        kept = conf.RETENTION_DAYS_BY_TYPE.get(seen, days)
-        if kept is None or since > (end := now - timedelta(days=kept)):
+        type, oldest_time = oldest
+        kept_days = conf.RETENTION_DAYS_BY_TYPE.get(type, days)
+        if kept_days is None or oldest_time > (until := now - timedelta(days=kept_days)):
             continue
-        due = rows.filter(type=seen, **{f"{time}__lte": end}).order_by(time)
+        due = rows.filter(type=type, **{f"{time}__lte": until}).order_by(time)
         while keys := list(due.values_list("pk", flat=True)[:ROWS_PER_STEP]):
             yield keys
 
@@ -72,7 +77,7 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
         inboxes = Inbox.objects.using(using).lock(set(settled.values_list("account_id", flat=True)))
         deleted = []
         for pk, account_id, seq in settled.values_list("pk", "account_id", "seq"):
-            if inbox := inboxes.get(account_id):  # not one that was settled since
+            if inbox := inboxes.get(account_id):  # else settled after the inboxes were locked
                 inbox.floor = max(inbox.floor, seq or 0)
                 deleted.append(pk)
         notifications.filter(pk__in=one_of(deleted, Notification._meta.pk, using)).delete()
@@ -82,26 +87,26 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
     return in_short_transaction(delete, using)
 
 
-def _receipts_of(keys: Sequence[int], using: str) -> Iterator[int]:
+def _delete_receipts(keys: Sequence[int], using: str) -> Iterator[int]:
     """
-    Delete the receipts of broadcasts that have gone; yield how many at a time.
+    Delete the receipts of removed broadcasts; yield how many at a time.
 
-    They raise no inbox's floor: who was told that the broadcast has gone needs
-    none of them, and who was not is below the broadcasts' floor.
+    They raise no inbox's floor. A client that knows of the removal needs none of them, and one
+    that does not will be below the broadcasts' floor.
     """
     receipts = BroadcastReceipt.objects.using(using)
-    of_gone = receipts.filter(broadcast__in=keys)
-    while found := list(of_gone.values_list("pk", flat=True)[:ROWS_PER_STEP]):
+    of_removed = receipts.filter(broadcast__in=keys)
+    while found := list(of_removed.values_list("pk", flat=True)[:ROWS_PER_STEP]):
         yield receipts.filter(pk__in=one_of(found, BroadcastReceipt._meta.pk, using)).delete()[0]
 
 
 def _delete_broadcasts(keys: Sequence[int], using: str) -> int:
-    gone = Broadcast.objects.using(using).removed().filter(pk__in=keys)
+    removed = Broadcast.objects.using(using).removed().filter(pk__in=keys)
 
     def delete() -> int:
         sequence = BroadcastSequence.objects.using(using).lock()
-        sequence.floor = max([sequence.floor, *(row.seq or 0 for row in gone)])
+        sequence.floor = max([sequence.floor, *(row.seq or 0 for row in removed)])
         sequence.save(using=using, update_fields=["floor"])
-        return gone.delete()[1].get(Broadcast._meta.label, 0)
+        return removed.delete()[1].get(Broadcast._meta.label, 0)
 
     return in_short_transaction(delete, using)

@@ -1,8 +1,8 @@
 """
-Taking messages back: out of all inboxes and open tabs, expired or retracted.
+Removing messages that expired or were retracted from all inboxes and open tabs.
 
-The row stays, until retention deletes it: that it has gone is a change like any
-other, numbered under the lock and told to whoever comes later.
+The row stays until retention deletes it: its removal is a change like any other,
+numbered under the lock, and read by clients that catch up later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROWS_PER_TRANSACTION: Final = 1000
 
 
 def expire(using: str) -> int:
-    """Withdraw the notifications and broadcasts that have expired; return how many."""
+    """Remove the notifications and broadcasts that have expired; return how many."""
     now = timezone.now()
     due = Notification.objects.using(using).present().filter(expires_at__lte=now).order_by()
     expired = 0
@@ -38,21 +38,22 @@ def expire(using: str) -> int:
 
 def remove_notifications(keys: Sequence[int], using: str) -> int:
     """
-    Let these notifications go, and tell their accounts' tabs; return how many went.
+    Remove these notifications from their inboxes and from open tabs; return how many were removed.
 
-    keys: primary keys, ROWS_PER_TRANSACTION at most. What has no number yet, or has gone, is
-    passed over.
+    keys: primary keys, ROWS_PER_TRANSACTION at most. Notifications that have no number yet or are
+    removed already are passed over.
     """
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
 
-    def withdraw() -> list[publishing.LiveUpdate]:
+    def remove() -> tuple[int, list[publishing.LiveUpdate]]:
         inboxes = Inbox.objects.using(using).lock(set(present.values_list("account_id", flat=True)))
         rows = [
             row
             for row in present.order_by("account_id", "number")
-            if row.account_id in inboxes  # not one that got its number since
+            if row.account_id in inboxes  # else numbered after the inboxes were locked
         ]
+        now = timezone.now()
         updates = []
         for account_id, own in groupby(rows, key=lambda row: row.account_id):
             inbox = inboxes[account_id]
@@ -60,36 +61,37 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
             for row in own:
                 inbox.unread -= row.state == State.UNREAD
                 row.seq = inbox.next_seq()
-                row.removed_at = timezone.now()
+                row.removed_at = now
                 ids.append(row.wire_id)
-            gone = protocol.state(State.REMOVED, ids, seq=inbox.seq, unread=inbox.unread)
-            updates.append(publishing.step(account_id, first, inbox.seq, gone))
+            frame = protocol.state(State.REMOVED, ids, seq=inbox.seq, unread=inbox.unread)
+            updates.append(publishing.step(account_id, first, inbox.seq, frame))
         update_rows(Notification, rows, ["seq", "removed_at"], using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
-        return updates
+        return len(rows), updates
 
-    updates = in_short_transaction(withdraw, using)
+    count, updates = in_short_transaction(remove, using)
     publishing.publish(updates)
-    return sum(update.seq - update.first + 1 for update in updates)
+    return count
 
 
 def remove_broadcasts(keys: Sequence[int], using: str) -> int:
-    """Let these broadcasts go, each with a new number, and tell all tabs; return how many went."""
+    """Remove these broadcasts, each with a new number; return how many were removed."""
     present = Broadcast.objects.using(using).present().filter(pk__in=keys)
 
-    def withdraw() -> list[Broadcast]:
+    def remove() -> list[Broadcast]:
         sequence = BroadcastSequence.objects.using(using).lock()
         rows = list(present.order_by("number"))
+        now = timezone.now()
         for row in rows:
             sequence.seq += 1
             row.seq = sequence.seq
-            row.removed_at = timezone.now()
+            row.removed_at = now
         update_rows(Broadcast, rows, ["seq", "removed_at"], using)
         sequence.save(using=using, update_fields=["seq"])
         return rows
 
-    rows = in_short_transaction(withdraw, using)
+    rows = in_short_transaction(remove, using)
     for row in rows:
-        gone = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
-        publishing.publish_broadcast(row, gone, removed=True)
+        frame = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
+        publishing.publish_broadcast(row, frame, removed=True)
     return len(rows)

@@ -306,7 +306,7 @@ async def test_retention_takes_from_open_tabs_only_what_was_unread(connect, alic
 
     report = await sync_to_async(Maintenance().run)()
 
-    assert (report.withdrawn, report.notifications_deleted) == (1, 1)
+    assert (report.removed_by_age, report.notifications_deleted) == (1, 1)
     state = await tab.receive("state")
     assert (state["as"], state["ids"], state["unread"]) == ("gone", [unread], 0)
     assert await tab.receive_rest() == []  # it goes on, from above the floor

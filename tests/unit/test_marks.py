@@ -1,4 +1,4 @@
-"""What an account does with its inbox: marks, and what undoes them."""
+"""What an account does in its inbox: marks, and undoing them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def states(recipient: Recipient) -> Callable[..., list[str]]:
 def pushed(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> Callable[[Callable[[], Any]], list[protocol.Frame]]:
-    """Return the frames that a call pushes once it is committed."""
+    """Return the frames that a call publishes once it is committed."""
 
     def pushed(call: Callable[[], Any]) -> list[protocol.Frame]:
         messages = Published()
@@ -58,7 +58,7 @@ def pushed(
             patch.setattr(sender, "publish", messages.publish)
             with django_capture_on_commit_callbacks(execute=True):
                 call()
-                assert not messages, "pushed before the commit"
+                assert not messages, "published before the commit"
         return [
             {**json.loads(entry["text"]), "entry": entry}
             for _, message in messages
@@ -70,7 +70,7 @@ def pushed(
 
 def counts(recipient: Recipient) -> tuple[int, int]:
     found = read_latest(recipient).counts
-    # The count of notifications is kept, not counted: it must stay right.
+    # The count of notifications is a column: it must agree with the rows.
     assert (
         found.unread
         == Notification.objects.filter(account_id=recipient.account_id).unread().count()
@@ -119,7 +119,7 @@ def test_an_item_goes_from_state_to_state(
     assert sorted(listed) == ([] if state == "archived" else sorted(both))
 
 
-def test_every_item_changed_gets_a_number_and_all_tabs_are_told(
+def test_every_changed_item_gets_a_number_and_all_tabs_are_updated(
     recipient: Recipient, alice: User, notify: Make, send: Make, pushed: Any
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
@@ -135,12 +135,12 @@ def test_every_item_changed_gets_a_number_and_all_tabs_are_told(
     assert (frame["seq"], frame["unread"], frame["unread_broadcasts"]) == (4, 1, 1)
     entry = frame["entry"]
     assert (entry["account"], entry["first"], entry["seq"]) == (str(alice.pk), 3, 4)
-    # The hub takes the count of broadcasts only for a socket that stands there.
+    # The hub uses the count of broadcasts only for a connection at this position.
     assert (entry["counted_at"], entry["unread"], entry["unread_broadcasts"]) == (2, 1, 1)
     assert (two, other_news) != (one, news)
 
 
-def test_the_caller_is_told_what_changed(
+def test_the_answer_names_what_changed(
     recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     one, two, news = notify(alice), notify(alice), send()
@@ -154,7 +154,7 @@ def test_the_caller_is_told_what_changed(
     assert (marked.counts.unread, marked.counts.unread_broadcasts) == (0, 0)
 
 
-def test_when_nothing_changes_nobody_is_told(
+def test_when_nothing_changes_nothing_is_published(
     recipient: Recipient, alice: User, notify: Make, pushed: Any
 ) -> None:
     wire_id = notify(alice)
@@ -204,7 +204,7 @@ def test_a_receipt_is_one_accounts_own(
     assert counts(recipient) == (0, 1)
 
 
-def test_what_is_gone_or_unnumbered_can_not_be_marked(
+def test_removed_and_unnumbered_items_can_not_be_marked(
     recipient: Recipient, alice: User, notify: Make, send: Make
 ) -> None:
     gone = [notify(alice, expires_at=timezone.now()), send(expires_at=timezone.now())]
@@ -218,7 +218,7 @@ def test_what_is_gone_or_unnumbered_can_not_be_marked(
     assert counts(recipient) == (0, 0)
 
 
-def test_a_mark_in_a_rolled_back_transaction_tells_nobody(
+def test_a_mark_in_a_rolled_back_transaction_is_not_published(
     recipient: Recipient, alice: User, notify: Make, states: Any, pushed: Any
 ) -> None:
     wire_id = notify(alice)
@@ -247,38 +247,38 @@ def test_marking_takes_as_many_queries_for_many_as_for_few(
     assert many == few
 
 
-# --- All up to a cursor
+# --- All up to a position
 
 
-def test_all_up_to_a_cursor_leaves_what_came_later(
+def test_marking_all_leaves_later_items(
     recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any, pushed: Any
 ) -> None:
     seen, seen_news = [notify(alice), notify(alice)], [send(), send()]
     others = notify(bob)
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     later, later_news = notify(alice), send()
 
-    (frame,) = pushed(lambda: mark_all(recipient, "read", cursor.seq, cursor.broadcast_seq))
+    (frame,) = pushed(lambda: mark_all(recipient, "read", position.seq, position.broadcast_seq))
 
     assert states(*seen, *seen_news) == ["read"] * 4
     assert states(later, later_news) == ["unread"] * 2
     assert Notification.objects.get(pk=others[1:]).state == "unread"
     assert counts(recipient) == (1, 1)
-    # A range, for clients that have not loaded all of the items.
+    # A range, for clients that have not loaded all items.
     assert frame["range"] == {"from": 4, "seq": 7, "upto": {"seq": 2, "broadcast_seq": 2}}
     assert (frame["as"], frame["seq"], frame["entry"]["first"]) == ("read", 7, 4)
     assert "ids" not in frame
 
 
-def test_what_changed_after_the_cursor_was_seen_otherwise_and_stays(
+def test_an_item_that_changed_after_the_position_stays(
     recipient: Recipient, alice: User, notify: Make, states: Any
 ) -> None:
     wire_id = notify(alice)
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     mark(recipient, "read", [wire_id])
     mark(recipient, "unread", [wire_id])
 
-    mark_all(recipient, "read", cursor.seq, cursor.broadcast_seq)
+    mark_all(recipient, "read", position.seq, position.broadcast_seq)
 
     assert states(wire_id) == ["unread"]
 
@@ -296,7 +296,7 @@ def test_all_can_be_archived(
     assert counts(recipient) == (0, 0)
 
 
-def test_all_that_is_archived_stays_so_when_all_is_read(
+def test_archived_items_stay_archived_when_all_are_marked_as_read(
     recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:
     archived = [notify(alice), send()]
@@ -355,7 +355,7 @@ def test_every_mark_can_be_undone_and_done_again(
     assert states(*other) == ["unread"] * 2
 
 
-def test_undoing_a_range_brings_each_item_back_to_what_it_was(
+def test_undoing_a_range_brings_each_item_back_to_its_state(
     recipient: Recipient, alice: User, notify: Make, send: Make, states: Any, pushed: Any
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
@@ -367,7 +367,7 @@ def test_undoing_a_range_brings_each_item_back_to_what_it_was(
 
     assert states(*wire_ids) == ["read", "unread", "read", "unread"]
     assert counts(recipient) == (1, 1)
-    # One frame per state, their numbers without a hole.
+    # One frame per state, with consecutive numbers.
     assert {frame["as"]: sorted(frame["ids"]) for frame in frames} == {
         "read": sorted(wire_ids[::2]),
         "unread": sorted(wire_ids[1::2]),
@@ -376,7 +376,7 @@ def test_undoing_a_range_brings_each_item_back_to_what_it_was(
     assert steps == [(9, 10), (11, 12)]
 
 
-def test_undo_leaves_what_changed_since(
+def test_undo_leaves_items_that_changed_since(
     recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:
     changed, unchanged, news = notify(alice), notify(alice), send()
@@ -400,7 +400,7 @@ def test_undo_touches_only_own_rows(
     assert BroadcastReceipt.objects.get().state == "read"
 
 
-def test_numbers_of_others_name_nothing_of_ones_own(
+def test_undo_does_not_mistake_the_numbers_of_another_account_for_its_own(
     recipient: Recipient, alice: User, bob: User, notify: Make, send: Make, states: Any
 ) -> None:
     news = send()
@@ -431,7 +431,7 @@ def test_an_unknown_mark_is_refused(recipient: Recipient, name: Any) -> None:
     ["", "n", "12", "x12", "n-1", "n1.5", "n 1", "n1\n", "n١", "N1", "n" + "1" * 19, 12, None],
     ids=repr,
 )
-def test_what_is_no_id_is_refused(recipient: Recipient, wire_id: Any) -> None:
+def test_anything_but_an_id_is_refused(recipient: Recipient, wire_id: Any) -> None:
     with pytest.raises(MarkError) as refused:
         mark(recipient, "read", ["n1", wire_id])
 

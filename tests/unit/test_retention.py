@@ -1,4 +1,4 @@
-"""How long messages are kept, and what their end means to those who come back."""
+"""How long messages are kept, and what clients that come back later get."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def send(commit: Commit) -> Send:
 
 @pytest.fixture(autouse=True)
 def old_accounts(alice: User, bob: User) -> None:
-    """They were there before the oldest broadcast."""
+    """Accounts that are older than every broadcast."""
     long_ago = timezone.now() - timedelta(days=5000)
     User.objects.update(date_joined=long_ago)
     alice.refresh_from_db()
@@ -64,7 +64,7 @@ def old_accounts(alice: User, bob: User) -> None:
 
 
 def grow_older(days: float) -> None:
-    """Let all that is stored have happened so many days earlier."""
+    """Move all that is stored so many days into the past."""
     for model in (Notification, Broadcast, BroadcastReceipt):
         for row in model.objects.all():
             for name in ("created_at", "expires_at", "read_at", "archived_at", "removed_at"):
@@ -73,7 +73,7 @@ def grow_older(days: float) -> None:
             row.save()
 
 
-def cursor_of(account: User) -> Position:
+def position_of(account: User) -> Position:
     return pages.read_latest(Recipient.of(account)).position
 
 
@@ -84,7 +84,7 @@ def ids(account: User) -> list[str]:
 # --- Notifications
 
 
-def test_what_was_read_archived_or_has_gone_is_deleted_after_90_days(
+def test_read_archived_and_removed_messages_are_deleted_after_90_days(
     alice: User, bob: User, notify: Send, commit: Commit
 ) -> None:
     read, archived, gone, unread = (notify(alice) for _ in range(4))
@@ -109,7 +109,7 @@ def test_what_was_read_archived_or_has_gone_is_deleted_after_90_days(
     }
 
 
-def test_what_was_never_read_leaves_the_inbox_after_365_days(
+def test_an_unread_notification_is_removed_after_365_days(
     alice: User, notify: Send, published: Published
 ) -> None:
     old = notify(alice)
@@ -117,16 +117,16 @@ def test_what_was_never_read_leaves_the_inbox_after_365_days(
     assert Maintenance().run() == Report()
     grow_older(2)
     young = notify(alice)
-    cursor = cursor_of(alice)
+    position = position_of(alice)
     published.clear()
 
-    assert Maintenance().run() == Report(withdrawn=1)
+    assert Maintenance().run() == Report(removed_by_age=1)
 
     assert ids(alice) == [young]
     assert Inbox.objects.get().unread == 1
     (frame,) = published.frames
     assert (frame["as"], frame["ids"], frame["seq"], frame["unread"]) == ("gone", [old], 3, 1)
-    changes = read_changes(Recipient.of(alice), cursor, 100)
+    changes = read_changes(Recipient.of(alice), position, 100)
     assert [(frame["as"], frame["ids"]) for frame in changes.frames] == [("gone", [old])]
     grow_older(91)
     published.clear()
@@ -135,7 +135,9 @@ def test_what_was_never_read_leaves_the_inbox_after_365_days(
     assert ids(alice) == [young]
 
 
-def test_what_is_read_late_is_kept_for_90_days_from_then(alice: User, notify: Send) -> None:
+def test_a_notification_that_is_read_late_is_kept_for_90_days_from_then(
+    alice: User, notify: Send
+) -> None:
     wire_id = notify(alice)
     grow_older(364)
     marks.mark(Recipient.of(alice), "read", [wire_id])
@@ -154,7 +156,7 @@ def test_a_type_can_have_days_of_its_own(alice: User, notify: Send, send: Send, 
     marks.mark(Recipient.of(alice), "read", [read, *kept])
     grow_older(0.6)
 
-    assert Maintenance().run() == Report(withdrawn=2, notifications_deleted=1)
+    assert Maintenance().run() == Report(removed_by_age=2, notifications_deleted=1)
     assert not {progress, news} & set(ids(alice))
     grow_older(395)
     notify(alice, "progress")
@@ -175,13 +177,11 @@ def test_without_days_all_is_kept(alice: User, notify: Send, send: Send, setting
     assert Maintenance().run(full=True) == Report()
 
 
-def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
-    alice: User, notify: Send
-) -> None:
-    early = cursor_of(alice)
+def test_a_client_from_before_the_deletion_has_to_reload(alice: User, notify: Send) -> None:
+    early = position_of(alice)
     old = notify(alice)
     marks.mark(Recipient.of(alice), "read", [old])
-    level = cursor_of(alice)
+    up_to_date = position_of(alice)
     grow_older(91)
     new = notify(alice)
 
@@ -189,12 +189,12 @@ def test_who_comes_back_from_before_the_deletion_is_told_to_reload(
 
     recipient = Recipient.of(alice)
     assert read_changes(recipient, early, 100).resync
-    changes = read_changes(recipient, level, 100)
+    changes = read_changes(recipient, up_to_date, 100)
     assert not changes.resync
     assert [frame["id"] for frame in changes.frames] == [new]
 
 
-def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over(
+def test_a_deletion_between_reading_the_latest_position_and_the_rows_means_a_reload(
     alice: User, notify: Send, send: Send, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks.mark(Recipient.of(alice), "read", [notify(alice)])
@@ -209,14 +209,16 @@ def test_what_is_deleted_between_the_reading_of_head_and_rows_is_not_passed_over
         return read_rows(*args)
 
     monkeypatch.setattr("notifications.inbox.changes._read_own_rows", read_rows_after_a_pass)
-    level = cursor_of(alice)
-    for cursor in (replace(level, seq=0), replace(level, broadcast_seq=0)):
+    up_to_date = position_of(alice)
+    for position in (replace(up_to_date, seq=0), replace(up_to_date, broadcast_seq=0)):
         with transaction.atomic():
-            assert read_changes(Recipient.of(alice), cursor, 100).resync
+            assert read_changes(Recipient.of(alice), position, 100).resync
             transaction.set_rollback(True)
 
 
-def test_what_is_unread_again_when_its_turn_comes_stays(alice: User, notify: Send) -> None:
+def test_a_notification_that_was_marked_unread_meanwhile_is_not_deleted(
+    alice: User, notify: Send
+) -> None:
     wire_id = notify(alice)
 
     assert retention._delete_notifications([int(wire_id[1:])], "default") == 0
@@ -241,7 +243,7 @@ def test_nothing_is_deleted_unless_the_floor_rises_with_it(
     assert Notification.objects.count() == 1
 
 
-def test_with_the_row_its_idempotency_key_is_forgotten(
+def test_the_idempotency_key_is_forgotten_with_the_row(
     alice: User, notify: Send, commit: Commit
 ) -> None:
     wire_id = notify(alice, idempotency_key="a")
@@ -258,42 +260,42 @@ def test_with_the_row_its_idempotency_key_is_forgotten(
 # --- Broadcasts
 
 
-def test_a_broadcast_goes_after_365_days_and_is_deleted_with_its_receipts_90_days_later(
+def test_a_broadcast_is_removed_after_365_days_and_deleted_with_its_receipts_90_days_later(
     alice: User, bob: User, send: Send, notify: Send, published: Published
 ) -> None:
     old = send()
     for account in (alice, bob):
         marks.mark(Recipient.of(account), "read", [old])
     notify(alice)
-    told, untold = cursor_of(alice), cursor_of(bob)
+    bobs = position_of(bob)
     grow_older(366)
     notify(alice)  # alone, it keeps the older one
     young = send()
     published.clear()
 
-    assert Maintenance().run().withdrawn == 2
+    assert Maintenance().run().removed_by_age == 2
 
     assert [frame["ids"] for frame in published.frames if "broadcast_seq" in frame] == [[old]]
     assert ids(bob) == [young]
-    told = Position(told.seq, 3, told.epoch, told.scope)
     grow_older(91)
     assert Maintenance().run() == Report(
         notifications_deleted=1, receipts_deleted=2, broadcasts_deleted=1
     )
     assert [row.wire_id for row in Broadcast.objects.all()] == [young]
     assert not BroadcastReceipt.objects.exists()
-    head = BroadcastSequence.objects.get()
-    assert (head.seq, head.floor) == (3, 3)
-    assert read_changes(Recipient.of(bob), untold, 100).resync
-    assert not read_changes(Recipient.of(bob), Position(0, 3, told.epoch, told.scope), 100).resync
+    sequence = BroadcastSequence.objects.get()
+    assert (sequence.seq, sequence.floor) == (3, 3)
+    assert read_changes(Recipient.of(bob), bobs, 100).resync
+    knows_the_removal = replace(bobs, broadcast_seq=3)
+    assert not read_changes(Recipient.of(bob), knows_the_removal, 100).resync
 
 
-# --- Bounds
+# --- Limits
 
 
 @pytest.fixture
 def leave_old_rows(alice: User, bob: User, notify: Send, send: Send, commit: Commit) -> None:
-    """Five that were read by each, and three broadcasts, gone, each with two receipts."""
+    """Two accounts with five read notifications, and three removed broadcasts that both read."""
     broadcasts = [send() for _ in range(3)]
     for account in (alice, bob):
         own = [notify(account) for _ in range(5)]
@@ -304,7 +306,7 @@ def leave_old_rows(alice: User, bob: User, notify: Send, send: Send, commit: Com
 
 
 @pytest.mark.usefixtures("leave_old_rows")
-def test_a_pass_deletes_so_much_and_the_next_ones_the_rest(
+def test_a_pass_deletes_a_limited_number_and_the_next_ones_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(retention, "ROWS_PER_STEP", 4)
@@ -317,7 +319,7 @@ def test_a_pass_deletes_so_much_and_the_next_ones_the_rest(
         "nothing to do",
         "nothing to do",
     ]
-    # The receipts had higher numbers; nobody needs to know that they are gone.
+    # The receipts had higher numbers, but their deletion raises no floor.
     assert [row.floor for row in Inbox.objects.all()] == [10, 10]
 
 
@@ -332,7 +334,7 @@ def test_a_full_pass_deletes_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("leave_old_rows")
-def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send) -> None:
+def test_due_rows_are_found_by_an_index(alice: User, notify: Send, send: Send) -> None:
     notify(alice)
     send()
     plans: list[str] = []
@@ -352,7 +354,7 @@ def test_what_is_due_is_found_by_an_index(alice: User, notify: Send, send: Send)
     names = ["site_notif_ageing", "site_notif_settled"]
     names += ["site_broadcasts_ageing", "site_broadcasts_removed"]
     used = [name for plan in plans for name in names if name in plan]
-    # Two looks for types, the second of which finds no more; two for what is due.
+    # Two queries for types, of which the second finds none; two for the rows that are due.
     assert len(used) == len(plans)
     assert {name: used.count(name) for name in names} == {
         "site_notif_ageing": 2,

@@ -1,4 +1,4 @@
-"""What expires or is retracted leaves all inboxes and tabs."""
+"""Expired and retracted messages are removed from all inboxes and tabs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 # --- Expiry
 
 
-def test_what_expires_leaves_the_inbox_and_the_count(
+def test_expired_notifications_leave_the_inbox_and_the_count(
     alice: User, commit: Commit, published: Published
 ) -> None:
     now = timezone.now()
@@ -58,7 +58,9 @@ def test_what_expires_leaves_the_inbox_and_the_count(
     assert not published
 
 
-def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit: Commit) -> None:
+def test_a_notification_that_expired_before_it_was_numbered_is_removed_as_well(
+    alice: User, commit: Commit
+) -> None:
     notify_accounts(alice, "hello", "Hello", expires_at=timezone.now())
     assert retraction.expire("default") == 0
 
@@ -68,7 +70,7 @@ def test_what_expired_before_it_was_numbered_expires_as_well(alice: User, commit
     assert Inbox.objects.get().unread == 0
 
 
-def test_more_expires_than_one_transaction_takes(
+def test_more_expired_notifications_than_one_transaction_takes_are_all_removed(
     alice: User, bob: User, carol: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with commit():
@@ -102,7 +104,7 @@ def test_an_expired_broadcast_gets_a_new_number(
 # --- Retraction
 
 
-def test_what_is_retracted_leaves_the_inbox_and_the_count(
+def test_a_retracted_notification_leaves_the_inbox_and_the_count(
     alice: User, bob: User, commit: Commit, published: Published
 ) -> None:
     with commit():
@@ -164,7 +166,9 @@ def test_many_can_be_retracted_at_once(
     assert [row.unread for row in Inbox.objects.order_by("pk")] == [1, 0]
 
 
-def test_what_one_transaction_sends_and_retracts_goes(alice: User, commit: Commit) -> None:
+def test_messages_can_be_retracted_in_the_transaction_that_sends_them(
+    alice: User, commit: Commit
+) -> None:
     with commit():
         notify_accounts(alice, "hello", "Hello")
         retract([*Notification.objects.all(), broadcast("news", "News")])
@@ -175,7 +179,7 @@ def test_what_one_transaction_sends_and_retracts_goes(alice: User, commit: Commi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_retraction_that_is_rolled_back_never_was(alice: User) -> None:
+def test_a_retraction_that_is_rolled_back_removes_nothing(alice: User) -> None:
     notify_accounts(alice, "hello", "Hello")
     row = broadcast("news", "News")
 
@@ -187,7 +191,7 @@ def test_a_retraction_that_is_rolled_back_never_was(alice: User) -> None:
     assert pages.read_latest(Recipient.of(alice)).counts.total == 2
 
 
-def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: Commit) -> None:
+def test_after_a_crash_maintenance_removes_retracted_messages(alice: User, commit: Commit) -> None:
     with commit():
         notify_accounts(alice, "hello", "Hello")
         row = broadcast("news", "News")
@@ -198,7 +202,7 @@ def test_a_crash_after_the_commit_leaves_it_to_maintenance(alice: User, commit: 
 
 
 @pytest.mark.parametrize("wrong", ["n12", 12, None, [7], User(pk=1), Notification(), Broadcast()])
-def test_what_is_no_saved_message_can_not_be_retracted(db: None, wrong: Any) -> None:
+def test_only_saved_messages_can_be_retracted(db: None, wrong: Any) -> None:
     with pytest.raises(ValueError, match="messages must be saved notifications or broadcasts, not"):
         retract(wrong)
 

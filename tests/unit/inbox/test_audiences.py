@@ -1,4 +1,4 @@
-"""Whom a broadcast is for, and who sees it."""
+"""Who a broadcast is for, and who sees it."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_an_audience_is_its_active_accounts(alice: User, bob: User, operator: Us
     }
 
 
-def test_accounts_of_another_kind_may_have_no_staff_and_no_groups(
+def test_another_user_model_may_have_no_staff_and_no_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As an account, a Group has none of the fields: is_active, is_staff, groups.
+    # A Group as a user model: it has none of is_active, is_staff and groups.
     monkeypatch.setattr(audiences, "get_user_model", lambda: Group)
     group = Group.objects.create(name="Not an account, but as good")
 
@@ -88,7 +88,7 @@ def test_the_site_may_name_another_field_of_creation(
     assert pages(recipient_of(alice), 10) == [[news]]
 
 
-def test_a_reader_knows_which_pushed_broadcasts_are_for_it(alice: User, send: Make) -> None:
+def test_a_recipient_knows_which_live_broadcasts_are_for_it(alice: User, send: Make) -> None:
     recipient = recipient_of(alice)
     later, earlier = (alice.date_joined + timedelta(seconds=n) for n in (1, -1))
 

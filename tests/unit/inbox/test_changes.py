@@ -1,4 +1,4 @@
-"""What a reader lacks since its cursor."""
+"""The changes after a position."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def start(recipient: Recipient) -> Position:
     return Position(0, 0, 1, recipient.audience_hash)
 
 
-def told(changes: Changes) -> list[tuple[Any, ...]]:
-    """Return what the frames tell: new items by id, states with their ids."""
+def outline(changes: Changes) -> list[tuple[Any, ...]]:
+    """Return the frames in short: new items with their id, states with their ids."""
     return [
         (frame["as"], frame["ids"]) if frame["type"] == "state" else (frame["type"], frame["id"])
         for frame in changes.frames
@@ -60,20 +60,20 @@ def test_nothing_happened(alice: User) -> None:
     assert changes.position == start(recipient)
 
 
-def test_what_is_new_comes_whole_and_what_changed_as_its_state(
+def test_new_items_come_whole_and_known_ones_as_their_state(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     recipient = recipient_of(alice)
     known, known_news = notify(alice), send()
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     new, new_read, news = notify(alice), notify(alice), send()
     notify(bob)
     send(audience="staff")
     marks.mark(recipient, "read", [known, known_news, new_read])
 
-    changes = read_changes(recipient, cursor, 100)
+    changes = read_changes(recipient, position, 100)
 
-    assert told(changes) == [
+    assert outline(changes) == [
         ("hello", new),
         ("hello", new_read),
         ("read", [known]),
@@ -86,50 +86,54 @@ def test_what_is_new_comes_whole_and_what_changed_as_its_state(
         "unread",
     ]
     assert [frame.get("seq") for frame in changes.frames] == [2, 3, 4, 6, None]
-    # At its own number, with the state of a later one.
+    # At its own number, and in the state that it has since a later one.
     assert [frame.get("changed") for frame in changes.frames] == [None, 5, None, None, None]
     assert changes.frames[-1]["broadcast_seq"] == 2
     assert changes.position == read_latest(recipient).position
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (1, 1)
-    # Counts of then are not known: the frames carry none.
+    # The counts at that time are not known, so the frames carry none.
     assert not any("unread" in frame or "unread_broadcasts" in frame for frame in changes.frames)
 
 
 def test_each_change_has_its_own_number(alice: User, notify: Make, send: Make) -> None:
     recipient = recipient_of(alice)
     one, two, three, four, news = *(notify(alice) for _ in range(4)), send()
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     marks.mark(recipient, "read", [one, two])
     marks.mark(recipient, "archived", [three])
     marks.mark(recipient, "read", [four, news])
 
-    changes = read_changes(recipient, cursor, 100)
+    changes = read_changes(recipient, position, 100)
 
-    assert told(changes) == [
+    assert outline(changes) == [
         ("read", [one]),
         ("read", [two]),
         ("archived", [three]),
         ("read", [four]),
         ("read", [news]),
     ]
-    # Told with a later one, it would seem untouched by a mark of all up to a number in between.
+    # Otherwise a mark of all up to a number in between would seem not to include it.
     assert [frame["seq"] for frame in changes.frames] == [5, 6, 7, 8, 9]
 
 
-def test_what_changed_twice_comes_once_in_its_present_state(alice: User, notify: Make) -> None:
+def test_an_item_that_changed_twice_comes_once_in_its_present_state(
+    alice: User, notify: Make
+) -> None:
     recipient = recipient_of(alice)
     wire_id = notify(alice)
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     for mark in ("read", "archived", "inbox", "unread"):
         marks.mark(recipient, mark, [wire_id])
 
-    changes = read_changes(recipient, cursor, 100)
+    changes = read_changes(recipient, position, 100)
 
-    assert told(changes) == [("unread", [wire_id])]
+    assert outline(changes) == [("unread", [wire_id])]
     assert changes.frames[0]["seq"] == changes.position.seq == 5
 
 
-def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, send: Make) -> None:
+def test_an_item_that_came_and_was_removed_is_only_removed(
+    alice: User, notify: Make, send: Make
+) -> None:
     recipient = recipient_of(alice)
     news, old = (
         send(expires_at=timezone.now()),
@@ -137,31 +141,31 @@ def test_what_came_and_went_is_only_told_to_be_gone(alice: User, notify: Make, s
     )
     retraction.expire("default")
 
-    assert told(read_changes(recipient, start(recipient), 100)) == [
+    assert outline(read_changes(recipient, start(recipient), 100)) == [
         ("gone", [old]),
         ("gone", [news]),
     ]
 
 
-def test_a_replacement_is_told_with_what_it_replaces(alice: User, notify: Make) -> None:
+def test_a_replacement_names_what_it_replaces(alice: User, notify: Make) -> None:
     recipient = recipient_of(alice)
     old = notify(alice, replace_key="a")
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     new = notify(alice, replace_key="a")
 
-    changes = read_changes(recipient, cursor, 100)
+    changes = read_changes(recipient, position, 100)
 
-    assert told(changes) == [("gone", [old]), ("hello", new)]
+    assert outline(changes) == [("gone", [old]), ("hello", new)]
     assert changes.frames[1]["replaces"] == old
 
 
 def follow(
-    recipient: Recipient, cursor: Position, limit: int, size: float = math.inf
+    recipient: Recipient, position: Position, limit: int, size: float = math.inf
 ) -> list[dict[str, Any]]:
-    """Return the frames of all parts that a client reads from `cursor` to the end."""
+    """Return the frames of all parts that a client reads from a position to the end."""
     frames: list[dict[str, Any]] = []
     while True:
-        (changes,) = read_changes_of_many([(recipient, cursor, limit)], size)
+        (changes,) = read_changes_of_many([(recipient, position, limit)], size)
         assert len(changes.frames) <= limit
         assert sum(len(change.text) for change in changes.encoded[:-1]) < size
         for frame in changes.frames:
@@ -171,17 +175,17 @@ def follow(
         if changes.complete:
             assert changes.position == read_latest(recipient).position
             return frames
-        assert changes.position != cursor
-        cursor = changes.position
+        assert changes.position != position
+        position = changes.position
 
 
 def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, str]:
-    """Return what a client makes of the frames: items that it knows, each in its state."""
+    """Return the items that a client has after these frames, each with its state."""
     states = dict.fromkeys(known, "unread")
     early: dict[str, str] = {}
     for frame in frames:
         if frame["type"] != "state":
-            assert frame["id"] not in states, "told twice"
+            assert frame["id"] not in states, "sent twice"
             states[frame["id"]] = early.get(frame["id"], frame["state"])
         for wire_id in frame.get("ids", []):
             target = states if wire_id in states else early
@@ -191,21 +195,21 @@ def states_of(frames: list[dict[str, Any]], known: Iterable[str]) -> dict[str, s
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
 @pytest.mark.parametrize("size", [1, 400, math.inf])
-def test_read_in_parts_nothing_is_lost_or_doubled(
+def test_nothing_is_lost_or_doubled_when_read_in_parts(
     alice: User, notify: Make, send: Make, limit: int, size: float
 ) -> None:
     recipient = recipient_of(alice)
     known = [notify(alice) for _ in range(3)]
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     new = [notify(alice) for _ in range(3)]
     news = [send() for _ in range(4)]
     send(audience="staff")
     replaced, kept = notify(alice, replace_key="a"), notify(alice, replace_key="a")
-    # What is new and was read at once must not be taken for known in a later part.
+    # A later part must not take a new item that was read at once for a known one.
     marks.mark(recipient, "read", [*known, new[0], new[1], news[0]])
     marks.mark(recipient, "unread", [new[1]])
 
-    frames = follow(recipient, cursor, limit, size)
+    frames = follow(recipient, position, limit, size)
 
     assert states_of(frames, known) == {
         **dict.fromkeys([*known, new[0], news[0]], "read"),
@@ -219,7 +223,7 @@ def test_read_in_parts_nothing_is_lost_or_doubled(
     assert shown == sorted(shown)
 
 
-def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify: Make) -> None:
+def test_new_items_that_were_read_on_another_device_come_whole(alice: User, notify: Make) -> None:
     recipient = recipient_of(alice)
     new = [notify(alice) for _ in range(6)]
     marks.mark_all(recipient, "read", 6, 0)
@@ -230,7 +234,7 @@ def test_all_that_was_read_elsewhere_while_away_comes_whole(alice: User, notify:
     assert states_of(frames, []) == dict.fromkeys(new, "read")
 
 
-def test_a_change_after_the_head_was_read_hides_nothing_new(
+def test_a_change_after_the_latest_position_was_read_hides_nothing_new(
     alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipient = recipient_of(alice)
@@ -246,28 +250,28 @@ def test_a_change_after_the_head_was_read_hides_nothing_new(
     before = read_changes(recipient, start(recipient), 100)
     after = read_changes(recipient, before.position, 100)
 
-    assert told(before) == [("hello", one), ("hello", two), ("news", news)]
-    assert before.position.seq == 2  # nothing of what came after, not even the receipt
-    assert told(after) == [("read", [one]), ("read", [news])]
+    assert outline(before) == [("hello", one), ("hello", two), ("news", news)]
+    assert before.position.seq == 2  # without the later changes, the receipt's included
+    assert outline(after) == [("read", [one]), ("read", [news])]
 
 
-def test_a_broadcast_after_the_head_was_read_does_not_count_yet(
+def test_a_broadcast_after_the_latest_position_was_read_does_not_count_yet(
     alice: User, bob: User, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For one account it is a single query."""
     send()
     current = BroadcastSequenceQuerySet.current
 
-    def while_reading(heads: BroadcastSequenceQuerySet) -> BroadcastSequence:
+    def while_reading(rows: BroadcastSequenceQuerySet) -> BroadcastSequence:
         monkeypatch.undo()
-        head = current(heads)
+        sequence = current(rows)
         send()
-        return head
+        return sequence
 
     monkeypatch.setattr(BroadcastSequenceQuerySet, "current", while_reading)
-    for head in read_latest_of_many([recipient_of(alice), recipient_of(bob)]):
-        # The client adds one for each that comes after `broadcast_seq`.
-        assert (head.position.broadcast_seq, head.counts.unread_broadcasts) == (1, 1)
+    for latest in read_latest_of_many([recipient_of(alice), recipient_of(bob)]):
+        # The client adds one for each broadcast after `broadcast_seq`.
+        assert (latest.position.broadcast_seq, latest.counts.unread_broadcasts) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,7 @@ def test_a_broadcast_after_the_head_was_read_does_not_count_yet(
     ],
     ids=str,
 )
-def test_a_cursor_from_elsewhere_is_told_to_reload(
+def test_a_client_at_a_wrong_position_has_to_reload(
     alice: User, notify: Make, send: Make, wrong: dict[str, Any]
 ) -> None:
     notify(alice)
@@ -297,12 +301,14 @@ def test_a_cursor_from_elsewhere_is_told_to_reload(
     changes = read_changes(recipient, Position(**{**right, **wrong}), 10)
 
     assert (changes.resync, changes.frames) == (True, [])
-    # From where it can go on.
+    # It goes on from there.
     assert changes.position == Position(2, 1, 1, recipient.audience_hash)
     assert (changes.counts.unread, changes.counts.unread_broadcasts) == (2, 1)
 
 
-def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, send: Make) -> None:
+def test_a_client_below_the_retention_floor_has_to_reload(
+    alice: User, notify: Make, send: Make
+) -> None:
     for _ in range(3):
         notify(alice)
         send()
@@ -318,7 +324,7 @@ def test_below_a_retention_floor_is_told_to_reload(alice: User, notify: Make, se
     assert [resync(1, 3), resync(2, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
 
 
-def test_too_far_behind_is_told_to_reload(
+def test_a_client_that_is_too_far_behind_has_to_reload(
     alice: User, notify: Make, send: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.inbox.changes.MAX_CHANGES", 2)
@@ -335,21 +341,19 @@ def test_too_far_behind_is_told_to_reload(
     assert [resync(0, 3), resync(1, 3), resync(3, 0), resync(3, 1)] == [True, False, True, False]
 
 
-def test_another_epoch_means_other_numbers(alice: User, notify: Make) -> None:
+def test_after_a_change_of_epoch_a_client_has_to_reload(alice: User, notify: Make) -> None:
     notify(alice)
     recipient = recipient_of(alice)
-    cursor = read_latest(recipient).position
+    position = read_latest(recipient).position
     BroadcastSequence.objects.lock()
     BroadcastSequence.objects.update(epoch=2)
 
-    changes = read_changes(recipient, cursor, 10)
+    changes = read_changes(recipient, position, 10)
 
     assert (changes.resync, changes.position.epoch) == (True, 2)
 
 
-def test_changes_take_as_many_queries_however_many_they_are(
-    alice: User, notify: Make, send: Make
-) -> None:
+def test_many_changes_take_as_many_queries_as_few(alice: User, notify: Make, send: Make) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as queries:
             read_changes(recipient, start(recipient), 100)
@@ -364,7 +368,7 @@ def test_changes_take_as_many_queries_however_many_they_are(
     assert queries() == few < 10
 
 
-def test_another_accounts_receipts_tell_nothing(
+def test_receipts_of_another_account_are_no_changes(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     news = send()
@@ -373,7 +377,7 @@ def test_another_accounts_receipts_tell_nothing(
 
     assert BroadcastReceipt.objects.count() == 1
     changes = read_changes(recipient, start(recipient), 10)
-    assert told(changes) == [("news", news)]
+    assert outline(changes) == [("news", news)]
     assert [frame["state"] for frame in (*changes.frames, *read_page(recipient).items)] == [
         "unread",
         "unread",
@@ -382,7 +386,7 @@ def test_another_accounts_receipts_tell_nothing(
     assert pages(recipient_of(bob), 10) == [[]]
 
 
-def test_the_newest_numbers_of_many_accounts_are_one_look(
+def test_the_latest_numbers_of_many_accounts_take_two_queries(
     alice: User, bob: User, carol: User, django_assert_num_queries: Any
 ) -> None:
     for account, count in ((alice, 3), (bob, 1)):
@@ -407,14 +411,16 @@ def test_changes_of_many_are_those_of_each(
     for recipient in recipients:
         marks.mark(recipient, "read", wire_ids[1::2])
     marks.mark(recipients[0], "archived", wire_ids[-1:])
-    asked = [
-        (recipient, replace(head.position, seq=max(0, head.position.seq - n), broadcast_seq=m))
-        for recipient, head in zip(recipients, read_latest_of_many(recipients), strict=True)
+    wanted = [
+        (recipient, replace(latest.position, seq=max(0, latest.position.seq - n), broadcast_seq=m))
+        for recipient, latest in zip(recipients, read_latest_of_many(recipients), strict=True)
         for n, m in ((0, 3), (1, 3), (2, 1), (9, 0), (-1, 0))
     ]
 
     for limit in (1, 2, 100):
-        together = read_changes_of_many([(*one, limit) for one in asked])
+        together = read_changes_of_many([(*pair, limit) for pair in wanted])
 
-        assert together == [read_changes(recipient, cursor, limit) for recipient, cursor in asked]
-    assert [told.resync for told in together] == 3 * [False, False, False, False, True]
+        assert together == [
+            read_changes(recipient, position, limit) for recipient, position in wanted
+        ]
+    assert [changes.resync for changes in together] == 3 * [False, False, False, False, True]

@@ -1,4 +1,4 @@
-"""The newest numbers and the counts of unread ones, for many accounts at once."""
+"""The latest positions and the counts of unread items, for many accounts at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .reading import recipient_of
 pytestmark = pytest.mark.django_db
 
 
-def test_the_head_tells_where_the_inbox_stands(
+def test_latest_is_the_position_and_the_counts_of_the_inbox(
     alice: User, bob: User, notify: Make, send: Make
 ) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send(audience="staff"), notify(bob)]
     recipient = recipient_of(alice)
     marks.mark(recipient, "read", [wire_ids[0]])
 
-    head = read_latest(recipient)
-    assert head.position == Position(3, 2, 1, recipient.audience_hash)
-    assert (head.counts.unread, head.counts.unread_broadcasts, head.counts.total) == (1, 1, 2)
-    head = read_latest(recipient_of(bob))
-    assert (head.position.seq, head.position.broadcast_seq, head.counts.total) == (1, 2, 2)
+    latest = read_latest(recipient)
+    assert latest.position == Position(3, 2, 1, recipient.audience_hash)
+    assert (latest.counts.unread, latest.counts.unread_broadcasts, latest.counts.total) == (1, 1, 2)
+    latest = read_latest(recipient_of(bob))
+    assert (latest.position.seq, latest.position.broadcast_seq, latest.counts.total) == (1, 2, 2)
 
 
 def test_a_broadcast_not_yet_numbered_does_not_count(alice: User, send: Make) -> None:
@@ -57,7 +57,7 @@ def test_one_account_takes_one_query_also_before_its_first_change(
     assert [latest.counts.total for latest in read()] == [2, 1]
 
 
-def test_heads_of_many_count_as_the_head_of_one_does(
+def test_the_counts_of_many_are_those_of_each(
     alice: User, bob: User, carol: User, operator: User, send: Make
 ) -> None:
     alice.groups.add(Group.objects.create(name="editors"))
@@ -68,13 +68,13 @@ def test_heads_of_many_count_as_the_head_of_one_does(
     marks.mark(recipient_of(bob), "archived", sent[:1])
     marks.mark(recipient_of(operator), "read", sent[:3])
     marks.mark(recipient_of(operator), "unread", sent[:1])
-    # What was read stays read, and has no longer to be: alice left the group, and bob's
-    # account seems to be younger than what he archived.
+    # Receipts stay for broadcasts that are no longer for the account: alice left the group, and
+    # bob's account seems to be younger than what he archived.
     alice.groups.clear()
     User.objects.filter(pk=bob.pk).update(date_joined=Broadcast.objects.latest("pk").created_at)
 
     recipients = [recipient_of(account) for account in accounts]
-    counts = [head.counts.unread_broadcasts for head in read_latest_of_many(recipients)]
+    counts = [latest.counts.unread_broadcasts for latest in read_latest_of_many(recipients)]
 
     assert counts == [0, 1, 3, 2]
     assert counts == [read_latest(recipient).counts.unread_broadcasts for recipient in recipients]

@@ -49,7 +49,7 @@ def test_both_kinds_are_merged_newest_first(
 def test_no_item_is_lost_or_doubled_from_page_to_page(
     alice: User, notify: Make, send: Make, limit: int
 ) -> None:
-    # Runs of one kind longer than a page, and both kinds in turn.
+    # Runs of one kind longer than a page, and both kinds alternating.
     sent = [notify(alice) for _ in range(4)]
     sent += [send() for _ in range(5)]
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_clocks_that_disagree_lose_and_double_nothing(
         assert own == sorted(own, reverse=True)  # within a kind, the number is the order
 
 
-def test_what_arrives_between_two_pages_shifts_nothing(
+def test_an_item_that_arrives_between_two_pages_shifts_nothing(
     alice: User, notify: Make, send: Make
 ) -> None:
     sent = [notify(alice), send(), notify(alice), send()]
@@ -141,7 +141,7 @@ def test_important_are_unread_broadcasts_of_level_warning_or_error(
     assert pages(recipient, 10, folder="important") == [[error, warning]]
 
 
-def test_items_say_in_which_state_they_are(alice: User, notify: Make, send: Make) -> None:
+def test_items_carry_their_state(alice: User, notify: Make, send: Make) -> None:
     wire_ids = [notify(alice), notify(alice), send(), send()]
     marks.mark(recipient_of(alice), "read", wire_ids[::2])
 
@@ -155,9 +155,7 @@ def test_items_say_in_which_state_they_are(alice: User, notify: Make, send: Make
     ]
 
 
-def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
-    alice: User, notify: Make, send: Make
-) -> None:
+def test_removed_and_unnumbered_items_are_on_no_page(alice: User, notify: Make, send: Make) -> None:
     notify(alice, expires_at=timezone.now())
     send(expires_at=timezone.now())
     notify(alice, replace_key="a")
@@ -169,7 +167,7 @@ def test_what_is_gone_or_not_yet_numbered_is_on_no_page(
     assert pages(recipient_of(alice), 10) == [[kept]]
 
 
-def test_a_page_takes_as_many_queries_however_long_it_is(
+def test_a_long_page_takes_as_many_queries_as_a_short_one(
     alice: User, notify: Make, send: Make
 ) -> None:
     def queries() -> int:
