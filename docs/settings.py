@@ -10,15 +10,15 @@ from typing import Any
 from notifications.conf import SETTINGS
 
 PAGE = Path(__file__).with_suffix(".md")
-BEGIN = "<!-- Written by python -m docs.settings from notifications/conf.py. -->\n"
-END = "<!-- End of what is written. -->\n"
+FIRST_LINE = "<!-- Written by python -m docs.settings from notifications/conf.py. -->\n"
+LAST_LINE = "<!-- End of what is written. -->\n"
 
 
 def render(page: str) -> str:
     """Return the page with its settings written anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return "".join([before, BEGIN, *_sections(), "\n", END, after])
+    before, _, rest = page.partition(FIRST_LINE)
+    _, _, after = rest.partition(LAST_LINE)
+    return "".join([before, FIRST_LINE, *_sections(), "\n", LAST_LINE, after])
 
 
 def _sections() -> Iterator[str]:

@@ -77,7 +77,7 @@ def assign_numbers(
             if place in newest:
                 in_place = [newest[place]]
             elif place in older:
-                replaced += (in_place := [ReplacedRow(id) for id in older[place]])
+                replaced += (in_place := [ReplacedRow(old_id) for old_id in older[place]])
             for old in in_place:
                 old.seq = inbox.next_seq()
                 old.removed_at = now

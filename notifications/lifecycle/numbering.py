@@ -142,11 +142,11 @@ def _read_replaceable(rows: Iterable[UnnumberedRow], using: str) -> dict[Place, 
             account_id__in={account for account, _ in places},
             replace_key__in={key for _, key in places},
         ).exclude(replace_key="")  # the index's condition; without it the index is not used
-        for id, *place in candidates.order_by("number").values_list(
+        for id, account_id, key in candidates.order_by("number").values_list(
             "pk", "account_id", "replace_key"
         ):
-            if (key := tuple(place)) in places:
-                older[key].append(id)
+            if (account_id, key) in places:
+                older[account_id, key].append(id)
     return older
 
 
@@ -160,6 +160,7 @@ def _write(numbered: Numbered, using: str) -> None:
 
 
 def live_updates(rows: Iterable[NumberedRow]) -> Iterator[LiveUpdate]:
+    """Yield what tells open tabs of the new rows and of those that they replace."""
     encoder = _Encoder()
     for row in rows:
         first = number = row.number
