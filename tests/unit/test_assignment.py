@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from notifications.lifecycle.assignment import Numbered, Place, UnnumberedRow, assign_numbers
 from notifications.lifecycle.numbering import live_updates
+from notifications.lifecycle.publishing import LiveUpdate
 from notifications.models.inboxes import LockedInbox
 
 ALICE, BOB, CAROL = 1, 2, 3
@@ -33,10 +34,8 @@ def inboxes(**values: int) -> dict[Any, LockedInbox]:
     }
 
 
-def updates_of(numbered: Numbered) -> list[dict[str, Any]]:
-    return [
-        {**update, "frame": json.loads(update["text"])} for update in live_updates(numbered.rows)
-    ]
+def updates_of(numbered: Numbered) -> list[tuple[LiveUpdate, dict[str, Any]]]:
+    return [(update, json.loads(update.text)) for update in live_updates(numbered.rows)]
 
 
 @st.composite
@@ -143,20 +142,20 @@ def test_the_live_updates_cover_every_change_and_name_all_that_is_replaced(call:
 
     numbered = assign_numbers(before, rows, older, NOW)
 
-    for update in updates_of(numbered):
-        account_id, frame = int(update["account"]), update["frame"]
+    for update, frame in updates_of(numbered):
+        account_id = int(update.account)
         # The next one for a tab that has all before it.
-        assert update["first"] == seqs[account_id] + 1
-        seqs[account_id] = update["seq"]
+        assert update.first == seqs[account_id] + 1
+        seqs[account_id] = update.seq
         if frame["type"] == "state":
             removed, new = frame["ids"], 0
         else:
             removed, new = [frame["replaces"]] if frame["replaces"] else [], 1
             assert frame["number"] == frame["seq"]
-        assert update["seq"] - update["first"] + 1 == len(removed) + new
+        assert update.seq - update.first + 1 == len(removed) + new
         unread[account_id] += new - len(removed)
-        assert frame["unread"] == update["unread"] == unread[account_id]
-        assert frame["seq"] == update["seq"]
+        assert frame["unread"] == update.unread == unread[account_id]
+        assert frame["seq"] == update.seq
         named += removed
     assert len(named) == len(set(named))
     assert set(named) == {
@@ -197,6 +196,6 @@ def test_a_row_that_replaces_several_names_the_last() -> None:
     (new,) = numbered.rows
     assert (new.number, new.seq, new.unread, new.replaces) == (10, 10, 1, 5)
     assert [(old.id, old.seq) for old in numbered.replaced] == [(2, 7), (3, 8), (5, 9)]
-    removed, arrived = updates_of(numbered)
-    assert (removed["first"], removed["seq"], removed["frame"]["ids"]) == (7, 8, ["n2", "n3"])
-    assert (arrived["first"], arrived["seq"], arrived["frame"]["replaces"]) == (9, 10, "n5")
+    (removal, removed), (arrival, arrived) = updates_of(numbered)
+    assert (removal.first, removal.seq, removed["ids"]) == (7, 8, ["n2", "n3"])
+    assert (arrival.first, arrival.seq, arrived["replaces"]) == (9, 10, "n5")
