@@ -7,9 +7,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-IN_MEMORY: Final = "channels.layers.InMemoryChannelLayer"
-REDIS_CORE: Final = "channels_redis.core.RedisChannelLayer"
-REDIS_PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
+from notifications.channel_layer.taps import IN_MEMORY, REDIS_CORE, REDIS_PUBSUB
+
 MIN_CAPACITY: Final = 100_000  # messages
 
 

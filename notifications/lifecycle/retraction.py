@@ -71,7 +71,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
 
     count, updates = in_short_transaction(remove, using)
     publishing.publish(updates)
-    return sum(update.seq - update.first + 1 for update in updates)
+    return count
 
 
 def remove_broadcasts(keys: Sequence[int], using: str) -> int:
