@@ -24,13 +24,13 @@ def account_keys(accounts: Any) -> list[Any]:
     Raises ValueError for anything that can't be an account.
     """
     user_model = get_user_model()
-    if isinstance(accounts, QuerySet) and _gives_accounts(accounts, user_model):
+    if isinstance(accounts, QuerySet) and _returns_accounts(accounts, user_model):
         return sorted(set(accounts.values_list("pk", flat=True)))
     return sorted({_account_key(account, user_model) for account in _each(accounts)})
 
 
 def require_known(keys: list[Any]) -> None:
-    """Raise ValueError that names the keys for which there is no account."""
+    """Raise ValueError naming the keys that have no account."""
     user_model = get_user_model()
     # Not from a replica, which may not have the newest accounts yet.
     accounts = user_model._base_manager.using(router.db_for_write(user_model))
@@ -45,12 +45,12 @@ def require_known(keys: list[Any]) -> None:
         raise ValueError(f"accounts must exist; there is none with primary key {named}{more}")
 
 
-def _gives_accounts(accounts: QuerySet[Any], user_model: type[Model]) -> bool:
-    """Whether it gives accounts, and not the values of some of their columns."""
+def _returns_accounts(accounts: QuerySet[Any], user_model: type[Model]) -> bool:
+    """Whether it returns accounts, and not values of their columns."""
     if accounts.model is not user_model:
         return False
     try:
-        accounts.only("pk")  # not after values() or values_list(), nor after union()
+        accounts.only("pk")  # fails after values(), values_list() or union()
     except (TypeError, NotSupportedError):
         return False
     return True
@@ -61,7 +61,7 @@ def _each(accounts: Any) -> Iterable[Any]:
         return [accounts]
     try:
         each: Iterable[Any] = iter(accounts)
-    except TypeError:  # isinstance can't tell: request.user seems iterable, being lazy
+    except TypeError:  # not isinstance: request.user is lazy, and looks iterable
         return [accounts]
     return each
 
@@ -71,12 +71,12 @@ def _account_key(account: Any, user_model: type[Model]) -> Any:
     if isinstance(account, Model):
         key = account.pk if isinstance(account, user_model) else None
     try:
-        # to_python would round down a number that is no key, to the key of another account.
+        # to_python would round 1.9 down to 1, the key of another account.
         if key is None or isinstance(key, bool | bytes | float | Decimal):
             raise ValidationError("not a key")
         key = user_model._meta.pk.to_python(key)
         if isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY:
-            raise ValidationError("no database can look for it")
+            raise ValidationError("too large to look up")
     except ValidationError:
         raise ValueError(
             f"accounts must be accounts or their primary keys, not {account!r:.100}"

@@ -1,9 +1,9 @@
 """
-Private parts of other projects: used only in the versions that they were tested in.
+Private parts of other projects, used only in tested versions.
 
-An `Adapter` stands for one such use. With a version that was not tested, or once a part is not
-what it was there, it is *off* for the rest of the process: the caller then takes the project's
-public way. One log line and one system check say so, and what it costs.
+An `Adapter` represents one such use. With an untested version, or once a part differs from the
+tested ones, it is *off* for the rest of the process, and the caller uses the project's public API
+instead. One log line and one system check report that, and what it costs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Versions(NamedTuple):
     """
     The versions of a project that the tests ran with, from `oldest` to `newest`.
 
-    A bound stands for all releases that begin with it: "4.2" takes 4.2.3, and not 4.20.
+    A bound covers all releases that begin with it: "4.2" includes 4.2.3, but not 4.20.
     """
 
     project: str  # its name on PyPI
@@ -45,8 +45,8 @@ class Adapter:
 
     def __init__(self, *tested: Versions, off: str, check_id: str) -> None:
         """
-        tested: the projects; the first one is the one that the rest come with.
-        off: a sentence on what happens when it is off, and what that costs.
+        tested: the projects: first the main one, then those that are installed with it.
+        off: a sentence on the effect and the cost of being off.
         check_id: the id of its system check, such as "notifications.W028".
         """
         self.tested = tested
@@ -81,7 +81,7 @@ class Adapter:
 
     def turn_off(self, reason: str) -> None:
         """
-        Use no private part from here on, in no thread; only the first call logs.
+        Stop using private parts, in all threads; only the first call logs.
 
         reason: what was found, without a full stop, as in "Server.buffer is missing".
         """
@@ -99,17 +99,17 @@ class Adapter:
             self.turn_off(repr(error))
 
     def check(self) -> list[CheckMessage]:
-        """Return what a system check has to report: one warning, or nothing."""
+        """Return the system check's warning, if there is one."""
         if installed_version(self.tested[0].project) is None:
             return []
         reason = self._reason or self._untested()
         if not reason:
             return []
-        hint = f"Nothing is lost by it. Tested: {', '.join(map(str, self.tested))}."
+        hint = f"Nothing is lost. Tested: {', '.join(map(str, self.tested))}."
         return [Warning(self._describe(reason), hint=hint, id=self.check_id)]
 
     def _untested(self) -> str:
-        """Return which installed version was not tested, in words. Only the first must be there."""
+        """Return the untested versions, as text. Only the main project has to be installed."""
         main = self.tested[0].project
         untested = [
             f"{each.project} {version or '(not installed)'}"
@@ -127,7 +127,7 @@ class Adapter:
 
 def differences(thing: object, **expected: Any) -> list[str]:
     """
-    Return which attributes of `thing` are missing or of another type, in words.
+    Return which attributes of `thing` are missing or of another type, as text.
 
     expected: a type, or a tuple of them, for each attribute's name.
     """
@@ -154,6 +154,6 @@ def installed_version(project: str) -> str | None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with; what makes it a pre-release is left out."""
+    """Return the numbers that a version begins with, without a pre-release suffix."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -7,13 +7,13 @@ from typing import Any
 
 def with_notifications(django_application: Any) -> Any:
     """
-    Return the site's ASGI application with the notification WebSocket beside its pages.
+    Return the site's ASGI application, with the notification WebSocket added.
 
     django_application: what `get_asgi_application()` returned. With DEBUG it serves static
     files as well, as `runserver` does. A site with other WebSockets builds its own
-    ProtocolTypeRouter, see routing.py.
+    ProtocolTypeRouter (see routing.py).
     """
-    # Imported here: making Django's application loads the apps.
+    # Imported here, as get_asgi_application() loads the apps first.
     from channels.routing import ProtocolTypeRouter
     from django.conf import settings
     from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler

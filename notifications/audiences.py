@@ -91,7 +91,7 @@ def audience_key(audience: str | Group) -> str:
 
 
 def group_id(key: str) -> int | None:
-    """Return the primary key of an audience key's Group, None if it is not one of a Group."""
+    """Return the primary key of an audience key's Group, None if it is not a Group's."""
     return int(key.removeprefix(_GROUP_PREFIX)) if key.startswith(_GROUP_PREFIX) else None
 
 

@@ -27,24 +27,24 @@ MAX_RETENTION_DAYS: Final = 36_500
 def _lets_two_heartbeats_pass(timeout: object) -> bool:
     interval = conf.HEARTBEAT_INTERVAL
     if not Conf.HEARTBEAT_INTERVAL.allowed.test(interval):
-        return True  # the interval is what has to be put right
+        return True  # the interval is what has to be fixed
     return is_number(timeout) and timeout >= 2 * interval
 
 
-def _is_time_of_accounts(name: object) -> bool:
-    # Accounts may lack the default. New ones then see older broadcasts as well.
+def _is_account_time_field(name: object) -> bool:
+    # Accounts need not have the default field. New ones then see older broadcasts as well.
     if not Conf.ACCOUNT_CREATED_FIELD.is_set:
         return True
     fields = get_user_model()._meta.get_fields()
     return any(field.name == name and isinstance(field, DateTimeField) for field in fields)
 
 
-def _is_sound(path: object) -> bool:
+def _is_sound_file(path: object) -> bool:
     return path == "" or (isinstance(path, str) and finders.find(path) is not None)
 
 
 _DAYS = positive_number("days", MAX_RETENTION_DAYS).or_none("to keep for ever")
-_SOCKETS = whole_number("connections", 1).or_none("for any number")
+_CONNECTIONS = whole_number("connections", 1).or_none("for any number")
 
 
 def _are_days_by_type(value: object) -> bool:
@@ -60,7 +60,7 @@ class Conf:
         "notifications.E001",
         "The time between two heartbeats of a client, two checks of the hub, and two renewals of "
         "a worker's lease. With the in-memory channel layer the hub checks every second, so that "
-        "what a shell or a command beside the server sends reaches open tabs.",
+        "messages from a shell or a command outside the server reach open tabs.",
     )
     HEARTBEAT_TIMEOUT = Setting[float](
         20,
@@ -77,17 +77,17 @@ class Conf:
         8,
         number("seconds", 0, 3600),
         "notifications.E019",
-        "The time over which a server that is stopped (SIGTERM) sends its clients to the others. "
-        "With two more seconds for closing it fits into the ten that Docker waits. Set it to 0 "
-        "on a site of one process: see [deployment](deployment.md#deploys).",
-        hint=lambda: "Whatever stops the server must wait a little longer before it kills it.",
+        "The time over which a stopping server (SIGTERM) moves its clients to the others. With "
+        "two more seconds for closing, it fits into the ten that Docker waits. Set it to 0 on a "
+        "site with a single process: see [deployment](deployment.md#deploys).",
+        hint=lambda: "The process manager must wait a little longer before it kills the server.",
     )
     MAINTENANCE = Setting[str](
         "server",
         one_of("server", "external"),
         "notifications.E003",
-        'What runs the periodic task. `"server"`: the server processes, one at a time. '
-        '`"external"`: only `manage.py notification_maintenance`.',
+        'Where the periodic task runs. `"server"`: in the server processes, one at a time. '
+        '`"external"`: only in `manage.py notification_maintenance`.',
     )
     RETENTION_DAYS = Setting[float | None](
         90,
@@ -100,7 +100,7 @@ class Conf:
         _DAYS,
         "notifications.E010",
         "An unread notification is removed from its inbox and from open tabs at this age, and so "
-        "is every broadcast. Removed, it is deleted after `NOTIFICATIONS_RETENTION_DAYS`.",
+        "is every broadcast. `NOTIFICATIONS_RETENTION_DAYS` later it is deleted.",
     )
     RETENTION_DAYS_BY_TYPE = Setting[dict[str, float | None]](
         {},
@@ -111,18 +111,16 @@ class Conf:
     )
     ACCOUNT_CREATED_FIELD = Setting[str](
         "date_joined",
-        Allowed("the name of a DateTimeField of the accounts", _is_time_of_accounts),
+        Allowed("the name of a DateTimeField of the accounts", _is_account_time_field),
         "notifications.E009",
-        "The account's field with the time of its creation. An account does not see broadcasts "
-        "that are older.",
+        "The field with an account's time of creation. An account does not see older broadcasts.",
     )
     SOUND = Setting[str](
         "",
-        Allowed("the path of a static file that can be found, or “” for no sound", _is_sound),
+        Allowed("the path of a static file that can be found, or “” for no sound", _is_sound_file),
         "notifications.W022",
-        'A sound such as `"mysite/new.mp3"` that a browser plays for new messages: once, '
-        "however many tabs it has. Browsers play none on a page on which nobody has clicked or "
-        "typed yet.",
+        'A sound, such as `"mysite/new.mp3"`, that a browser plays for new messages, in one tab '
+        "only. Browsers play no sound on a page before the first click or key press there.",
     )
     DIRECT_WRITES = Setting[bool](
         True,
@@ -135,44 +133,45 @@ class Conf:
         4096,
         whole_number("bytes", 64, 64 * 1024),
         "notifications.E014",
-        "The size of a client's frame. A longer one is answered with the error `bad_frame`.",
+        "The maximum size of a client's frame. A longer one is answered with the error "
+        "`bad_frame`.",
     )
     MAX_FRAMES_PER_SECOND = Setting[float | None](
         10,
         number("frames", 1).or_none("for any number"),
         "notifications.E015",
-        "The rate of one connection in the long run; ten seconds' worth may come at once. The "
-        "first frame above it is answered with the error `rate_limited`, the next ones are "
-        "ignored, and after as many again the connection is closed (4429).",
+        "The maximum rate of one connection in the long run; ten seconds' worth may come at once. "
+        "The first frame above it is answered with the error `rate_limited`, the next ones are "
+        "ignored, and after another ten seconds' worth the connection is closed (4429).",
     )
     MAX_SOCKETS_PER_ACCOUNT = Setting[int | None](
         50,
-        _SOCKETS,
+        _CONNECTIONS,
         "notifications.E016",
-        "For each account, on all servers together. The oldest connections are closed for newer "
-        "ones (4409).",
+        "The connections of one account, on all servers together. The oldest are closed to make "
+        "way for newer ones (4409).",
     )
     MAX_SOCKETS_PER_WORKER = Setting[int | None](
         20_000,
-        _SOCKETS,
+        _CONNECTIONS,
         "notifications.E017",
-        "For each server process, including connections whose account is still being looked up. "
-        "Further ones are sent away (4503, with a delay of 5 to 15 s).",
+        "The connections of one server process, including those whose account is still being "
+        "looked up. Further ones are refused (4503, with a delay of 5 to 15 s).",
     )
     MAX_UNSENT = Setting[int](
         64 * 1024,
         number("bytes", 4096, 16 * 1024 * 1024),
         "notifications.E018",
-        "The amount that may wait to be sent to a client that reads slowly. Above it the client "
-        "is left behind; once it has read, it gets the rest from the database. Through ASGI "
-        "`send`, sixteen times as much may wait.",
+        "How much may wait to be sent to a client that reads slowly. Above it, the client falls "
+        "behind; once it has read, it catches up from the database. Through ASGI `send`, sixteen "
+        "times that amount may wait.",
     )
     STALL_TIMEOUT = Setting[float](
         50,
         number("seconds", 1, 3600),
         "notifications.E018",
-        "A client that reads nothing for this long is closed (4408), and cut off six seconds "
-        "later.",
+        "The connection of a client that reads nothing for this long is closed (4408), and cut "
+        "off six seconds later.",
     )
 
     @property

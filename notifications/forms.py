@@ -1,4 +1,4 @@
-"""The forms of operators. The models' validators hold what a message may be."""
+"""The operators' forms. The models' validators define what a message may contain."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class BroadcastForm(MessageForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "expires_at" not in self.fields:  # with the permission to view only
+        if "expires_at" not in self.fields:  # the operator may only view
             return
-        # The admin has two inputs for it, and its visible words label neither of them.
+        # The admin has two inputs for it, and its visible text labels neither.
         parts = getattr(self.fields["expires_at"].widget, "widgets", [])
         for part, label in zip(parts, (_("Expires: date"), _("Expires: time")), strict=False):
             part.attrs["aria-label"] = label
@@ -105,7 +105,7 @@ class BroadcastForm(MessageForm):
 
 
 class RetractionForm(forms.Form):
-    """The confirmation that the messages on a page are to be retracted."""
+    """Confirms that the messages listed on a page are to be retracted."""
 
     # The newest one on the page: “all” may include newer ones by now, which nobody confirmed.
     newest = forms.IntegerField(widget=forms.HiddenInput)

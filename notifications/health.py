@@ -32,7 +32,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """
     200 if the database and the channel layer answer and the server is not shutting down, else 503.
 
-    `unavailable` lists what does not answer, `warning` says that maintenance has not run lately.
+    `unavailable` lists what does not answer. A `warning` means that maintenance is late.
     """
     problems = ["server"] if is_draining() else []
     try:

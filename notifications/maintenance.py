@@ -64,7 +64,7 @@ class Report:
 
 
 class Maintenance:
-    """The task of one process, and its memory between passes."""
+    """The task of one process, and its state between passes."""
 
     def __init__(self) -> None:
         self._reap_from = 0.0  # monotonic seconds
@@ -107,7 +107,7 @@ class Maintenance:
         report.broadcasts_numbered = numbering.number_broadcasts(using)
         report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
-        # Last and bounded, as the rest of the next pass has to wait for it.
+        # Last and bounded, so that it does not delay the rest of the next pass.
         for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
             setattr(report, name, getattr(report, name) + count)
         return report
@@ -137,8 +137,8 @@ def begin_epoch() -> int:
     """
     Begin a new epoch after the database was restored from a backup; return it.
 
-    Clients' positions from before become meaningless: they are sent `resync` when they
-    reconnect, or, on open connections, at the next check of their hub.
+    Clients' earlier positions become meaningless: clients get `resync` when they reconnect or,
+    on open connections, at the next check of their hub.
     """
     using = router.db_for_write(BroadcastSequence)
 
@@ -159,7 +159,7 @@ def is_late() -> bool:
 
 
 async def run_forever() -> None:
-    """Run a pass per interval until cancelled; a failure is logged and the next one tried."""
+    """Run a pass per interval until cancelled; failures are logged."""
     thread = DatabaseThread("notifications-maintenance")
     maintenance = Maintenance()
     try:

@@ -29,7 +29,7 @@ from .db.bulk import one_of
 from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
 
-KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
+MAX_KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
 ROWS_PER_STATEMENT: Final = 10_000
 # PostgreSQL can't store NUL. After an odd number of backslashes, "\u0000" is plain text.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -61,8 +61,8 @@ def notify_accounts(
     Put a notification in each account's inbox and show it in the account's open tabs.
 
     The rows are part of the caller's transaction: if it rolls back, nobody is
-    notified. Open tabs are updated after the commit. A channel layer that is down
-    delays them; it never fails or delays the caller.
+    notified. Open tabs are updated after the commit. An outage of the channel layer
+    delays them, and never fails or delays the caller.
 
     accounts: an account, a primary key, or an iterable or queryset of them;
         each account is notified once.
@@ -75,7 +75,7 @@ def notify_accounts(
     expires_at: an aware datetime, at which the notification is removed from all inboxes.
     persist: False updates open tabs only, at most once, and stores nothing.
 
-    Raises ValueError, which names the argument and what is allowed, before
+    Raises ValueError, which names the argument and the allowed values, before
     anything is written; RuntimeError inside a running event loop.
     """
     _require_no_running_loop("notify_accounts", "await anotify_accounts(...)")
@@ -118,7 +118,7 @@ def notify_accounts(
 
 
 async def anotify_accounts(accounts: Any, type: str, body: str, **options: Any) -> NotifyResult:
-    """Do what `notify_accounts` does, in an event loop."""
+    """Like `notify_accounts`, for use in an event loop."""
     return await database_sync_to_async(notify_accounts)(accounts, type, body, **options)
 
 
@@ -134,7 +134,7 @@ def broadcast(
     sent_by: Any = None,
 ) -> Broadcast:
     """
-    Send one message to all accounts of an audience: one row in their inboxes, and in open tabs.
+    Send one message to all accounts of an audience: a single row for all inboxes and open tabs.
 
     audience: "everyone" (every active account), "staff" or a saved Group.
         Accounts created later don't get the broadcast.
@@ -171,7 +171,7 @@ def retract(messages: Any) -> int:
     Remove notifications or broadcasts from all inboxes and open tabs; return how many.
 
     This is part of the caller's transaction: if it rolls back, nothing is removed.
-    Open tabs are updated after the commit. Messages that were removed before are skipped.
+    Open tabs are updated after the commit. Messages that are already removed are skipped.
 
     messages: a Notification, a Broadcast, or an iterable or queryset of them.
 
@@ -185,7 +185,7 @@ def retract(messages: Any) -> int:
 
 
 async def aretract(messages: Any) -> int:
-    """Do what `retract` does, in an event loop."""
+    """Like `retract`, for use in an event loop."""
     return await database_sync_to_async(retract)(messages)
 
 
@@ -195,7 +195,7 @@ def _retract(model: Any, keys: list[int], remove: Callable[[list[int], str], int
     using = router.db_for_write(model)
     with transaction.atomic(using=using, savepoint=False):
         rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
-        # So that maintenance removes them if this process ends before it does.
+        # Lets maintenance remove them if this process ends before it can.
         retracted: int = rows.filter(removed_at=None).update(expires_at=timezone.now())
 
         def remove_retracted() -> None:
@@ -275,9 +275,9 @@ def _check_meta_data(meta_data: Any) -> None:
 def _check_key(name: str, value: Any) -> None:
     if value is None:
         return
-    if not (_is_storable_text(value) and 0 < len(value) <= KEY_LENGTH):
+    if not (_is_storable_text(value) and 0 < len(value) <= MAX_KEY_LENGTH):
         raise ValueError(
-            f"{name} must be None or text of 1 to {KEY_LENGTH} characters, not {value!r:.100}"
+            f"{name} must be None or text of 1 to {MAX_KEY_LENGTH} characters, not {value!r:.100}"
         )
 
 

@@ -1,7 +1,7 @@
 """
 Presence: who is connected, as Worker and Connection rows, written in batches.
 
-A connection counts while its worker's lease runs, by the database's clock.
+A connection counts until its worker's lease ends, by the database's clock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
     Renew the lease of a worker, and with it of its connections.
 
     Inserts them all if the worker has no row: it is new, or was reaped while
-    the process or the database stood still. Only then is `connections` iterated.
+    the process or the database was frozen. Only then is `connections` iterated.
     """
     lease_until = Now() + conf.lease
     if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
@@ -48,7 +48,7 @@ def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
         Connection.objects.bulk_create(list(connections), ignore_conflicts=True, batch_size=500)
-        # Otherwise they would look overdue, as last seen when they were opened.
+        # Otherwise they would look overdue, with a `last_seen` from their opening.
         Connection.objects.filter(worker=worker.pk).update(last_seen=Now())
 
 
@@ -97,12 +97,12 @@ def surplus(accounts: Iterable[Any]) -> list[Any]:
 
 
 def retire(worker: Worker) -> None:
-    """Delete the rows of a worker that stops, and of its connections."""
+    """Delete the rows of a stopping worker and of its connections."""
     _delete(Worker.objects.filter(pk=worker.pk))
 
 
 def reap() -> tuple[int, int]:
-    """Delete workers whose lease is over; return how many, and how many connections they had."""
+    """Delete workers whose lease has ended; return how many, and how many connections they had."""
     return _delete(Worker.objects.dead())
 
 

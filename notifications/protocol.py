@@ -38,7 +38,7 @@ _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class CloseCode(IntEnum):
-    """Why the server closes a connection. The comments say what the client does next."""
+    """Why the server closes a connection; the comments give the client's reaction."""
 
     NORMAL = 1000  # no retry
     RESTART = 4012  # retry after a jittered delay
@@ -53,7 +53,7 @@ class CloseCode(IntEnum):
 
     @property
     def reconnect(self) -> bool:
-        """Whether the client should reconnect without being asked by the person."""
+        """Whether the client should reconnect without waiting for the user."""
         return self in _RECONNECT
 
 
@@ -69,7 +69,7 @@ _RECONNECT = frozenset(
 
 
 class ClientError(Exception):
-    """A frame from a client that is refused; `code` is that of the `error` frame."""
+    """A client's frame is refused; `code` is that of the `error` frame."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -138,7 +138,7 @@ def state_range(as_: str, range: Frame, **siblings: Any) -> Frame:
 
 
 def heartbeat(seq: int, broadcast_seq: int, unread: int, unread_broadcasts: int) -> str:
-    """Return the encoded answer to a heartbeat. The most frequent frame, so no encoder is used."""
+    """Return the encoded answer to a heartbeat. As the most frequent frame, it uses no encoder."""
     return (
         '{"type":"heartbeat","content":{"body":"","meta_data":""},'
         f'"seq":{seq},"broadcast_seq":{broadcast_seq},'
@@ -162,7 +162,7 @@ def parse_client_frame(text: str | None, max_size: int) -> str:
     Keys other than `type` are ignored. Raises ClientError for any other frame, and
     for one of more than `max_size` bytes.
     """
-    if text == '{"type":"heartbeat"}':  # as nearly all clients write it
+    if text == '{"type":"heartbeat"}':  # as nearly all clients send it
         return "heartbeat"
     if text is None:
         raise ClientError("bad_frame", "Only text frames are accepted; this one is binary.")

@@ -11,12 +11,12 @@ from .hub.consumer import NotificationConsumer
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """Refuse a WebSocket at any other path by a 403, where URLRouter would raise."""
+    """Refuse a WebSocket at any other path with a 403; URLRouter would raise."""
     await receive()
     await send({"type": "websocket.close"})
 
 
-class SocketRouter(URLRouter):
+class WebSocketRouter(URLRouter):
     """A URLRouter that refuses a path without a route, instead of raising."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -27,10 +27,10 @@ class SocketRouter(URLRouter):
             await refuse(scope, receive, send)
 
 
-# The stubs know path() with views only.
+# The stubs of path() only accept views.
 _consumer: Any = NotificationConsumer.as_asgi()
 _refuse: Any = refuse
 websocket_urlpatterns: list[Any] = [path("ws/notifications/", _consumer)]
 
 # For a site that has no other WebSockets.
-websocket_application = SocketRouter([*websocket_urlpatterns, re_path("", _refuse)])
+websocket_application = WebSocketRouter([*websocket_urlpatterns, re_path("", _refuse)])

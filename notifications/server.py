@@ -1,8 +1,8 @@
 """
-Daphne with what a notification server needs: `python -m notifications.server`.
+Daphne, adapted to notifications: `python -m notifications.server`.
 
-It takes all of Daphne's flags, and runs the hub, and with it the periodic task,
-from its start. On SIGTERM it drains: it takes no more connections, sends its
+It accepts all of Daphne's flags, and runs the hub, and with it the periodic task,
+from its start. On SIGTERM it drains: it accepts no new connections, moves its
 connections to other servers, spread over NOTIFICATIONS_DRAIN_SECONDS, and lets
 running requests finish. SIGINT and a second SIGTERM end it without a drain; a third
 signal kills the process.
@@ -33,7 +33,7 @@ class Server(BaseServer):
         """`application` is the site's ASGI application; `options` are Daphne's."""
         super().__init__(application=self._run_application, **options)
         self._site = application
-        # Of sockets until they are closed, of requests until they are answered.
+        # Connections until they are closed, and requests until they are answered.
         self._running: set[asyncio.Future[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._give_up_at = 0.0
@@ -45,15 +45,15 @@ class Server(BaseServer):
 
     def kill_all_applications(self) -> Any:
         """
-        Stop the hub and what else runs; Daphne calls this before it ends.
+        Stop the hub and all running applications; Daphne calls this before it ends.
 
-        Not Daphne's own: it looks up the application of each connection, and one whose upgrade
-        came in the last second may have none (KeyError).
+        Daphne's own method looks up the application of each connection, which one that was
+        upgraded in the last second may not have (KeyError).
         """
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._kill_all()))
 
     def _begin(self) -> None:
-        # Only now: the models behind it need the application's settings.
+        # Imported only now: its models need the application's settings.
         from .hub.hub import get_hub
 
         tune_process()
@@ -64,7 +64,7 @@ class Server(BaseServer):
                 signal.signal(number, self._take_signal)
 
     def _run_application(self, scope: dict[str, Any], receive: Any, send: Send) -> Any:
-        """Run the site's application for one request or socket, and remember it meanwhile."""
+        """Run the site's application for one request or connection, and track it until it ends."""
         if scope["type"] == "http":
             send = partial(self._answer, scope, send)
         running = asyncio.ensure_future(self._site(scope, receive, send))
@@ -75,12 +75,12 @@ class Server(BaseServer):
     async def _answer(self, scope: dict[str, Any], send: Send, event: dict[str, Any]) -> None:
         is_start = event["type"] == "http.response.start"
         if self._draining and is_start and scope["http_version"] in {"1.0", "1.1"}:
-            # Or a proxy would send the next request, perhaps a socket's, by the same connection.
+            # Or a proxy would use this connection for another request, perhaps a WebSocket's.
             event = {**event, "headers": [*event.get("headers", ()), (b"connection", b"close")]}
         await send(event)
 
     def _take_signal(self, number: int, frame: Any) -> None:
-        # From here it is like from a thread: the event loop has to be woken.
+        # As from a thread, because the event loop has to be woken.
         reactor.callFromThread(self._end, number)
 
     def _end(self, number: int) -> None:
@@ -91,7 +91,7 @@ class Server(BaseServer):
         window = conf.DRAIN_SECONDS if is_first and number == signal.SIGTERM else 0
         self._give_up_at = asyncio.get_running_loop().time() + window + CLOSE_SECONDS
         if not window:
-            # A developer's browser comes back as soon as it can, a crowd does not.
+            # A developer's browser may reconnect at once, a crowd must not.
             get_hub().drain.at_once(0 if number == signal.SIGINT else conf.DRAIN_SECONDS)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -114,7 +114,7 @@ class Server(BaseServer):
     async def _kill_all(self) -> None:
         from .hub.hub import stop_hub
 
-        await stop_hub()  # where no signal ended it
+        await stop_hub()  # if no signal did
         running = list(self._running)
         for application in running:
             application.cancel()

@@ -1,7 +1,7 @@
 """
-How a setting is described. All are in `conf`.
+How settings are described. All of them are in `conf`.
 
-The checks and docs/settings.md are made from the descriptions.
+The checks and docs/settings.md are generated from the descriptions.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Allowed:
 @dataclass(eq=False)
 class Setting(Generic[T]):
     """
-    One setting, as an attribute of a class. Its instances have the site's value, or the default.
+    One setting, as a class attribute. Instances return the site's value, or the default.
 
     The value is read each time, so that override_settings works.
     """
 
     default: T
     allowed: Allowed
-    check_id: str  # of an error, or of a warning if its number follows a W
+    check_id: str  # an error's, or a warning's if its number follows a W
     description: str  # Markdown
     hint: Callable[[], str] | None = None
     name: str = field(init=False)

@@ -1,5 +1,5 @@
 """
-The app's signals. All are sent with send_robust, so that a failing receiver harms nobody.
+The app's signals. All are sent with send_robust, so that a failing receiver does no harm.
 
 `notification_created` and `broadcast_sent` are sent after the commit, by the process that
 numbered the row. The other two are sent at least once per change, by the process that noticed it.

@@ -1,5 +1,5 @@
 """
-For tests of sites that use this app: tabs of logged-in accounts, with the real consumer.
+Helpers for the tests of sites: tabs of logged-in accounts, with the real consumer.
 
     @pytest.fixture
     async def connect(transactional_db):

@@ -1,8 +1,8 @@
 """
 The inbox over HTTP: JSON for the client library, a page and forms without JavaScript.
 
-Everything is read and changed by account: another account's ids are treated as if
-they did not exist. Changes need POST and the CSRF token.
+An account reads and changes its own inbox only: ids of other accounts are treated as
+if they did not exist. Changes need POST and the CSRF token.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ View = Callable[[HttpRequest], HttpResponse]
 
 def _json_login_required(view: View) -> View:
     """
-    Answer 401 instead of a redirect, which a script would follow to a page of HTML.
+    Answer 401 instead of a redirect, which a script would follow to an HTML page.
 
     A page sends the account that it shows in a header. If another account has logged in
     in the same browser since, its items must not be shown on that page, or marked from it.
@@ -98,7 +98,9 @@ def items(request: HttpRequest) -> HttpResponse:
         page = pages.read_page(
             Recipient.of(request.user),
             request.GET.get("before") or None,
-            limit=_number(request.GET, "limit", pages.PAGE_SIZE, least=1, most=pages.MAX_PAGE_SIZE),
+            limit=_number(
+                request.GET, "limit", pages.PAGE_SIZE, minimum=1, maximum=pages.MAX_PAGE_SIZE
+            ),
             folder=_folder(request),
         )
     except ValueError as error:
@@ -113,9 +115,9 @@ def changes(request: HttpRequest) -> HttpResponse:
     """
     `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: the changes since this position.
 
-    The response has `frames` as the socket would have sent them, oldest first, the position
-    after them, the counts, `more` if there is more, and `resync` if the list has to be
-    loaded again.
+    The response has `frames` as the WebSocket would have sent them, oldest first, the position
+    after them, the counts, `more` (whether there are more changes), and `resync` (whether the
+    list has to be reloaded).
     """
     try:
         position = pages.Position(
@@ -142,7 +144,7 @@ def changes(request: HttpRequest) -> HttpResponse:
 @_json_login_required
 def mark(request: HttpRequest) -> HttpResponse:
     """
-    `POST mark/`: change the state of own items. All devices get a `state` frame.
+    `POST mark/`: change the state of the account's own items. All devices get a `state` frame.
 
     JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
     `{"undo": range}`. The response has the `range` of the changes (for `undo`; null if
@@ -156,7 +158,7 @@ def mark(request: HttpRequest) -> HttpResponse:
     except ValueError as error:
         return _bad_request(error)
     if from_form:
-        # Not redirect(), which would take a single word for the name of a view.
+        # Not redirect(), which would look up a single word as the name of a view.
         return HttpResponseRedirect(_next_url(request))
     return JsonResponse(
         {
@@ -228,20 +230,20 @@ def _number(
     values: QueryDict,
     name: str,
     default: int | None = None,
-    least: int = 0,
-    most: int = MAX_NUMBER,
+    minimum: int = 0,
+    maximum: int = MAX_NUMBER,
 ) -> int:
     text = values.get(name, "")
     if not text and default is not None:
         return default
     number = int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else -1
-    if not least <= number <= most:
-        raise ValueError(f"{name} must be a number from {least} to {most}, not {text!r:.100}")
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{name} must be a number from {minimum} to {maximum}, not {text!r:.100}")
     return number
 
 
 def _json_now(**content: Any) -> JsonResponse:
-    # With the server's time, so that ages are right on a computer whose clock is wrong.
+    # With the server's time, so that ages are right even if the computer's clock is wrong.
     return JsonResponse({**content, "now": timezone.now().isoformat()})
 
 

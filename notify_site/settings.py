@@ -169,9 +169,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
-        # The hub logs an outage of Redis once; the layer would log a traceback every second.
+        # The hub logs an outage of Redis once; the channel layer, a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
-        # As docs/deployment.md says: no tracebacks for malformed bytes of a client, no headers.
+        # See docs/deployment.md: no tracebacks for malformed client input, no headers.
         "daphne.ws_protocol": {"filters": ["daphne"]},
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "uvicorn.error": {"filters": ["uvicorn"]},

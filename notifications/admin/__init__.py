@@ -1,7 +1,7 @@
 """
 The admin: compose and watch broadcasts, notify chosen accounts, see who is connected.
 
-`SendNotificationMixin` is for the site's own admin of its accounts.
+`SendNotificationMixin` extends the site's own account admin.
 """
 
 from .broadcasts import BroadcastAdmin

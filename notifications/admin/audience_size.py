@@ -23,7 +23,7 @@ class AudienceSize:
 
 
 def of_audience(key: str) -> AudienceSize:
-    """Return the size of the audience of a broadcast that would be sent now."""
+    """Return the present size of an audience."""
     accounts = audiences.accounts_in(key)
     return AudienceSize(accounts.count(), _online(accounts).count())
 

@@ -1,4 +1,4 @@
-"""What the admin's pages have in common."""
+"""Parts that the admin's pages share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from notifications.models import Message
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
-    AdminMixin = admin.ModelAdmin[Any]  # what a mixin is part of, but is not itself
+    AdminMixin = admin.ModelAdmin[Any]  # for type checkers: a mixin is used with a ModelAdmin
 else:
     ModelAdmin = admin.ModelAdmin
     AdminMixin = object
@@ -29,13 +29,13 @@ STYLE: Final = Media(css={"all": ["notifications/admin.css"]})
 
 def add_action(admin_class: Any, name: str) -> None:
     """
-    Add one of its methods to the actions of an admin class, for `__init_subclass__` of mixins.
+    Add a method's name to an admin class's actions; for `__init_subclass__` of mixins.
 
-    Not by `get_actions`, whose parameters and result changed in Django 6.1, and which
-    is never reached in a mixin that comes after ModelAdmin.
+    `get_actions` won't do: its parameters and result changed in Django 6.1, and in a mixin
+    that is listed after ModelAdmin it is never called.
     """
     actions = getattr(admin_class, "actions", None)
-    if actions is not None and name not in actions:  # None: the site wants no actions at all
+    if actions is not None and name not in actions:  # None turns all actions off
         admin_class.actions = [*actions, name]
 
 
@@ -50,11 +50,11 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
-class OfAccountAdmin(ReadOnlyAdmin):
+class AccountRowAdmin(ReadOnlyAdmin):
     """Rows that belong to an account, which may have been deleted."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # A join, as select_related makes it, would hide the rows of deleted accounts.
+        # select_related's join would hide the rows of deleted accounts.
         return super().get_queryset(request).prefetch_related("account")
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:

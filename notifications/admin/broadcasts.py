@@ -1,4 +1,4 @@
-"""Broadcasts: compose, preview and send them, see how many have read them."""
+"""Broadcasts: compose, preview and send them, and see how many accounts have read them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .audience_size import AudienceSize
 from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
 from .retraction import RetractMixin
 
-# The same message again within it is a second click, not a second broadcast.
+# The same message sent again within this time is a double click, not a second broadcast.
 RESEND_WINDOW: Final = timedelta(minutes=1)
 
 
@@ -41,7 +41,7 @@ class BroadcastChangeList(ChangeList):
 
 
 def describe(broadcasts: Iterable[Broadcast]) -> None:
-    """Give each broadcast of a page its `audience_size` and `audience_in_words`, all at once."""
+    """Set `audience_size` and `audience_in_words` on a page's broadcasts, with few queries."""
     broadcasts = list(broadcasts)
     sizes = audience_size.of_broadcasts(broadcasts)
     pks = {audiences.group_id(row.audience) for row in broadcasts} - {None}
@@ -53,7 +53,7 @@ def describe(broadcasts: Iterable[Broadcast]) -> None:
 
 
 def size_of(row: Broadcast) -> AudienceSize:
-    """Return what `describe` gave the row."""
+    """Return the row's `audience_size`, which `describe` has set."""
     size: AudienceSize = vars(row)["audience_size"]
     return size
 
@@ -161,7 +161,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Compose, preview or send: three steps at one address. Only the last one stores."""
+        """Compose, preview or send: three steps at one URL. Only sending stores anything."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         fields = flatten_fieldsets(self.compose_fieldsets)

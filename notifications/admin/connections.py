@@ -19,11 +19,11 @@ from notifications import protocol
 from notifications.channel_layer import hub_commands
 from notifications.models import Connection, Worker
 
-from .base import OfAccountAdmin, ReadOnlyAdmin
+from .base import AccountRowAdmin, ReadOnlyAdmin
 
 
 @admin.register(Connection)
-class ConnectionAdmin(OfAccountAdmin):
+class ConnectionAdmin(AccountRowAdmin):
     """The connections that are open now."""
 
     actions = ["disconnect"]
@@ -68,7 +68,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["__str__", "started_at", "lease_until"]
 
 
-# In this order: most browsers also claim to be those further down.
+# The order matters: most browsers also claim to be those further down.
 _BROWSERS = (
     ("Edge", re.compile(r"\bEdg(?:e|A|iOS)?/(\d+)")),
     ("Opera", re.compile(r"\bOPR/(\d+)")),
@@ -80,7 +80,7 @@ _SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Macintosh", "CrOS", "Linux"
 
 
 def browser_name(user_agent: str) -> str:
-    """Return “Firefox 128, Linux” for a known User-Agent, the beginning of any other."""
+    """Return “Firefox 128, Linux”, for example, or the beginning of an unknown User-Agent."""
     for name, pattern in _BROWSERS:
         if found := pattern.search(user_agent):
             system = next((system for system in _SYSTEMS if system in user_agent), "")

@@ -1,4 +1,4 @@
-"""Notifications: find them, and send one to accounts chosen in the admin of the accounts."""
+"""Notifications: find them, and send one to accounts selected in the account admin."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from notifications.notify import notify_accounts
 from .base import (
     SEND_PERMISSION,
     STYLE,
+    AccountRowAdmin,
     AdminMixin,
-    OfAccountAdmin,
     add_action,
     sent_to,
     summary,
 )
 from .retraction import RetractMixin
 
-MAX_ACCOUNTS_NAMED: Final = 10  # on the page that asks what to send to them
+MAX_ACCOUNTS_NAMED: Final = 10  # on the page with the form
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -53,7 +53,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Notification)
-class NotificationAdmin(RetractMixin, OfAccountAdmin):
+class NotificationAdmin(RetractMixin, AccountRowAdmin):
     fields = ["account_name", "type", "body", "level", "url", "status", "created_at", "expires_at"]
     list_display = [summary, "account_name", "type", "level", "status", "created_at"]
     list_filter = [StateFilter, "level", "created_at"]
@@ -71,7 +71,7 @@ class NotificationAdmin(RetractMixin, OfAccountAdmin):
 
 class SendNotificationMixin(AdminMixin):
     """
-    Adds the action “Send a notification…” to a site's own admin of its accounts:
+    Adds the action “Send a notification…” to a site's own account admin:
 
         from notifications.admin import SendNotificationMixin
 
@@ -80,7 +80,7 @@ class SendNotificationMixin(AdminMixin):
             actions = ["export"]
 
     Operators with the permission `site_notifications.send_broadcast` see it. The class keeps
-    its own `actions` and `get_actions`; with `actions = None` it has none.
+    its own `actions` and `get_actions`; `actions = None` still turns all actions off.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -126,7 +126,7 @@ class SendNotificationMixin(AdminMixin):
             "named": [account.get_username() for account in queryset[:MAX_ACCOUNTS_NAMED]],
             "unnamed": max(0, accounts - MAX_ACCOUNTS_NAMED),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            # “All 5,000 accounts” is a flag, not 5,000 fields.
+            # Selecting “all 5,000 accounts” posts a flag, not 5,000 fields.
             "selected": selected[:1] if select_across else selected,
             "select_across": select_across,
             "media": self.media + form.media + STYLE,

@@ -1,4 +1,4 @@
-"""The action that retracts messages, after a page that lists them and asks."""
+"""The action that retracts messages, after a page to confirm it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from notifications.notify import retract
 
 from .base import AdminMixin, add_action, summary
 
-MAX_MESSAGES_LISTED: Final = 10  # on the page that asks
+MAX_MESSAGES_LISTED: Final = 10  # on the page to confirm it
 
 
 class RetractMixin(AdminMixin):
-    """Adds the action “Retract” to an admin of messages, for those with the delete permission."""
+    """Adds the action “Retract” to an admin of messages; it takes the delete permission."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         add_action(cls, "retract")
 
     def recipients_in_words(self, rows: list[Any]) -> list[str]:
-        """Return for each of these messages who has it."""
+        """Return the recipients of each of these messages, as text."""
         raise NotImplementedError
 
     def has_retract_permission(self, request: HttpRequest) -> bool:
@@ -51,11 +51,11 @@ class RetractMixin(AdminMixin):
         form = RetractionForm(request.POST)
         if not form.is_valid():
             return self._confirmation_page(request, listed, present.count())
-        agreed = present.filter(pk__lte=form.cleaned_data["newest"])
+        confirmed = present.filter(pk__lte=form.cleaned_data["newest"])
         with transaction.atomic(using=router.db_for_write(self.model)):
-            retracted = retract(agreed)
+            retracted = retract(confirmed)
             LogEntry.objects.log_actions(
-                cast(Any, request.user.pk), agreed, CHANGE, str(_("Retracted."))
+                cast(Any, request.user.pk), confirmed, CHANGE, str(_("Retracted."))
             )
         done = ngettext(
             "%(messages)d message retracted. It is gone from all inboxes and open tabs.",
@@ -81,7 +81,7 @@ class RetractMixin(AdminMixin):
             "unlisted": count - len(listed),
             "form": RetractionForm(initial={"newest": listed[0].pk}),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            # “All 5,000 messages” is a flag, not 5,000 fields.
+            # Selecting “all 5,000 messages” posts a flag, not 5,000 fields.
             "selected": selected[:1] if select_across else selected,
             "select_across": select_across,
             "media": self.media,

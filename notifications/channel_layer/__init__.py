@@ -1,1 +1,1 @@
-"""What goes over the channel layer, sent without anybody waiting for it."""
+"""Sending and receiving over the channel layer, without making callers wait."""

@@ -1,4 +1,4 @@
-"""Which groups an envelope is sent to, and which entries share one."""
+"""Which groups envelopes are sent to, and which entries share an envelope."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from notifications import protocol
 from .envelopes import Batch, Content, Envelope
 
 MAX_ENTRIES: Final = 500  # in one envelope
-MAX_ENVELOPE_SIZE: Final = 256 * 1024  # characters of frames; one more entry may exceed it
-MAX_OWN_GROUPS: Final = 20  # accounts that are reached by their own groups; more: through all hubs
+MAX_ENVELOPE_SIZE: Final = 256 * 1024  # characters of frames; the last entry may exceed it
+MAX_OWN_GROUPS: Final = 20  # accounts; more of them are reached through the group of all hubs
 
 Addressed = tuple[str, Envelope]  # a group and the envelope for it
 BatchT = TypeVar("BatchT", bound=Batch[Any])
@@ -28,9 +28,9 @@ def for_accounts(
     kind: type[BatchT], entries: Sequence[Any], through_hubs: bool = False
 ) -> list[Addressed]:
     """
-    Return envelopes that bring each entry to the hubs that have connections of its account.
+    Return envelopes that carry each entry to the hubs with connections of its account.
 
-    through_hubs: through the group of all hubs, however few accounts there are.
+    through_hubs: use the group of all hubs, even for few accounts.
     """
     by_account: defaultdict[str, list[Any]] = defaultdict(list)
     for entry in entries:
@@ -46,10 +46,10 @@ def for_accounts(
     return [(group, Envelope(kind(batch))) for group, batch in batches]
 
 
-def merged(messages: Iterable[Addressed]) -> list[Addressed]:
-    """Return the same entries in fewer envelopes, for each account in the same order."""
+def merged(envelopes: Iterable[Addressed]) -> list[Addressed]:
+    """Return the same entries in fewer envelopes, each account's in the same order."""
     fewer: list[Addressed] = []
-    for kind, run in groupby(messages, _kind_of_batch):
+    for kind, run in groupby(envelopes, _kind_of_batch):
         if kind is None:
             fewer += run
             continue

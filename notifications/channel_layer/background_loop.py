@@ -1,10 +1,10 @@
 """
-Coroutines run for threads, on an event loop in the background of the process or on the hub's.
+Runs coroutines for threads, on an event loop in the background of the process or on the hub's.
 
-`async_to_sync` would make a loop for each call, and the channel layer a Redis connection for each
-loop: ten times the cost of the message itself. And the loop that a thread works for may end before
-the coroutine does. anyio's BlockingPortal keeps a loop in a thread as well, but a forked process
-would wait for that thread for ever, and anyio is not installed with Channels.
+`async_to_sync` would create a loop for each call, and the channel layer a Redis connection for each
+loop: ten times the cost of sending the envelope. And the loop that a thread works for may end
+before the coroutine does. anyio's BlockingPortal keeps a loop in a thread as well, but a forked
+process would wait for that thread for ever, and anyio is not installed with Channels.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
 
-SHUTDOWN_SECONDS: Final = 2.0  # for what has started to end with the process
+SHUTDOWN_SECONDS: Final = 2.0  # for running coroutines, when the process exits
 
 _lock = threading.Lock()
-_threads: dict[int, _LoopThread] = {}  # by process: a fork has the loop, not its thread
-_started: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
-_hub_loops: WeakKeyDictionary[Loop, int] = WeakKeyDictionary()  # with their processes
+_threads: dict[int, _LoopThread] = {}  # by process id: a fork has the loop, but not its thread
+_started: set[asyncio.Task[None]] = set()  # event loops keep only weak references to tasks
+_hub_loops: WeakKeyDictionary[Loop, int] = WeakKeyDictionary()  # with their process ids
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float, loop: Loop | None = None) -> T:
@@ -46,8 +46,8 @@ def start(function: Callable[[], Coroutine[Any, Any, None]], loop: Loop | None =
     """
     Start a coroutine function in the background, or on `loop`, and return at once.
 
-    Those that one thread starts on a loop begin in that order. A process that ends waits
-    SHUTDOWN_SECONDS for those in the background.
+    Coroutines that one thread starts on a loop begin in that order. An exiting process waits
+    up to SHUTDOWN_SECONDS for those in the background.
     """
 
     def start_task() -> None:
@@ -69,10 +69,10 @@ def hub_closed() -> None:
 
 
 def hub_loop() -> Loop | None:
-    """Return the loop of this process's hub, the last one if there are several; None without."""
+    """Return the loop of this process's hub, the newest if there are several, or None."""
     pid = os.getpid()
     for loop, owner in reversed(list(_hub_loops.items())):
-        # After a fork the loop seems to be running, which it does in the parent.
+        # In a fork, the parent's loop also seems to be running.
         if owner == pid and loop.is_running():
             return loop
     return None
@@ -86,7 +86,7 @@ class _LoopThread(threading.Thread):
         self._ending = asyncio.Event()
 
     def run(self) -> None:
-        with self._runner as runner:  # closes the layer's connections as well
+        with self._runner as runner:  # also closes the channel layer's connections
             runner.run(self._run_until_ending())
 
     async def _run_until_ending(self) -> None:

@@ -1,11 +1,11 @@
 """
-Envelopes: what processes send each other over the channel layer.
+Envelopes, which processes send each other over the channel layer.
 
-`dump` makes the dict that a layer takes; `parse` checks a dict that arrived, once for all
-connections. The other process may run an older or a newer release: an unknown key is passed over,
-and a missing one has a default. Anybody with access to the layer may send anything, so `parse`
-never raises: it leaves out what it can't read, a whole message or one entry of it, and reports it.
-Nothing is lost by that, because every hub compares its connections with the database.
+`dump` returns the dict that the channel layer takes; `parse` checks a received dict, once for all
+connections. The other process may run an older or a newer release: unknown keys are ignored, and
+missing ones have defaults. Anybody with access to the channel layer may send anything, so `parse`
+never raises: it reports and skips an unreadable envelope, or a single entry of it. No change is
+lost, because every hub compares its connections with the database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django.utils.timezone import is_aware
 
 from notifications.protocol import CloseCode
 
-VERSION: Final = 1  # to be raised only for messages that an older release would misread
+VERSION: Final = 1  # raise it only for envelopes that an older release would misread
 
 MAX_ID_LENGTH: Final = 64  # characters
 MAX_INTEGER: Final = 2**63 - 1
@@ -34,7 +34,7 @@ MALFORMED: Final = "malformed"
 _TYPE_NAME = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 
 Fields = dict[str, Any]
-# Called for each thing that is left out, with a type of message and why: no part of its content.
+# Called for each skipped envelope or entry, with its type and the reason, but not its content.
 Report = Callable[[str, str], None]
 
 
@@ -42,7 +42,7 @@ class Malformed(Exception):
     """A value that no release sends."""
 
 
-# --- Entries: the parts of a message, each for one account
+# --- Entries: the parts of an envelope, each for one account
 
 
 class LiveUpdate(NamedTuple):
@@ -62,14 +62,14 @@ class LiveUpdate(NamedTuple):
 
     @classmethod
     def parse(cls, fields: Fields) -> LiveUpdate:
-        seq = _integer(fields["seq"], least=1)
-        first = _integer(fields.get("first", seq), least=1)
+        seq = _integer(fields["seq"], minimum=1)
+        first = _integer(fields.get("first", seq), minimum=1)
         if first > seq:
             raise Malformed
         if "unread" in fields and "unread_broadcasts" in fields and "counted_at" in fields:
             counted_at = _integer_or_none(fields["counted_at"])
         else:
-            # The counts in the frame are not known here, so its connections have to catch up.
+            # The frame's counts are unknown, so the account's connections have to catch up.
             counted_at = NEVER_REACHED
         return cls(
             fields["account"],
@@ -83,7 +83,7 @@ class LiveUpdate(NamedTuple):
 
 
 class AccountFrame(NamedTuple):
-    """A frame without a number."""
+    """A frame without a change number."""
 
     account: str
     text: str  # the frame, encoded
@@ -98,7 +98,7 @@ class AccountFrame(NamedTuple):
 
 
 class ChangedAccount(NamedTuple):
-    """An account that may have lost its sessions, or be in other audiences than before."""
+    """An account whose sessions may have ended, or whose audiences may have changed."""
 
     account: str
 
@@ -113,11 +113,11 @@ class ChangedAccount(NamedTuple):
 
 EntryT = TypeVar("EntryT", LiveUpdate, AccountFrame, ChangedAccount)
 
-# --- Contents: what a message is about
+# --- Contents: one class for each type of envelope
 
 
 class Arrival(NamedTuple):
-    """What is known of a message apart from its fields."""
+    """How an envelope arrived."""
 
     account: str | None  # the account whose group it was sent to, None for the group of all hubs
     local: Container[str | None]  # the accounts with connections here
@@ -125,7 +125,7 @@ class Arrival(NamedTuple):
 
 
 class Content:
-    """One type of message."""
+    """The content of one type of envelope."""
 
     __slots__ = ()
     TYPE: ClassVar[str]
@@ -135,7 +135,7 @@ class Content:
 
     @classmethod
     def parse(cls, fields: Fields, arrival: Arrival) -> Content | None:
-        """Return what is for a connection here, None if nothing is; raise if it is malformed."""
+        """Return the part for connections here, None if there is none; raise if malformed."""
         raise NotImplementedError
 
 
@@ -152,7 +152,7 @@ class Batch(Content, Generic[EntryT]):
         found = []
         for entry in _sequence(fields["entries"]):
             try:
-                # Most entries of a message for all hubs are for accounts of others.
+                # In an envelope for all hubs, most entries are for accounts elsewhere.
                 if _string(entry["account"]) in arrival.local:
                     found.append(cls.ENTRY.parse(entry))
             except Exception:
@@ -173,7 +173,7 @@ class AccountFrames(Batch[AccountFrame]):
 
 
 class ChangedAccounts(Batch[ChangedAccount]):
-    """Accounts whose connections are to be checked."""
+    """Accounts whose connections have to be rechecked."""
 
     __slots__ = ()
     TYPE = "notifications.look"
@@ -181,7 +181,7 @@ class ChangedAccounts(Batch[ChangedAccount]):
 
 
 class PlainFrame(Content):
-    """What anybody may send to an account's group; it becomes AccountFrames."""
+    """A frame that any code may send to an account's group; it becomes AccountFrames."""
 
     __slots__ = ()
     TYPE = "notifications.frame"
@@ -192,7 +192,7 @@ class PlainFrame(Content):
         if arrival.account is None or not isinstance(frame, dict):
             raise Malformed
         _string(frame["type"])
-        # Not by protocol.encode: a browser can't read NaN.
+        # Not protocol.encode, which allows NaN: browsers can't parse it.
         text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return AccountFrames([AccountFrame(arrival.account, _text(text))])
 
@@ -223,7 +223,7 @@ class BroadcastUpdate(Content):
         if not isinstance(removed, bool):
             raise Malformed
         return cls(
-            _integer(fields["seq"], least=1),
+            _integer(fields["seq"], minimum=1),
             _string(fields["audience"]),
             _time(fields["created_at"]),
             removed,
@@ -288,7 +288,7 @@ def _new_id() -> str:
 @dataclass(frozen=True, slots=True)
 class Envelope:
     content: Content
-    # A hub recognises a duplicate by it; None if the sender gave none of ours.
+    # Lets a hub recognise duplicates; None if the sender gave no valid id.
     id: str | None = field(default_factory=_new_id)
 
 
@@ -300,9 +300,9 @@ def dump(envelope: Envelope) -> Fields:
 
 def parse(message: object, arrival: Arrival) -> Envelope | None:
     """
-    Return what the channel layer brought, None if nothing of it is for a connection here.
+    Return an envelope from the channel layer, None if no part of it is for a connection here.
 
-    Entries of accounts that are not local are passed over unchecked. Raises nothing.
+    Entries of accounts that are not local are skipped unchecked. Never raises.
     """
     if not isinstance(message, dict) or not isinstance(message_type := message.get("type"), str):
         arrival.report("without a type", MALFORMED)
@@ -313,13 +313,13 @@ def parse(message: object, arrival: Arrival) -> Envelope | None:
         arrival.report(message_type if is_name else "another type", "unknown")
         return None
     try:
-        if _integer(message.get("v", VERSION), least=1) > VERSION:
+        if _integer(message.get("v", VERSION), minimum=1) > VERSION:
             arrival.report(kind.TYPE, "newer version")
             return None
         content = kind.parse(message, arrival)
         return Envelope(content, _id(message.get("id"))) if content else None
-    # KeyError of a missing key, TypeError and ValueError of another kind of value, RecursionError
-    # of a nested one: anything may arrive.
+    # Anything may arrive: KeyError for a missing key, TypeError or ValueError for a wrong value,
+    # RecursionError for a deeply nested one.
     except Exception:
         arrival.report(kind.TYPE, MALFORMED)
         return None
@@ -328,8 +328,8 @@ def parse(message: object, arrival: Arrival) -> Envelope | None:
 # --- Values
 
 
-def _integer(value: Any, least: int = 0) -> int:
-    if type(value) is int and least <= value <= MAX_INTEGER:  # a bool is none
+def _integer(value: Any, minimum: int = 0) -> int:
+    if type(value) is int and minimum <= value <= MAX_INTEGER:  # not a bool
         return value
     raise Malformed
 
@@ -345,12 +345,12 @@ def _string(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return an encoded frame, one that can be sent to a browser."""
+    """Return an encoded frame that can be sent to a browser."""
     text = _string(value)
     if not text:
         raise Malformed
     if not text.isascii():
-        text.encode()  # raises UnicodeEncodeError at half a surrogate pair
+        text.encode()  # raises UnicodeEncodeError for half a surrogate pair
     return text
 
 
@@ -366,7 +366,7 @@ def _time(value: Any) -> datetime:
 
 
 def _code(fields: Fields, default: CloseCode) -> CloseCode:
-    """Return the code to close with: the default if it is missing, or one of another release."""
+    """Return the close code, or the default if it is missing or unknown to this release."""
     code = _integer(fields.get("code", int(default)))
     with suppress(ValueError):
         return CloseCode(code)

@@ -1,4 +1,4 @@
-"""What hubs are asked to do with their connections, whichever process these are in."""
+"""Commands to the hubs of all processes, about their connections."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-The way that all channel layers have to hand over messages: new_channel() and receive().
+Receiving by new_channel() and receive(), which every channel layer has.
 
-A receiver is not told which group a message was sent to, and anybody may send a plain frame to
+A received message does not include its group, and anybody may send a plain frame to
 `account_<id>`. So each group has a channel of its own, and each channel a task that receives from
-it: what Channels does for each of its consumers, so every layer can do it.
+it. Channels does the same for each of its consumers, so it works with every channel layer.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from .summary_log import SummaryLog
 
-RETRY_SECONDS: Final = (0.5, 1.5)  # at random, as all readers fail together
-CLOSE_SECONDS: Final = 3.0  # for the layer to clean up after the readers
+RETRY_SECONDS: Final = (0.5, 1.5)  # random between these, as all readers fail together
+CLOSE_SECONDS: Final = 3.0  # for the channel layer to clean up after the readers
 
-# Called with the account whose group a message came through, None for all hubs, and the message.
+# Called with the account whose group a message came through (None: all hubs), and the message.
 Take = Callable[[str | None, object], None]
 
 
@@ -28,21 +28,21 @@ class Readers:
     def __init__(self, layer: Any, take: Take) -> None:
         self.layer = layer
         self.take = take
-        self.failures = SummaryLog("Receiving from the channel layer fails, and is tried again")
+        self.failures = SummaryLog("Receiving from the channel layer failed and is retried")
         self.tasks: set[asyncio.Task[None]] = set()
 
     def source(self, account: str | None) -> Reader:
         return Reader(self, account)
 
     async def close(self) -> None:
-        """Wait for the readers that were closed, because a layer cleans up when they end."""
+        """Wait for closed readers to end, because the channel layer cleans up when they do."""
         self.failures.close()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=CLOSE_SECONDS)
 
 
 class Reader:
-    """One channel of a layer, and the task that receives from it."""
+    """One channel of the channel layer, and the task that receives from it."""
 
     def __init__(self, readers: Readers, account: str | None) -> None:
         self.account = account
@@ -52,7 +52,7 @@ class Reader:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> str:
-        """Return the channel's name, and receive from it from the first call on."""
+        """Return the channel's name; the first call starts receiving from it."""
         async with self._opening:
             if self.channel is None:
                 self.channel = await self._readers.layer.new_channel()
@@ -63,7 +63,7 @@ class Reader:
 
     def close(self) -> None:
         if self._task:
-            # Not before it has begun: it is in receive() that a layer cleans up.
+            # Not before it has begun, because channel layers clean up in receive().
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def _read(self, channel: str) -> None:

@@ -1,8 +1,7 @@
 """
-Sending to the channel layer, without making the caller wait or fail: the layer may be slow,
-frozen or down.
+Sends to the channel layer without making the caller wait or fail: it may be slow, frozen or down.
 
-What is not sent is not lost: every hub compares its connections with the database.
+A change that is not sent is not lost: every hub compares its connections with the database.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TIMEOUT_SECONDS: Final = 2.0  # for calls made at a time
-PROBE_TIMEOUT_SECONDS: Final = 0.5  # where somebody waits
+TIMEOUT_SECONDS: Final = 2.0  # for one batch of concurrent calls
+PROBE_TIMEOUT_SECONDS: Final = 0.5  # for a caller that waits
 PROBE_PAUSE_SECONDS: Final = 2.0  # after a failure
-MAX_CONCURRENT_CALLS: Final = 50  # unbounded, the Redis layers run out of connections
+MAX_CONCURRENT_CALLS: Final = 50  # without a limit, the Redis layers run out of connections
 
 PROBE: Final = "notifications.probe"  # a group without members
 
-# These have connections for each event loop. Any other layer may share more between loops, as the
-# in-memory layer does, so it is used on the loop that receives from it, where there is one.
+# These have separate connections for each event loop. Any other channel layer may share state
+# between loops, as the in-memory layer does, so it is used on the hub's loop, if there is one.
 USABLE_ON_ANY_LOOP: Final = {taps.REDIS_CORE, taps.REDIS_PUBSUB}
 
 
 class Breaker:
-    """After a failure, skips the layer until a single attempt has succeeded."""
+    """Skips the channel layer after a failure, until a single attempt has succeeded."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -60,7 +59,7 @@ class Breaker:
     def failed(self, failure: Exception) -> None:
         if not self.is_open:
             logger.warning(
-                "Channel layer unavailable (%s): open tabs are updated by the next check.",
+                "Channel layer unavailable (%s): the next check will update open tabs.",
                 type(failure).__name__,
             )
         self.is_open = True
@@ -69,19 +68,19 @@ class Breaker:
 
 class Outbox:
     """
-    What one event loop has to send, in order.
+    The envelopes that one event loop has to send, in order.
 
-    Envelopes that come while others are being sent are merged and sent next, so that busy threads
-    do not get ahead of the layer.
+    Those that arrive while others are being sent are merged and sent next, so that busy threads
+    don't outrun the channel layer.
     """
 
     def __init__(self) -> None:
         self._waiting: list[list[Addressed]] = []
         self._is_sending = False
 
-    async def put(self, messages: list[Addressed]) -> None:
-        """Send the messages, and those that come meanwhile, unless another call is sending."""
-        self._waiting.append(messages)
+    async def put(self, addressed: list[Addressed]) -> None:
+        """Send envelopes, and those that arrive meanwhile, unless another call is sending."""
+        self._waiting.append(addressed)
         if self._is_sending:
             return
         self._is_sending = True
@@ -105,39 +104,39 @@ _outboxes: WeakKeyDictionary[background_loop.Loop, Outbox] = WeakKeyDictionary()
 
 
 def is_in_memory() -> bool:
-    """Whether the layer is for this process only: Channels' own, or a subclass of it."""
+    """Whether the layer serves this process only: Channels' in-memory one, or a subclass."""
     try:
         return isinstance(get_channel_layer(), InMemoryChannelLayer)
-    except Exception:  # it can't be made
+    except Exception:  # it can't be created
         return False
 
 
-def publish(messages: list[Addressed]) -> None:
+def publish(addressed: list[Addressed]) -> None:
     """
     Send each envelope to its group, after those of earlier calls; for threads.
 
-    Waits for nothing and raises nothing: a failure is logged once, and the envelopes of further
-    calls are dropped until the layer answers again.
+    Never waits and never raises: a failure is logged once, and the envelopes of later calls are
+    dropped until the channel layer answers again.
     """
-    if not messages or not breaker.allows():
+    if not addressed or not breaker.allows():
         return
     try:
-        background_loop.start(lambda: _outbox().put(messages), _loop())
+        background_loop.start(lambda: _outbox().put(addressed), _loop())
     except Exception as failure:
         breaker.failed(failure)
 
 
 def publish_to_accounts(kind: type[BatchT], entries: Sequence[Any]) -> None:
     """Send each entry to the hubs that have connections of its account."""
-    # Every group costs the in-memory layer time at every send, so it has one for all.
+    # Each group makes every send of the in-memory layer slower, so all accounts share one.
     publish(for_accounts(kind, entries, through_hubs=is_in_memory()))
 
 
 def answers() -> bool:
     """
-    Whether there is a layer that takes a message within PROBE_TIMEOUT_SECONDS; for threads.
+    Whether the channel layer takes a message within PROBE_TIMEOUT_SECONDS; for threads.
 
-    Asks it also while the breaker is open.
+    It is tried even while the breaker is open.
     """
     try:
         loop = _loop()
@@ -150,9 +149,11 @@ def answers() -> bool:
 
 async def each(call: Callable[[T], Awaitable[None]], items: Sequence[T], timeout: float) -> None:
     """
-    Call for each item, MAX_CONCURRENT_CALLS at a time, within `timeout` seconds for these.
+    Call `call` with each item, in batches of MAX_CONCURRENT_CALLS.
 
-    A failure is raised once the others of its time have ended: they may be for another server.
+    timeout: in seconds, for each batch.
+
+    A failure is raised once the rest of its batch has ended, which may be for another server.
     """
     for start in range(0, len(items), MAX_CONCURRENT_CALLS):
         # Not wait_for: on Python 3.11 it can swallow the cancellation of a frozen call.
@@ -177,14 +178,14 @@ def _outbox() -> Outbox:
     return _outboxes.setdefault(asyncio.get_running_loop(), Outbox())
 
 
-async def _send(messages: list[Addressed]) -> None:
+async def _send(addressed: list[Addressed]) -> None:
     layer: Any = get_channel_layer()
 
-    async def send(addressed: Addressed) -> None:
-        group, envelope = addressed
+    async def send(one: Addressed) -> None:
+        group, envelope = one
         await layer.group_send(group, envelopes.dump(envelope))
 
-    await each(send, messages, TIMEOUT_SECONDS)
+    await each(send, addressed, TIMEOUT_SECONDS)
 
 
 async def _probe() -> None:

@@ -1,7 +1,7 @@
 """
 A hub's memberships in the channel layer: the group of all hubs and one per local account.
 
-A receiver is not told which group a message was sent to, and anybody may send a plain frame to
+A received message does not include its group, and anybody may send a plain frame to
 `account_<id>`. So each group has a source with a channel of its own (taps.py, readers.py).
 """
 
@@ -26,31 +26,32 @@ from .taps import Source, Sources, open_sources
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS: Final = 3.0  # for calls made at a time
-RETRY_SECONDS: Final = 1.0  # between two attempts while the layer is away
+TIMEOUT_SECONDS: Final = 3.0  # for one batch of concurrent calls
+RETRY_SECONDS: Final = 1.0  # between two attempts while the channel layer is unavailable
 
 Receiver = Callable[[Envelope], None]
 
 
 class Subscriptions:
     """
-    The groups of one hub. Nobody waits for a layer that is away: groups are joined and left
-    once it is back.
+    The groups of one hub.
+
+    Callers don't wait for an unavailable channel layer: groups are joined and left once it is back.
     """
 
     def __init__(self, receiver: Receiver) -> None:
-        """`receiver` is called on this event loop with what concerns the accounts joined."""
+        """`receiver` is called on this event loop with envelopes for the joined accounts."""
         self._receiver = receiver
         self._layer = _make_layer()
         self._sources: Sources | None = None
         self._joined: dict[str | None, Source] = {}  # by account
-        self._left: dict[Source, None] = {}  # those that the layer may still have, in order
-        self._is_away = asyncio.Event()
+        self._left: dict[Source, None] = {}  # possibly still joined, the oldest first
+        self._is_unavailable = asyncio.Event()
         self._ignored = SummaryLog("Ignored on the channel layer")
         background_loop.hub_opened()
 
     async def open(self) -> None:
-        """Find out how this layer hands over messages, and join the group of all hubs."""
+        """Choose the sources for this channel layer, and join the group of all hubs."""
         self._sources = await open_sources(self._layer, self._take)
         await self.join(None)
 
@@ -58,7 +59,7 @@ class Subscriptions:
         """Leave all groups."""
         self._left.update(dict.fromkeys(self._joined.values()))
         self._joined.clear()
-        if not self._is_away.is_set():
+        if not self._is_unavailable.is_set():
             await self._each(self._discard, list(self._left))
         for source in self._left:
             source.close()
@@ -68,43 +69,43 @@ class Subscriptions:
         background_loop.hub_closed()
 
     async def join(self, account: str | None) -> None:
-        """Join an account's group, at once or when the layer is back."""
+        """Join an account's group, at once or when the channel layer is back."""
         assert self._sources, "open() comes first"
         if account not in self._joined:
             self._joined[account] = self._sources.source(account)
-        if not self._is_away.is_set():
+        if not self._is_unavailable.is_set():
             await self._each(self._add, [self._joined[account]])
 
     async def leave(self, account: str | None) -> None:
-        """Leave an account's group, at once or when the layer is back."""
+        """Leave an account's group, at once or when the channel layer is back."""
         if source := self._joined.pop(account, None):
             self._left[source] = None
-            if not self._is_away.is_set():
+            if not self._is_unavailable.is_set():
                 await self._each(self._discard, [source])
 
     async def step(self) -> None:
         """
-        Join all groups again at intervals, because memberships expire and a
-        restarted Redis forgets them; shortly while the layer is away.
+        Wait for an interval, then join all groups again, because memberships expire and a
+        restarted Redis forgets them. While the channel layer is unavailable, the wait is short.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(conf.HEARTBEAT_INTERVAL):
-                await self._is_away.wait()
+                await self._is_unavailable.wait()
                 await asyncio.sleep(RETRY_SECONDS)
         left, joined = list(self._left), list(self._joined.values())
         if await self._each(self._discard, left) and await self._each(self._add, joined):
-            if self._is_away.is_set():
+            if self._is_unavailable.is_set():
                 logger.info("Channel layer available again: %d groups joined", len(joined))
-            self._is_away.clear()
+            self._is_unavailable.clear()
 
     async def _each(self, call: Callable[[Source], Awaitable[None]], items: list[Source]) -> bool:
-        """Return whether the layer did this for all items; the first failure ends it."""
+        """Return whether the call succeeded for all items; the first failed batch is the last."""
         try:
             await sender.each(call, items, TIMEOUT_SECONDS)
         except Exception as failure:
-            if not self._is_away.is_set():
+            if not self._is_unavailable.is_set():
                 logger.warning("Channel layer unavailable: %s", type(failure).__name__)
-            self._is_away.set()
+            self._is_unavailable.set()
             return False
         return True
 
@@ -115,7 +116,7 @@ class Subscriptions:
             channel = await source.open()
             await self._layer.group_add(_group(source), channel)
         finally:
-            if not self._is_joined(source):  # it was left meanwhile: to be left again
+            if not self._is_joined(source):  # left meanwhile, so leave it again
                 self._left[source] = None
 
     async def _discard(self, source: Source) -> None:
@@ -133,7 +134,7 @@ class Subscriptions:
     def _is_joined(self, source: Source) -> bool:
         return self._joined.get(source.account) is source
 
-    # --- What arrives
+    # --- Receiving
 
     def _take(self, account: str | None, message: object) -> None:
         """Check a message that came through the group of `account`, or of all hubs (None)."""
@@ -143,7 +144,7 @@ class Subscriptions:
         try:
             self._receiver(envelope)
         except Exception as error:
-            # Without the error's text and the message: they may hold what people wrote.
+            # Without the error's text and the envelope, which may contain personal texts.
             logger.error(
                 "Failed to handle %s: %s\n%s",
                 envelope.content.TYPE,
@@ -159,7 +160,7 @@ def _make_layer() -> Any:
     try:
         return get_channel_layer()
     except Exception as failure:
-        logger.error("There is no channel layer: %s", failure)
+        logger.error("The channel layer can't be created: %s", failure)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Warnings that may come thousands of times a second, as one log line a minute."""
+"""Logs warnings that may occur thousands of times a second, as one line a minute."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 60.0
-MAX_KINDS: Final = 10  # of which each is counted by itself
+MAX_KINDS: Final = 10  # that are counted separately
 
 
 class SummaryLog:
     """
-    The first event is logged at once, later ones at the end of each interval, with their numbers.
+    Logs the first event at once, later ones at the end of each interval, with their counts.
 
-    To be used on an event loop.
+    Use it on an event loop.
     """
 
     def __init__(self, text: str) -> None:
-        """`text` is what all the events have in common."""
+        """`text` describes all the events."""
         self._text = text
         self._counts: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, kind: str) -> None:
-        """Count an event. `kind` goes into the log, so it may hold nothing confidential."""
+        """Count an event. `kind` is logged, so it must not be confidential."""
         if len(self._counts) >= MAX_KINDS and kind not in self._counts:
             kind = "others"
         self._counts[kind] += 1

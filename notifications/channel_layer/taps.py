@@ -1,10 +1,10 @@
 """
-A cheaper way for the layers of Channels and channels_redis: a Tap in the place of a queue.
+A cheaper way to receive from the layers of Channels and channels_redis: a Tap instead of a queue.
 
-These layers keep a queue for each channel of the process. Where a Tap stands instead, a message is
-handed over at once, with the account of its channel: a group costs no task, queue or Redis
-subscription. That takes private parts of the layers, so it is done to these very classes and no
-subclass, in tested versions, if the parts are there. All other layers have Readers.
+These layers keep a queue for each channel of the process. A Tap in its stead hands a message over
+at once, with the account of its channel, so a group costs no task, queue or Redis subscription.
+That uses private parts of the layers, so it is only done with these exact classes, no subclasses,
+in tested versions, if the parts are there. All other channel layers get Readers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .readers import Readers, Take
 logger = logging.getLogger(__name__)
 
 CHECK_ID: Final = "notifications.W029"
-OFF: Final = "Each account with open tabs takes a task that receives from the channel layer."
+OFF: Final = "Each account with open tabs needs its own task to receive from the channel layer."
 
 IN_MEMORY: Final = "channels.layers.InMemoryChannelLayer"
 REDIS_CORE: Final = "channels_redis.core.RedisChannelLayer"
@@ -37,19 +37,19 @@ REDIS_PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
 class Source(Protocol):
-    """One group's channel of a hub, and what takes the messages that come to it."""
+    """A hub's channel for one group, which passes on the messages that arrive there."""
 
     account: str | None  # whose group it is, None for the group of all hubs
 
     @property
     def channel(self) -> str | None:
-        """The channel's name, None until it was opened."""
+        """The channel's name, None until it is opened."""
 
     async def open(self) -> str:
-        """Return the channel's name; messages are taken from now on. May be repeated."""
+        """Start receiving; return the channel's name. Further calls only return it."""
 
     def close(self) -> None:
-        """Take no more messages."""
+        """Stop receiving."""
 
 
 class Sources(Protocol):
@@ -59,7 +59,7 @@ class Sources(Protocol):
         """Return a new source."""
 
     async def close(self) -> None:
-        """Clean up, after all sources were closed."""
+        """Clean up, after all sources have been closed."""
 
 
 class Taps:
@@ -71,7 +71,7 @@ class Taps:
         self._numbers = itertools.count()
 
     async def open(self) -> list[str]:
-        """Return how the layer differs from those that were tested, in words."""
+        """Return how the layer differs from the tested versions, as text."""
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -86,14 +86,14 @@ class Taps:
         return queues
 
     def message(self, item: Any) -> object:
-        """Return the message that is in an item of a queue."""
+        """Return the message in a queue's item."""
         return item
 
     def take(self, account: str | None, item: Any) -> None:
         try:
             message = self.message(item)
         except Exception:
-            message = None  # nothing that the layer sent
+            message = None  # not from the layer itself
         self._take(account, message)
 
 
@@ -102,7 +102,7 @@ class InMemoryTaps(Taps):
         return differences(self.layer, channels=dict)
 
     def message(self, item: Any) -> object:
-        _, message = item  # with the time when it expires
+        _, message = item  # the time when it expires, and the message
         return message
 
 
@@ -115,7 +115,7 @@ class RedisPubSubTaps(Taps):
 
 
 class RedisCoreTaps(Taps):
-    """This layer has one list in Redis for all channels: the reader of one brings those of all."""
+    """This layer has one Redis list for all channels: one reader receives for all of them."""
 
     def __init__(self, layer: Any, take: Take) -> None:
         super().__init__(layer, take)
@@ -138,7 +138,7 @@ class RedisCoreTaps(Taps):
 
 
 class Tap:
-    """Stands where a layer expects a channel's queue, and keeps nothing."""
+    """Replaces a channel's queue in a layer, and stores nothing."""
 
     __slots__ = ("_taps", "account", "channel")
 
@@ -155,8 +155,8 @@ class Tap:
         self._taps.queues().pop(self.channel, None)
 
     def put_nowait(self, item: Any) -> None:
-        # The sender may run in another thread, on a loop of its own; it must not
-        # fail because this hub's loop was closed without stopping the hub.
+        # The sender may run in another thread, on another loop. It must not fail
+        # if this hub's loop was closed without stopping the hub.
         with suppress(RuntimeError):
             self._taps.loop.call_soon_threadsafe(self._taps.take, self.account, item)
 
@@ -200,16 +200,16 @@ def is_tested(layer: Any) -> bool:
 
 
 def check_taps(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of a layer that has Readers."""
+    """Warn about a channel layer that needs Readers."""
     backend = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {}).get("BACKEND")
     try:
         path = path_of(import_string(backend))
     except Exception:
-        return []  # no layer, which is E004, or one that Channels can't make either
+        return []  # none (E004), or one that Channels can't create either
     if path in ADAPTERS:
         return ADAPTERS[path].check()
     tested = ", ".join(TAPS)
-    return [Warning(_unknown(path), hint=f"Nothing is lost by it. Tested: {tested}.", id=CHECK_ID)]
+    return [Warning(_unknown(path), hint=f"Nothing is lost. Tested: {tested}.", id=CHECK_ID)]
 
 
 def path_of(kind: Any) -> str:
@@ -217,7 +217,7 @@ def path_of(kind: Any) -> str:
 
 
 def _unknown(path: str) -> str:
-    return f"The channel layer {path} is not one that was tested. {OFF}"
+    return f"The channel layer {path} was not tested. {OFF}"
 
 
 @cache

@@ -1,7 +1,7 @@
 """
-System checks: what is wrong on a site is reported at its start, with what to do.
+System checks: they report at startup what is wrong on a site, and how to fix it.
 
-Each has an id that is never used again; docs/settings.md lists them.
+An id is never reused; docs/settings.md lists them.
 """
 
 from .channel_layer import check_channel_layer

@@ -1,4 +1,4 @@
-"""The channel layer must not lose messages in bursts, nor idle subscriptions."""
+"""The channel layer must not drop messages in bursts, or end idle subscriptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
     if not layer:
         return [
             Error(
-                "CHANNEL_LAYERS has no “default” layer: there can be no live updates.",
+                "CHANNEL_LAYERS has no “default” layer, so there are no live updates.",
                 hint=f"Use {IN_MEMORY} for one process, {REDIS_PUBSUB} for several.",
                 id="notifications.E004",
             )
@@ -39,7 +39,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
                 id="notifications.W006",
             )
         ]
-    # Without hosts the layer uses one on this machine, with redis-py's own timeout.
+    # Without hosts the layer uses one on this machine, with redis-py's default timeout.
     hosts = (config.get("hosts") or [{}]) if backend == REDIS_PUBSUB else []
     if any(not isinstance(host, dict) or host.get("socket_timeout", 5) for host in hosts):
         return [

@@ -20,7 +20,7 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
     ):
         messages.append(
             Warning(
-                "SQLite will answer “database is locked” when several writers meet.",
+                "SQLite will fail with “database is locked” when several writers meet.",
                 hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
                 '"init_command": "PRAGMA journal_mode=WAL;"}.',
                 id="notifications.W008",
@@ -29,9 +29,8 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
     if database.get("CONN_MAX_AGE", 0) != 0:
         messages.append(
             Warning(
-                "Under ASGI each request runs in a thread of its own. With CONN_MAX_AGE its "
-                "database connection stays open after the thread has ended, until there are too "
-                "many.",
+                "Under ASGI each request runs in its own thread. CONN_MAX_AGE keeps its database "
+                "connection open after the thread has ended, until there are too many.",
                 hint="Leave CONN_MAX_AGE at 0. With PostgreSQL you can use a pool: "
                 'OPTIONS = {"pool": True}.',
                 id="notifications.W012",

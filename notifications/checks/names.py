@@ -1,4 +1,4 @@
-"""No other app may hide ours by using the same names."""
+"""Other apps must not hide ours by using the same names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _check_distributions() -> list[CheckMessage]:
 
 
 def _has_our_package(distribution: importlib.metadata.Distribution) -> bool:
-    # packages_distributions() would look at all packages, and takes eight times as long.
+    # packages_distributions() would read all packages, which takes eight times as long.
     packages = distribution.read_text("top_level.txt") or ""
     record = distribution.read_text("RECORD") or ""
     return "notifications" in packages.split() or "\nnotifications/" in f"\n{record}"
@@ -64,7 +64,7 @@ def _check_templates() -> list[CheckMessage]:
     hidden: dict[str, list[str]] = {}
     for name in _names_in("templates"):
         origin = _find_template(name)
-        # A site replaces our templates by its own in DIRS.
+        # A template in DIRS replaces ours on purpose.
         if origin and isinstance(origin.loader, app_directories.Loader):
             app = next(
                 config.name

@@ -1,4 +1,4 @@
-"""Every NOTIFICATIONS_* setting must have a value that is allowed."""
+"""Every NOTIFICATIONS_* setting must have an allowed value."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Error, Warning
 from notifications.conf import SETTINGS
 from notifications.settings_spec import PREFIX
 
-# Of 1. A site may have settings of its own with our prefix, which are like none of ours.
-MIN_LIKENESS: Final = 0.75
+# From 0 to 1. A site may have settings of its own with our prefix, which resemble none of ours.
+MIN_SIMILARITY: Final = 0.75
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -38,7 +38,7 @@ def _misspelt_names() -> Iterator[CheckMessage]:
         own = name.removeprefix(PREFIX)
         if name == own or own in known:
             continue
-        if nearest := get_close_matches(own, known, n=1, cutoff=MIN_LIKENESS):
+        if nearest := get_close_matches(own, known, n=1, cutoff=MIN_SIMILARITY):
             yield Warning(
                 f"There is no setting {name}.",
                 hint=f"Did you mean {PREFIX}{nearest[0]}?",

@@ -17,7 +17,7 @@ def check_static_files(**kwargs: Any) -> list[CheckMessage]:
     return [
         Warning(
             "The static files storage leaves the imports of JavaScript modules without hashes: "
-            "after an upgrade, browsers mix modules that they have kept with new ones.",
+            "after an upgrade, browsers mix cached modules with new ones.",
             hint="Subclass it with support_js_module_import_aggregation = True.",
             id="notifications.W021",
         )

@@ -1,1 +1,1 @@
-"""Work on any database: many rows at once, short transactions, a thread of one's own."""
+"""Database helpers: statements for many rows, short transactions, a thread for queries."""

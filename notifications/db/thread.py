@@ -1,7 +1,7 @@
 """
-Database work in a thread of its own, so that it does not wait for the queries of others.
+Database work in a thread of its own, so that it does not wait for other queries.
 
-asgiref's sync_to_async(executor=…) would do as well, at one and a half times the CPU, because it
+asgiref's sync_to_async(executor=…) would work too, but takes one and a half times the CPU time: it
 copies the caller's context, which no call here needs. A ThreadSensitiveContext's thread ends with
 the block that opened it.
 """
@@ -16,9 +16,8 @@ from typing import Any, Final, TypeVar
 from django.db import DatabaseError, connections
 
 MAX_BATCH: Final = 500  # calls answered by one run
-GATHER_SECONDS: Final = (
-    0.02  # between two runs: a run costs hardly more for many calls than for one
-)
+# Between two runs: one costs hardly more for many calls than for a single one.
+GATHER_SECONDS: Final = 0.02
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ class DatabaseThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return what the function returns; a connection that was lost is opened anew before."""
+        """Return the function's result. Lost connections are closed first, and so reopened."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, _run, function, *arguments)
 
@@ -54,10 +53,10 @@ def _run(function: Callable[..., T], *arguments: Any) -> T:
 
 class Batched:
     """
-    Answers calls that come at the same time by one run of a function for all of them.
+    Answers concurrent calls with one run of a function for all of them.
 
-    A call after a pause is answered at once; others are gathered meanwhile, and for GATHER_SECONDS.
-    The function takes a list and returns a list of the same length.
+    The first call after a pause runs at once. Calls during a run, and for GATHER_SECONDS after it,
+    share the next one. The function takes a list and returns a list of the same length.
     """
 
     def __init__(self, thread: DatabaseThread, function: Callable[[list[Any]], list[Any]]) -> None:
@@ -93,7 +92,7 @@ class Batched:
         except Exception as error:
             if len(batch) == 1 and not batch[0][1].done():
                 batch[0][1].set_exception(error)
-            # One that can't be answered must not fail the others.
+            # A call that fails must not fail the others.
             for single in batch if len(batch) > 1 else ():
                 await self._answer([single])
         else:

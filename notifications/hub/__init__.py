@@ -1,1 +1,1 @@
-"""The open sockets of a process, and what keeps each of them whole."""
+"""The open connections of a process, and the tasks that keep them up to date."""

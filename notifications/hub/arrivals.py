@@ -1,4 +1,4 @@
-"""Envelopes from the channel layer, given to the connections that they are for."""
+"""Passes envelopes from the channel layer to the connections that they are for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Arrivals:
         fall_behind: Callable[[LiveConnection], None],
         close: Callable[[LiveConnection, CloseCode], None],
     ) -> None:
-        """`connections` by their ids and by account are the hub's, as they come and go."""
+        """`connections` (by id) and `accounts` (their connections) are the hub's own dicts."""
         self._connections = connections
         self._accounts = accounts
         self._session_check = session_check
@@ -76,14 +76,14 @@ class Arrivals:
 
     def _update(self, connections: Iterable[LiveConnection], update: LiveUpdate) -> None:
         seq = update.seq
-        message = EncodedFrame(update.text)
+        frame = EncodedFrame(update.text)
         for connection in connections:
             if connection.behind:
                 connection.missed(seq=seq)
             elif seq > connection.seq:
                 is_next = update.first == connection.seq + 1
                 is_counted = update.counted_at in {None, connection.broadcast_seq}
-                if is_next and is_counted and connection.write(message):
+                if is_next and is_counted and connection.write(frame):
                     connection.seq = seq
                     connection.count(update.unread, update.unread_broadcasts)
                 else:
@@ -92,14 +92,14 @@ class Arrivals:
     def _write_frames(self, content: AccountFrames) -> None:
         for account, text in content.entries:
             if connections := self._accounts.get(account):
-                message = EncodedFrame(text)
+                frame = EncodedFrame(text)
                 for connection in connections:
                     if connection.registered:
-                        connection.write(message)
+                        connection.write(frame)
 
     def _recheck(self, content: ChangedAccounts) -> None:
         for entry in content.entries:
-            self._session_check.doubt(self._accounts.get(entry.account, ()))
+            self._session_check.recheck_soon(self._accounts.get(entry.account, ()))
 
     def _end_sessions(self, content: EndSessions) -> None:
         self._session_check.end(content.sessions, content.code)

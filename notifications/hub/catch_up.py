@@ -27,26 +27,26 @@ FIRST_ITEMS: Final = 10
 MAX_ITEMS_PER_ROUND: Final = 100
 MAX_ROUND_SIZE: Final = 32 * 1024  # characters
 REORDER_SECONDS: Final = 0.05  # how late an earlier change may arrive before the database is asked
-SLOW_READER_RETRY_SECONDS: Final = 0.2  # between two looks at connections that are full
+SLOW_READER_RETRY_SECONDS: Final = 0.2  # between two checks of full connections
 RETRY_SECONDS: Final = 1.0  # after a read that failed
 
 
 class CatchUp:
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
-        # Next in turn first, with the number of items to read for each.
+        # In the order of their turns, with the number of items to read for each.
         self._behind: dict[LiveConnection, int] = {}
         self._wake = asyncio.Event()
         self._is_due = False
         self._full_since: dict[LiveConnection, float] = {}  # monotonic seconds
 
     def begin(self, connection: LiveConnection) -> None:
-        """Take in a new connection, which starts behind."""
+        """Add a new connection, which starts behind."""
         self._behind[connection] = FIRST_ITEMS
         self._wake.set()
 
     def fall_behind(self, connection: LiveConnection) -> None:
-        """Write nothing published to this connection until it has caught up, which is soon."""
+        """Write no live update to this connection until it has caught up, which starts soon."""
         if not connection.behind:
             connection.behind = True
             self._behind[connection] = FIRST_ITEMS
@@ -60,7 +60,7 @@ class CatchUp:
     def stalled(self) -> list[LiveConnection]:
         """Return connections that have been full for STALL_TIMEOUT; call this every second."""
         now = time.monotonic()
-        # A peer that reads slowly is not full now and then, which restarts its time.
+        # A client that reads slowly is not always full, and each break restarts its time.
         self._full_since = {
             connection: self._full_since.get(connection, now)
             for connection in self._behind
@@ -88,7 +88,7 @@ class CatchUp:
 
     async def _read_and_write(self, connections: Sequence[LiveConnection]) -> None:
         for connection in connections:
-            connection.missed_nothing()
+            connection.forget_missed()
         wanted = [
             (connection.recipient, connection.wanted_position(), self._behind[connection])
             for connection in connections
@@ -100,7 +100,7 @@ class CatchUp:
             raise
         for connection, changes in zip(connections, reads, strict=True):
             if connection in self._behind:
-                # To the end of the dict: connections that missed much wait for the others.
+                # Moved to the end: connections that missed much wait for the others.
                 self._behind[connection] = _next_items(self._behind.pop(connection), changes)
                 self._write(connection, changes)
 
@@ -116,7 +116,7 @@ class CatchUp:
                 return
             connection.seq = seq or connection.seq
             connection.broadcast_seq = broadcast_seq or connection.broadcast_seq
-        connection.follow(changes.position)
+        connection.set_position(changes.position)
         if changes.complete and not connection.has_missed():
             connection.count(changes.counts.unread, changes.counts.unread_broadcasts)
             if connection.answer_heartbeat():
@@ -125,7 +125,7 @@ class CatchUp:
 
 
 def _next_items(items: int, changes: Changes) -> int:
-    """Return how many items to read in the next round: as many as fitted, or more if all did."""
+    """Return how many items to read in the next round: as many as fit, or more if all did."""
     if changes.size >= MAX_ROUND_SIZE:
         return len(changes.encoded)
     return min(2 * items, MAX_ITEMS_PER_ROUND)

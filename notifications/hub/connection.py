@@ -102,7 +102,7 @@ class LiveConnection:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be sent that nothing more is written for now."""
+        """Whether too much waits to be sent for anything to be written now."""
         return self._writer.is_full
 
     def write_frame(self, frame: protocol.Frame) -> int:
@@ -115,7 +115,7 @@ class LiveConnection:
         start = changes.position
         if self._start is not None and not changes.resync:
             start = self._start
-        self.follow(start)
+        self.set_position(start)
         self._end_waiting()
         self.write_frame(
             protocol.frame(
@@ -157,7 +157,7 @@ class LiveConnection:
             return self._start
         return Position(self.seq, self.broadcast_seq, self.epoch, self.scope)
 
-    def follow(self, position: Position) -> None:
+    def set_position(self, position: Position) -> None:
         self.seq, self.broadcast_seq, self.epoch = (
             position.seq,
             position.broadcast_seq,
@@ -166,7 +166,7 @@ class LiveConnection:
         self.scope = sys.intern(position.scope)  # many connections share few scopes
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
-        """Remember the counts in a frame; None where it has none."""
+        """Remember the counts in a frame; None if it has none."""
         if unread is not None:
             self.unread = unread
         if unread_broadcasts is not None:
@@ -178,7 +178,7 @@ class LiveConnection:
         self._missed_seq = max(self._missed_seq, seq)
         self._missed_broadcast_seq = max(self._missed_broadcast_seq, broadcast_seq)
 
-    def missed_nothing(self) -> None:
+    def forget_missed(self) -> None:
         self._missed_seq = self._missed_broadcast_seq = 0
 
     def has_missed(self) -> bool:
@@ -191,7 +191,7 @@ class LiveConnection:
 
 
 def read_query(query_string: bytes) -> QueryDict:
-    """Return the fields of a connection's URL; none if there are more than Django accepts."""
+    """Return the query of a connection's URL, empty if Django refuses it as too long."""
     try:
         return QueryDict(query_string)
     except SuspiciousOperation:
@@ -202,7 +202,7 @@ def parse_start(values: Any) -> Position | None:
     """
     Return the position in the query of a connection's URL, None if there is none.
 
-    A malformed one becomes a position that nobody can follow, so the client gets `resync`.
+    A malformed one becomes an impossible position, so the client gets `resync`.
     """
     if not any(name in values for name in ("seq", "broadcast_seq", "epoch", "scope")):
         return None

@@ -1,4 +1,4 @@
-"""One consumer per connection: it admits the client, joins the hub and takes the frames."""
+"""One consumer per connection: it admits the client, joins the hub and handles frames."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # By the ASGI specification alone. The base class has a channel and two tasks for each
-        # socket, hops to a thread for every message, and skips `disconnect` on some ways out.
+        # Uses nothing but ASGI. The base class has a channel and two tasks for each connection,
+        # switches to a thread for every message, and skips `disconnect` in some cases.
         self.scope = scope
         self.asgi_send = send
         self.hub = get_hub()
@@ -63,11 +63,11 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         request = handshake_request(self.scope)
         if not is_own_origin(request):
-            await self.asgi_send({"type": "websocket.close"})  # before an accept: HTTP 403
+            await self.asgi_send({"type": "websocket.close"})  # before `accept`: HTTP 403
             return
         session = Session.of(request)
         if not session.key:
-            # At once: a flood of these costs no query and no capacity.
+            # Checked first, so that a flood of these costs no query and no capacity.
             await self._refuse(CloseCode.NOT_LOGGED_IN)
             return
         self.has_capacity = self.hub.capacity.enter()
@@ -77,7 +77,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         try:
             admission = await self.hub.authenticate(session)
         except DatabaseError:
-            logger.warning("The database is away: a connection was refused")
+            logger.warning("Database unavailable: a connection was refused")
             admission = Admission(None, CloseCode.OVERLOADED)
         query = read_query(self.scope["query_string"])
         if admission.recipient and not _is_for(admission.recipient, query):
@@ -97,7 +97,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         await self.hub.join(self.connection)
 
     async def _refuse(self, code: CloseCode) -> None:
-        # A browser gets the code of a close only after an accept.
+        # Browsers see the close code only after `accept`.
         delay = limits.delay() if code == CloseCode.OVERLOADED else 0.0
         bye = protocol.encode(protocol.bye(code, round(delay, 1)))
         await self.asgi_send({"type": "websocket.accept"})
@@ -129,20 +129,20 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     def _refuse_frame(self, connection: LiveConnection, early: float) -> None:
         if early > limits.FLOOD_SECONDS:
             self._disconnect(connection, CloseCode.TOO_FAST)
-        elif early - self.frame_rate.spacing <= limits.BURST_SECONDS:  # the first of them
+        elif early - self.frame_rate.spacing <= limits.BURST_SECONDS:  # the first one refused
             rate = f"{1 / self.frame_rate.spacing:g} a second"
             connection.write_frame(
                 protocol.error("rate_limited", f"Too many frames: {rate} at most.")
             )
 
     def _disconnect(self, connection: LiveConnection, code: CloseCode) -> None:
-        """Close a misbehaving client's socket; its later frames are ignored."""
+        """Close a misbehaving client's connection; its later frames are ignored."""
         logger.warning("Disconnected a client of account %s: %s", connection.account, code.name)
         self.hub.close(connection, code)
         self.connection = None
 
 
 def _is_for(recipient: Recipient, query: QueryDict) -> bool:
-    """Whether the page that connects shows this account, as far as it names one."""
+    """Whether the page shows this account; it may also name none."""
     own = str(recipient.account_id)
     return query.get("account", own) == own

@@ -1,4 +1,4 @@
-"""The hub's check: at intervals, all connections are compared with the database."""
+"""The hub's check: compares all connections with the database at intervals."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from notifications.models import BroadcastSequence, Notification
 from .connection import LiveConnection
 from .fan_out import FanOut
 
-PUBLISH_GRACE_SECONDS: Final = 0.5  # for live updates to arrive that the check has read about
-IN_MEMORY_INTERVAL_SECONDS: Final = 1.0  # other processes are heard through the database only
+PUBLISH_GRACE_SECONDS: Final = (
+    0.5  # for live updates to arrive, if the check read their changes first
+)
+IN_MEMORY_INTERVAL_SECONDS: Final = 1.0  # updates from other processes do not arrive
 ACCOUNTS_PER_QUERY: Final = 2000
 
 
@@ -33,7 +35,7 @@ class DatabaseCheck:
         fan_out: FanOut,
         fall_behind: Callable[[LiveConnection], None],
     ) -> None:
-        """`connections` by their ids and by account are the hub's, as they come and go."""
+        """`connections` (by id) and `accounts` (their connections) are the hub's own dicts."""
         self._database = database
         self._connections = connections
         self._accounts = accounts
@@ -41,7 +43,7 @@ class DatabaseCheck:
         self._fall_behind = fall_behind
 
     async def step(self) -> None:
-        """Leave behind the connections that lack something, and wait for an interval."""
+        """Let connections that missed a change catch up, then wait for an interval."""
         latest: dict[str, int] = {}
         broadcasts = None
         for keys in self._account_ids():
@@ -57,10 +59,10 @@ class DatabaseCheck:
                 is_late = (
                     broadcasts.seq > connection.broadcast_seq and not self._fan_out.is_under_way
                 )
-                # In another epoch its position means nothing: catching up ends in `resync`.
+                # A position of another epoch is meaningless: catching up ends in `resync`.
                 if is_late or broadcasts.epoch != connection.epoch:
                     self._fall_behind(connection)
-        # Last, so that a check that failed is repeated without it.
+        # Last, so that a failed check is retried without this wait.
         await asyncio.sleep(
             min(IN_MEMORY_INTERVAL_SECONDS, conf.HEARTBEAT_INTERVAL)
             if sender.is_in_memory()
@@ -68,7 +70,7 @@ class DatabaseCheck:
         )
 
     def _account_ids(self) -> list[list[Any]]:
-        """Return the keys of the local accounts, as many at a time as one query takes."""
+        """Return the keys of the local accounts, in batches for one query each."""
         keys = [
             next(iter(connections)).recipient.account_id for connections in self._accounts.values()
         ]
@@ -79,7 +81,7 @@ class DatabaseCheck:
 
 
 def _number_and_read(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
-    """Number what a crash left of these accounts; return their latest change numbers."""
+    """Number these accounts' rows that a crash left over; return their latest change numbers."""
     using = router.db_for_write(Notification)
     account = Notification._meta.get_field("account")
     local = is_one_of("account_id", account_ids, account, using)

@@ -1,4 +1,4 @@
-"""Closing all connections of a hub that is stopping, without a stampede to the other servers."""
+"""Closes all connections of a stopping hub, without a stampede to the other servers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ STEP_SECONDS: Final = 0.02
 
 class Drain:
     """
-    Closes connections one after the other over a window, or, if there is no time for that, all
-    at once with a different delay for each client before it reconnects.
+    Closes connections one by one over some seconds or, if there is no time for that, all at once,
+    with a different delay for each client before it reconnects.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Broadcasts, written to all connections of a process without holding its event loop."""
+"""Writes broadcasts to all connections of a process without blocking its event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from notifications.servers.base import EncodedFrame
 
 from .connection import LiveConnection
 
-CONNECTIONS_PER_TURN: Final = 250  # then others have the event loop, after about 3 ms
+CONNECTIONS_PER_TURN: Final = 250  # about 3 ms, then other tasks run
 
 
 class FanOut:
@@ -23,7 +23,7 @@ class FanOut:
         connections: Mapping[str, LiveConnection],
         fall_behind: Callable[[LiveConnection], None],
     ) -> None:
-        """`connections` are the hub's, as they come and go."""
+        """`connections` is the hub's own dict."""
         self._connections = connections
         self._fall_behind = fall_behind
         self._waiting: deque[BroadcastUpdate] = deque()
@@ -34,7 +34,7 @@ class FanOut:
         return self._task is not None
 
     def send(self, update: BroadcastUpdate) -> None:
-        """Write it at once to a few connections, by turns to many."""
+        """Write the broadcast: to few connections at once, to many in turns."""
         if self._task is None and len(self._connections) <= CONNECTIONS_PER_TURN:
             self._write(self._connections.values(), update, EncodedFrame(update.text))
             return
@@ -43,7 +43,7 @@ class FanOut:
             self._task = asyncio.create_task(self._write_waiting())
 
     async def stop(self) -> None:
-        """Write no more: clients get the rest from the process that they connect to next."""
+        """Stop writing: clients get the rest from the process that they connect to next."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -52,14 +52,14 @@ class FanOut:
         try:
             while self._waiting:
                 update = self._waiting.popleft()
-                message = EncodedFrame(update.text)
-                async for connections in by_turns(list(self._connections.values())):
-                    self._write(connections, update, message)
+                frame = EncodedFrame(update.text)
+                async for connections in in_turns(list(self._connections.values())):
+                    self._write(connections, update, frame)
         finally:
             self._task = None
 
     def _write(
-        self, connections: Iterable[LiveConnection], update: BroadcastUpdate, message: EncodedFrame
+        self, connections: Iterable[LiveConnection], update: BroadcastUpdate, frame: EncodedFrame
     ) -> None:
         seq, audience, created_at = update.seq, update.audience, update.created_at
         removed = update.removed
@@ -72,16 +72,16 @@ class FanOut:
                     self._fall_behind(connection)
                 elif not addressed:
                     connection.broadcast_seq = seq
-                # Only the database knows whether a removed one was unread here.
-                elif removed or not connection.write(message):
+                # Whether a removed broadcast was unread is only in the database.
+                elif removed or not connection.write(frame):
                     self._fall_behind(connection)
                 else:
                     connection.broadcast_seq = seq
                     connection.unread_broadcasts += 1
 
 
-async def by_turns(connections: list[LiveConnection]) -> AsyncIterator[list[LiveConnection]]:
-    """Yield CONNECTIONS_PER_TURN at a time, and let others use the event loop in between."""
+async def in_turns(connections: list[LiveConnection]) -> AsyncIterator[list[LiveConnection]]:
+    """Yield CONNECTIONS_PER_TURN at a time, and let other tasks run in between."""
     for start in range(0, len(connections), CONNECTIONS_PER_TURN):
         yield connections[start : start + CONNECTIONS_PER_TURN]
         await asyncio.sleep(0)

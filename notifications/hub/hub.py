@@ -1,10 +1,10 @@
 """
 The hub: all connections of this process and event loop, and how far each has been written.
 
-A live update that is a connection's next is written, an older one skipped, and a later one leaves
-the connection *behind*: what it lacks is then read from the database, for all that are behind at
-once (catch_up.py). A new connection is behind from its start. So connecting with an old position,
-a lost live update, a channel-layer outage, a slow reader and a crash between commit and publishing
+A connection's next live update is written, an older one skipped, and a later one leaves the
+connection *behind*: missed changes are then read from the database, for all connections that are
+behind at once (catch_up.py). A new connection starts behind. So connecting with an old position, a
+lost live update, a channel-layer outage, a slow reader and a crash between commit and publishing
 are one case, handled in one place.
 """
 
@@ -39,13 +39,13 @@ from .session_check import SessionCheck
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS: Final = 1.0  # until a step that failed is repeated
+RETRY_SECONDS: Final = 1.0  # until a failed step is retried
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
 def get_hub() -> Hub:
-    """Return the running event loop's hub; the first call makes and starts it."""
+    """Return the running event loop's hub; the first call creates and starts it."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub()
@@ -57,7 +57,7 @@ async def stop_hub() -> None:
     loop = asyncio.get_running_loop()
     if hub := _hubs.get(loop):
         await hub.stop()
-        # Only now: a connection that came meanwhile must be refused, not make another hub.
+        # Not before: a connection that arrives meanwhile must be refused, not create another hub.
         _hubs.pop(loop, None)
 
 
@@ -73,7 +73,7 @@ class Hub:
         self.capacity = limits.Capacity()
         connections: dict[str, LiveConnection] = {}
         accounts: defaultdict[str, set[LiveConnection]] = defaultdict(set)
-        self._connections = connections  # by their ids
+        self._connections = connections  # by id
         self._accounts = accounts
         self.drain = Drain(connections, self.close)
         self._catch_up = CatchUp(self.database)
@@ -101,7 +101,7 @@ class Hub:
                 check.step,
                 self._subscriptions.step,
                 self._session_check.step,
-                self._session_check.follow,
+                self._session_check.recheck_requested,
                 self._registration.step,
             )
         ]
@@ -111,9 +111,9 @@ class Hub:
 
     async def join(self, connection: LiveConnection) -> None:
         """
-        Take in an accepted connection: it gets `register`, then what it missed, then live updates.
+        Add an accepted connection: it gets `register`, then missed changes, then live updates.
 
-        Returns when `register` is written, so that the client's frames are answered behind it.
+        Returns when `register` is written, so that the client's frames are answered after it.
         """
         await asyncio.shield(self._opened)
         if self.drain.has_begun:
@@ -128,9 +128,9 @@ class Hub:
         self._session_check.opened(connection)
         for oldest in limits.surplus(self._accounts[connection.account]):
             self.close(oldest, CloseCode.EVICTED)
-        # Not only for the first of an account, which may still be joining.
+        # For each connection, because the account's first one may still be joining.
         await self._subscriptions.join(connection.account)
-        # Only now is the database read: a later live update has to reach this hub.
+        # Read the database only now, when later live updates reach this hub.
         if connection.id in self._connections:
             self._catch_up.begin(connection)
         await connection.wait_registered()
@@ -152,12 +152,12 @@ class Hub:
             task.add_done_callback(self._tasks.remove)
 
     def close(self, connection: LiveConnection, code: CloseCode, delay: float = 0) -> None:
-        """Close a connection and forget it; `delay` is how many seconds its client is to wait."""
+        """Close a connection and forget it; `delay`: seconds that its client should wait."""
         connection.close(code, delay)
         self.leave(connection)
 
     def heard(self, connection: LiveConnection) -> None:
-        """Any frame of the client is a sign of life."""
+        """Record a sign of life, which is any frame from the client."""
         self._liveness.heard(connection)
 
     def answer(self, connection: LiveConnection) -> None:
@@ -187,13 +187,13 @@ class Hub:
 
 
 async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
-    """Run a step again and again; a failure is logged."""
+    """Repeat a step until cancelled; failures are logged."""
     while True:
         try:
             await step()
         except DatabaseError as error:
-            logger.warning("The database is away (%s), trying again", type(error).__name__)
+            logger.warning("Database unavailable (%s), retrying", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:
-            logger.exception("The hub failed at %s", step.__name__)
+            logger.exception("The hub's %s failed", step.__name__)
             await asyncio.sleep(RETRY_SECONDS)

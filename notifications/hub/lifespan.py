@@ -8,7 +8,7 @@ from .hub import get_hub, stop_hub
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """Run the hub, and with it the periodic task, from the server's start to its end."""
+    """Run the hub, and with it the periodic task, from the server's start to its stop."""
     await receive()  # lifespan.startup
     get_hub()
     await send({"type": "lifespan.startup.complete"})

@@ -14,7 +14,7 @@ from .connection import LiveConnection
 # it is disconnected.
 BURST_SECONDS: Final = 10.0
 FLOOD_SECONDS: Final = 2 * BURST_SECONDS
-# A range, as many clients are refused at the same moment.
+# A random delay in this range, as many clients are refused at the same moment.
 RETRY_AFTER_SECONDS: Final = (5.0, 15.0)
 
 

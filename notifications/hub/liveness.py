@@ -1,8 +1,8 @@
 """
-Whether the clients of a hub are still there.
+Checks whether the clients of a hub are still there.
 
-One that says nothing for an interval is pinged, and closed after the timeout; so is one that reads
-nothing for the stall timeout.
+One that sends nothing for an interval is pinged, and its connection closed after the timeout. So is
+that of a client that reads nothing for the stall timeout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from notifications.servers.base import EncodedFrame
 
 from .catch_up import CatchUp
 from .connection import LiveConnection
-from .fan_out import by_turns
+from .fan_out import in_turns
 
 MAX_PAUSE_SECONDS: Final = 1.0  # between two checks
 
@@ -41,7 +41,7 @@ class LivenessCheck:
         self._by_silence.pop(connection, None)
 
     def heard(self, connection: LiveConnection) -> None:
-        """Any frame of the client is a sign of life."""
+        """Record a sign of life, which is any frame from the client."""
         connection.heard_at = time.monotonic()
         connection.pinged = False
         if connection in self._by_silence:
@@ -66,7 +66,7 @@ class LivenessCheck:
             connection for connection in silent if connection.registered and not connection.pinged
         ]
         ping = EncodedFrame(protocol.encode(protocol.frame("ping")))
-        async for some in by_turns(due):
-            for connection in some:
+        async for batch in in_turns(due):
+            for connection in batch:
                 connection.pinged = True
                 connection.write(ping)

@@ -65,7 +65,8 @@ class Registration:
             await self._database.run(presence.retire, self._worker)
         except DatabaseError as error:
             logger.warning(
-                "This worker counts as present until its lease ends: %s", type(error).__name__
+                "Could not delete this worker's presence, which lasts until its lease ends: %s",
+                type(error).__name__,
             )
 
     async def _write(self) -> None:
@@ -93,7 +94,7 @@ class Registration:
                 await self._database.run(presence.record, opened_rows, closed_rows, seen)
             if opened:
                 accounts = {connection.recipient.account_id for connection in opened}
-                # On other workers: this one has closed its own already.
+                # Those of other workers: this one has closed its own already.
                 if surplus := await self._database.run(presence.surplus, accounts):
                     hub_commands.close_connections(surplus, CloseCode.EVICTED)
         except Exception:

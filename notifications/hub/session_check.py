@@ -1,9 +1,9 @@
 """
-Close a socket when its session ends.
+Closes a connection when its session ends.
 
-A message from the process that ends the session closes it at once; a message that an account has
-changed has its sessions rechecked. What no message announces (an expiry, QuerySet.update(), an
-outage of the channel layer) is found by rechecking all sessions at intervals. A recheck also
+An envelope from the process that ends the session closes it at once; one about a changed account
+causes a recheck of its sessions. Changes without an envelope (an expiry, QuerySet.update(), an
+outage of the channel layer) are found by rechecking all sessions at intervals. A recheck also
 updates the account's audiences.
 """
 
@@ -29,7 +29,7 @@ RECHECK_INTERVALS: Final = 5  # heartbeat intervals between them, if that is soo
 SETTLE_SECONDS: Final = 1.0
 # A browser has its new cookie by then, and may reconnect.
 COOKIE_RENEWAL_SECONDS: Final = 2.0
-# A handshake that read the session before it ended has opened its socket by then.
+# A handshake that read the session before it ended has opened its connection by then.
 ENDED_SESSION_MEMORY_SECONDS: Final = 60.0
 SESSIONS_PER_BATCH: Final = 500  # about 30 ms of the database thread
 # Lets handshakes and catching up run between batches.
@@ -48,10 +48,10 @@ class SessionCheck:
         self._database = database
         self._close = close
         self._fall_behind = fall_behind
-        # By each of their session's names.
+        # By each name of their session.
         self._connections: defaultdict[str, set[LiveConnection]] = defaultdict(set)
         self._ended: dict[str, tuple[float, CloseCode]] = {}  # by name, the oldest first
-        self._doubtful: set[str] = set()
+        self._requested: set[str] = set()
         self._wake = asyncio.Event()
 
     def opened(self, connection: LiveConnection) -> None:
@@ -66,7 +66,7 @@ class SessionCheck:
                 del self._connections[name]
 
     def end(self, names: Iterable[str], code: CloseCode) -> None:
-        """Close the sockets of these sessions, also those whose handshake is under way."""
+        """Close the connections of these sessions, also those whose handshake is under way."""
         now = time.monotonic()
         for name in names:
             self._ended.pop(name, None)
@@ -79,29 +79,31 @@ class SessionCheck:
             del self._ended[name]
 
     def refusal(self, session: Session) -> CloseCode | None:
-        """Return the code to close a new socket with if its session ended during the handshake."""
+        """Return the close code for a connection whose session ended during the handshake."""
         for name in session.names:
             ended_at, code = self._ended.get(name, (0.0, None))
             if code and time.monotonic() - ended_at < ENDED_SESSION_MEMORY_SECONDS:
                 return code
         return None
 
-    def doubt(self, connections: Iterable[LiveConnection]) -> None:
+    def recheck_soon(self, connections: Iterable[LiveConnection]) -> None:
         """Recheck the sessions of these connections soon: their account has changed."""
-        self._doubtful.update(connection.session.name for connection in connections)
-        if self._doubtful:
+        self._requested.update(connection.session.name for connection in connections)
+        if self._requested:
             self._wake.set()
 
-    async def follow(self) -> None:
-        """Wait until sessions are doubtful, and recheck them."""
+    async def recheck_requested(self) -> None:
+        """Wait for `recheck_soon`, then recheck its sessions."""
         await self._wake.wait()
         await asyncio.sleep(SETTLE_SECONDS)
         self._wake.clear()
-        doubtful, self._doubtful = self._doubtful, set()
+        requested, self._requested = self._requested, set()
         try:
-            await self._recheck(doubtful)
+            await self._recheck(requested)
         except Exception:
-            self.doubt(chain.from_iterable(self._connections.get(name, ()) for name in doubtful))
+            self.recheck_soon(
+                chain.from_iterable(self._connections.get(name, ()) for name in requested)
+            )
             raise
 
     async def step(self) -> None:

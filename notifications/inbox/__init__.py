@@ -1,1 +1,1 @@
-"""What an account sees of its inbox, and what it does there."""
+"""An account's inbox: its pages, its changes, and marking its items."""

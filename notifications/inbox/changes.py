@@ -1,7 +1,7 @@
 """
-The changes of an inbox after a position: how clients that were away catch up.
+The changes of an inbox after a position, for clients that catch up.
 
-The rows of many accounts are read together. After an outage all connections
+The rows of many accounts are read together, as after an outage all connections
 are behind at the same time.
 """
 
@@ -33,14 +33,14 @@ from notifications.models import (
 from .pages import Counts, Latest, Position, read_latest_of_many
 
 MAX_CHANGES: Final = 1000  # a client that is further behind reloads its list
-ACCOUNTS_PER_QUERY: Final = 50  # each is a condition of its own
+ACCOUNTS_PER_QUERY: Final = 50  # each adds a condition
 
 OwnRow = Notification | BroadcastReceipt
 Receipts = Mapping[tuple[Any, int], BroadcastReceipt]  # by account and broadcast
 
 
 class EncodedChange(NamedTuple):
-    """One change as its encoded frame: parsed, meta data may take twenty times the memory."""
+    """One change as an encoded frame; parsed meta data may take twenty times the memory."""
 
     text: str
     seq: int | None
@@ -55,7 +55,7 @@ class Changes:
     position: Position  # of a client that has taken all of them
     counts: Counts
     complete: bool = True  # False: there are more after `position`
-    resync: bool = False  # True: the client has to reload its list, and goes on from `position`
+    resync: bool = False  # True: the client has to reload its list, and continues from `position`
 
     @property
     def frames(self) -> list[protocol.Frame]:
@@ -78,7 +78,7 @@ class _Request:
 
     @property
     def last_seq(self) -> int:
-        """Up to where the account's own changes are read: no two have the same number."""
+        """The account's own changes are read up to this number; no two have the same one."""
         return min(self.position.seq + self.limit, self.latest.position.seq)
 
     @property
@@ -94,9 +94,9 @@ def read_changes(recipient: Recipient, position: Position, limit: int) -> Change
     """
     Return at most `limit` changes after a position, oldest first.
 
-    An item that is new to the client comes whole, in its present state; of
-    the others only the state. A frame with a `seq` promises that the client
-    now has everything up to it, and so does one with a `broadcast_seq`.
+    An item that is new to the client is sent whole, in its present state; of
+    other items, only the state is sent. A frame with a `seq` or `broadcast_seq`
+    promises that the client now has everything up to it.
     """
     return read_changes_of_many([(recipient, position, limit)])[0]
 
@@ -107,8 +107,8 @@ def read_changes_of_many(
     """
     Return the changes for each recipient, position and limit, in the same order.
 
-    wanted: a position of None stands for the latest one.
-    size: characters, for each. The change that exceeds them is the last one.
+    wanted: a position of None means the latest one.
+    size: characters for each recipient. The change that exceeds it is the last one.
     """
     latest_of = read_latest_of_many([recipient for recipient, _, _ in wanted])
     requests = [
@@ -165,7 +165,7 @@ def _can_follow(position: Position, latest: Latest) -> bool:
 
 
 def _batches(requests: Iterable[_Request]) -> Iterator[list[_Request]]:
-    """Yield batches for one query each: of few accounts, and with few rows in all."""
+    """Yield batches for one query each, limited in accounts and in rows."""
     batch: list[_Request] = []
     rows = 0
     for request in requests:
@@ -181,13 +181,13 @@ def _batches(requests: Iterable[_Request]) -> Iterator[list[_Request]]:
 
 def _read_own_rows(batch: Sequence[_Request]) -> dict[_Request, list[tuple[int, OwnRow]]]:
     """
-    Return each account's changed notifications and receipts, with and by the number of the change.
+    Return each account's changed notifications and receipts, in order, with their change numbers.
 
-    A notification that is new to the client stands at its own number, even if it changed later:
-    a client that stops in between would otherwise take it for one that it knows.
+    A notification that is new to the client is placed at its own number, even if it changed later.
+    Otherwise, a client that stops in between would take it for one that it has.
 
-    Nothing after the latest position is returned. A later change may already be in one of the
-    two tables when an earlier one was not yet in the other.
+    Nothing after the latest position is returned: one table may already have a later change when
+    the other does not have an earlier one yet.
     """
     using = router.db_for_write(Notification)
     notifications, receipts = Q(), Q()
@@ -195,7 +195,7 @@ def _read_own_rows(batch: Sequence[_Request]) -> dict[_Request, list[tuple[int, 
         after, last = request.position.seq, request.last_seq
         own = Q(account_id=request.recipient.account_id, seq__gt=after)
         receipts |= own
-        if last < request.latest.position.seq:  # rarely, and conditions take time
+        if last < request.latest.position.seq:  # rare, and conditions take time
             own &= Q(seq__lte=last) | Q(number__gt=after, number__lte=last)
         notifications |= own
     rows: defaultdict[Any, list[OwnRow]] = defaultdict(list)
@@ -208,8 +208,8 @@ def _read_own_rows(batch: Sequence[_Request]) -> dict[_Request, list[tuple[int, 
         after = request.position.seq
         changed = [row for row in rows[request.recipient.account_id] if (row.seq or 0) > after]
         numbered = [(_seq_after(after, row), row) for row in changed]
-        in_reach = [(seq, row) for seq, row in numbered if seq <= request.last_seq]
-        own_rows[request] = sorted(in_reach, key=itemgetter(0))
+        up_to_last = [(seq, row) for seq, row in numbered if seq <= request.last_seq]
+        own_rows[request] = sorted(up_to_last, key=itemgetter(0))
     return own_rows
 
 
@@ -298,7 +298,7 @@ def _frames(
     """
     Yield the frame of each change, the account's own first, and the position after it.
 
-    None as a frame: up to this position there is nothing more.
+    A frame of None: there is nothing more up to this position.
     """
     position, latest = request.position, request.latest.position
     for seq, row in own_rows:

@@ -1,5 +1,5 @@
 """
-What an account does in its inbox: mark items, undo a mark.
+Marking the items in an account's inbox, and undoing a mark.
 
 Every change is numbered under the inbox lock, one number per item, in a short
 transaction of its own, and published to all tabs of the account as `state`.
@@ -75,8 +75,8 @@ def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
     """
     Mark items in the account's own inbox, for all its tabs.
 
-    mark: "read", "unread", "archived" or "inbox" (back from the archive, as they were before).
-    ids: MAX_IDS at most. Those of other accounts are passed over, and so are unknown ones.
+    mark: "read", "unread", "archived" or "inbox" (back from the archive, in their earlier state).
+    ids: MAX_IDS at most. Those of other accounts and unknown ones are ignored.
 
     Raises MarkError.
     """
@@ -94,7 +94,7 @@ def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> M
     """
     Mark all items as "read" or "archived" whose last change is not after this position.
 
-    Later ones have not been seen, and stay as they are. Raises MarkError.
+    Later ones stay as they are, because the client did not have them. Raises MarkError.
     """
     _check_mark(mark, ("read", "archived"))
     return _change(
@@ -133,7 +133,7 @@ def _change(
     def change() -> Marked:
         inbox = Inbox.objects.using(using).lock([recipient.account_id])[recipient.account_id]
         mine = Notification.objects.using(using).filter(account_id=recipient.account_id)
-        # Without the messages: there may be 10,000.
+        # Without their content: there may be 10,000.
         columns = ("account", "read_at", "archived_at", "removed_at")
         notifications = list(pick(mine.present()).order_by("number").only(*columns))
         unread_before = sum(row.state == State.UNREAD for row in notifications)
@@ -228,7 +228,7 @@ def _state_updates(
             )
         else:
             frame = protocol.state(state, [item.wire_id for item in items], **numbers)
-        yield publishing.step(
+        yield publishing.live_update(
             recipient.account_id, first, seq, frame, counted_at=latest.position.broadcast_seq
         )
 

@@ -100,7 +100,7 @@ def read_latest(recipient: Recipient) -> Latest:
 
 
 def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
-    """Return the same for many accounts, with as many queries as for one."""
+    """Return the same for many accounts, with a fixed number of queries."""
     using = router.db_for_write(Inbox)
     if len(recipients) == 1:
         return [_read_latest_of_one(recipients[0], using)]
@@ -117,12 +117,12 @@ def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
 
 
 def _read_latest_of_one(recipient: Recipient, using: str) -> Latest:
-    """Return it by one query: each page of a site with a bell asks for it."""
+    """Return it with one query, as every page with a bell needs it."""
     columns = ("kind", "seq", "floor", "epoch", "unread")
     inbox = Inbox.objects.using(using).filter(pk=recipient.account_id)
     broadcasts = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
     unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
-    # Not Count, with which Django would group by broadcast.
+    # Not Count, for which Django would group by broadcast.
     count = unread.values(count=Func(F("pk"), function="COUNT", output_field=IntegerField()))
     rows = (
         inbox.annotate(kind=Value("inbox"), epoch=Value(0))
@@ -150,7 +150,7 @@ def _read_latest_of_one(recipient: Recipient, using: str) -> Latest:
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:
     """
-    Return how many broadcasts up to a change number each of many accounts has not read.
+    Return each account's number of unread broadcasts, up to a change number.
 
     They are the broadcasts to its audiences, minus those it read. The database counts
     the receipts, as fetching each one would take far longer.
@@ -190,7 +190,7 @@ def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: 
 
 
 def latest_seqs(account_ids: Sequence[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
-    """Return the latest `seq` of each account that has an inbox, and that of broadcasts."""
+    """Return the latest `seq` of each account that has an inbox, and the broadcasts' sequence."""
     using = router.db_for_write(Inbox)
     known = is_one_of("account_id", account_ids, Inbox._meta.pk, using)
     seqs = dict(Inbox.objects.using(using).filter(known).values_list("account_id", "seq"))
@@ -250,7 +250,7 @@ def _rows_in(
 
 def _merged(notifications: Sequence[Message], broadcasts: Sequence[Message]) -> Iterator[Message]:
     """
-    Merge notifications and broadcasts, comparing the times of the next one of each.
+    Merge notifications and broadcasts by the times of the next one of each.
 
     Not sorted by time: within a kind, `number` decides, as the clocks of the
     processes that created the rows may differ.

@@ -1,4 +1,4 @@
-"""Which numbers new notifications get, worked out in memory: no database, no clock."""
+"""Assigns numbers to new notifications, in memory: without a database or a clock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from notifications.models.inboxes import LockedInbox
 # Plain tuples, as there are many.
 Message = tuple[Any, ...]  # the columns that a frame is made from
 UnnumberedRow = tuple[int, Any, str, Message]  # id, account, replace key or "", message
-Place = tuple[Any, str]  # account, replace key: at most one new notification has it
+Place = tuple[Any, str]  # account, replace key: of new notifications, only the last one keeps it
 
 
 @dataclass(slots=True)
 class NumberedRow:
-    """A new notification with its numbers, and what its frame says about the inbox."""
+    """A new notification with its numbers, and the parts of its frame about the inbox."""
 
     id: int
     account_id: Any
@@ -25,7 +25,7 @@ class NumberedRow:
     number: int
     seq: int  # above `number` if a later one of the same call replaced it
     unread: int  # in the inbox, at `number`
-    replaced_ids: Sequence[int] = ()  # their removals have the change numbers before `number`
+    replaced_ids: Sequence[int] = ()  # their removals have the change numbers just before `number`
     removed_at: datetime | None = None
 
     @property
@@ -35,7 +35,7 @@ class NumberedRow:
 
 @dataclass(slots=True)
 class ReplacedRow:
-    """An older notification whose place a new one took."""
+    """An older notification that a new one replaced."""
 
     id: int
     seq: int = 0
@@ -43,7 +43,7 @@ class ReplacedRow:
 
 
 class Numbered(NamedTuple):
-    """What to write: each object has the attributes of its row."""
+    """The rows to write, as objects with the attributes listed here."""
 
     rows: list[NumberedRow]  # in the order given: number, seq, replaces, removed_at
     replaced: list[ReplacedRow]  # that were numbered before: seq, removed_at
@@ -57,11 +57,11 @@ def assign_numbers(
     now: datetime,
 ) -> Numbered:
     """
-    Give each row the next number of its inbox. The arguments are left as they are.
+    Give each row the next number of its inbox. The arguments are not modified.
 
     rows: in the order in which their inboxes show them.
     older: ids of unread notifications by place, the oldest first. A row with a replace key
-    removes those in its place, and each removal takes a change number, before the row's own.
+    removes those in its place; each removal takes a change number before the row's own.
     """
     numbered: list[NumberedRow] = []
     replaced: list[ReplacedRow] = []

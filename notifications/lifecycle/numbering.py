@@ -1,10 +1,10 @@
 """
-From committed rows to open tabs: number them, build their frames, publish those.
+Numbers committed rows, builds their frames, and publishes them to open tabs.
 
 Rows are numbered after the commit, in short transactions that lock the inbox
-first and read second. Ids can't serve as numbers: they are given before the
-commit, and transactions commit in another order, so a client that goes by ids
-can miss a row for good. The process that numbers a row also publishes it.
+first and read second. Ids can't serve as numbers: they are assigned before the
+commit, and transactions may commit in another order, so a client that relies on
+ids could miss a row for good. The process that numbers a row also publishes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from notifications.models import Broadcast, BroadcastSequence, Inbox, Notificati
 from notifications.signals import broadcast_sent, notification_created
 
 from .assignment import Numbered, NumberedRow, Place, UnnumberedRow, assign_numbers
-from .publishing import LiveUpdate, publish, publish_broadcast, step
+from .publishing import LiveUpdate, live_update, publish, publish_broadcast
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
@@ -56,7 +56,7 @@ def number_after_commit(account_ids: Iterable[Any], using: str) -> None:
     """
     Number and publish these accounts' rows once the transaction commits.
 
-    The first hook to run does it for all calls of the transaction together.
+    The first hook to run handles all calls of the transaction.
     """
     call = _Call(set(account_ids))
     calls = _calls.setdefault(connections[using], WeakSet())
@@ -133,7 +133,7 @@ def _read_unnumbered(account_ids: Sequence[Any], using: str) -> list[UnnumberedR
 
 
 def _read_replaceable(rows: Iterable[UnnumberedRow], using: str) -> dict[Place, list[int]]:
-    """Return the ids of the unread notifications whose place one of `rows` takes."""
+    """Return the ids of the unread notifications that `rows` will replace, by place."""
     places = {(account_id, key) for _, account_id, key, _ in rows if key}
     older: defaultdict[Place, list[int]] = defaultdict(list)
     if places:
@@ -160,14 +160,14 @@ def _write(numbered: Numbered, using: str) -> None:
 
 
 def live_updates(rows: Iterable[NumberedRow]) -> Iterator[LiveUpdate]:
-    """Yield what tells open tabs of the new rows and of those that they replace."""
+    """Yield the live updates about new rows and the ones that they replace."""
     encoder = _Encoder()
     for row in rows:
         first = number = row.number
         if replaced_ids := row.replaced_ids:
-            first -= 1  # of the last one, which the frame names
-            # There are others if one was read, so that it was not replaced then, and marked as
-            # unread later.
+            first -= 1  # the last one's removal, which the frame includes
+            # There are others if one had been read, so that it was not replaced, and was later
+            # marked as unread.
             if others := replaced_ids[:-1]:
                 yield _removal(row.account_id, others, first - 1, row.unread)
         yield LiveUpdate(
@@ -185,11 +185,11 @@ def _removal(account_id: Any, ids: Sequence[int], seq: int, unread: int) -> Live
     """Return the update for notifications that were removed, the last of them at `seq`."""
     wire_ids = [f"{Notification.wire_prefix}{id}" for id in ids]
     frame = protocol.state(State.REMOVED, wire_ids, seq=seq, unread=unread)
-    return step(account_id, seq - len(ids) + 1, seq, frame)
+    return live_update(account_id, seq - len(ids) + 1, seq, frame)
 
 
 class _Encoder:
-    """Encodes the frames of new notifications: a message that many have, once."""
+    """Encodes frames of new notifications, a message that many of them share only once."""
 
     def __init__(self) -> None:
         self._messages: dict[tuple[Any, ...], str] = {}  # encoded, without the closing brace

@@ -1,4 +1,4 @@
-"""Live updates: numbered changes, broadcasts and plain frames on their way to open tabs."""
+"""Publishes numbered changes, broadcasts and plain frames to open tabs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from notifications.channel_layer.envelopes import LiveUpdate as LiveUpdate
 from notifications.models import Broadcast
 
 
-def step(
+def live_update(
     account_id: Any, first: int, seq: int, frame: protocol.Frame, counted_at: int | None = None
 ) -> LiveUpdate:
     """Return the live update for the changes `first` to `seq` of an account's inbox."""
@@ -39,7 +39,7 @@ def publish(updates: Sequence[LiveUpdate]) -> None:
 
 
 def publish_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
-    """Send a frame without a number to the accounts' open tabs: at most once, stored nowhere."""
+    """Send a frame without a number to the accounts' open tabs: at most once, and unstored."""
     text = protocol.encode(frame)
     sender.publish_to_accounts(
         AccountFrames, [AccountFrame(str(account_id), text) for account_id in account_ids]

@@ -1,11 +1,11 @@
 """
-How long messages are kept: bounded steps, each a short transaction of its own.
+Deletes messages that were kept long enough, in bounded steps with short transactions.
 
 A notification that stays unread for too long is removed, as if it had expired,
-and so is every broadcast of that age: tabs drop it, and counts stay right.
-Read and removed messages are deleted some time later. That is no change for
-clients. Instead the floor rises to the newest number deleted, and a client
-that comes back from a position below it has to reload its list.
+and so is every broadcast of that age: tabs drop it, and counts stay correct.
+Read and removed messages are deleted some time later. Clients get no change for
+that: the floor rises to the newest deleted number, and a client that returns
+with a position below it has to reload its list.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ROWS_PER_STEP: Final = 1000
 
 def steps(using: str) -> Iterator[tuple[str, int]]:
     """
-    Work through all that is due; yield after each step what it did and to how many rows.
+    Work through all that is due; after each step, yield its kind and its number of rows.
 
-    What it did is the name of a field of `maintenance.Report`.
+    The kind is the name of a field of `maintenance.Report`.
     """
     unread = conf.RETENTION_DAYS_UNREAD
     notifications = Notification.objects.using(using)
@@ -50,10 +50,10 @@ def steps(using: str) -> Iterator[tuple[str, int]]:
 
 def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[int]]:
     """
-    Yield the keys of rows whose `time` is so many days ago, the oldest first, until none is left.
+    Yield the keys of rows whose `time` is `days` ago or more, oldest first, until none is left.
 
     The caller has to remove or delete the rows of each step before it takes the next.
-    One type after another, as each may have days of its own. The index leads to its oldest row.
+    Goes type by type, as each may have its own days; the index finds a type's oldest row.
     """
     now = timezone.now()
     type = ""
@@ -77,7 +77,7 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
         inboxes = Inbox.objects.using(using).lock(set(settled.values_list("account_id", flat=True)))
         deleted = []
         for pk, account_id, seq in settled.values_list("pk", "account_id", "seq"):
-            if inbox := inboxes.get(account_id):  # else settled after the inboxes were locked
+            if inbox := inboxes.get(account_id):  # if not, it was settled after the lock
                 inbox.floor = max(inbox.floor, seq or 0)
                 deleted.append(pk)
         notifications.filter(pk__in=one_of(deleted, Notification._meta.pk, using)).delete()
@@ -91,8 +91,8 @@ def _delete_receipts(keys: Sequence[int], using: str) -> Iterator[int]:
     """
     Delete the receipts of removed broadcasts; yield how many at a time.
 
-    They raise no inbox's floor. A client that knows of the removal needs none of them, and one
-    that does not will be below the broadcasts' floor.
+    This raises no inbox's floor: a client that has received the removal does not need them, and
+    one that has not will be below the broadcasts' floor.
     """
     receipts = BroadcastReceipt.objects.using(using)
     of_removed = receipts.filter(broadcast__in=keys)

@@ -1,5 +1,5 @@
 """
-Removing messages that expired or were retracted from all inboxes and open tabs.
+Removes expired and retracted messages from all inboxes and open tabs.
 
 The row stays until retention deletes it: its removal is a change like any other,
 numbered under the lock, and read by clients that catch up later.
@@ -41,7 +41,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
     Remove these notifications from their inboxes and from open tabs; return how many were removed.
 
     keys: primary keys, ROWS_PER_TRANSACTION at most. Notifications that have no number yet or are
-    removed already are passed over.
+    already removed are skipped.
     """
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
@@ -51,7 +51,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
         rows = [
             row
             for row in present.order_by("account_id", "number")
-            if row.account_id in inboxes  # else numbered after the inboxes were locked
+            if row.account_id in inboxes  # if not, it was numbered after the lock
         ]
         now = timezone.now()
         updates = []
@@ -64,7 +64,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
                 row.removed_at = now
                 ids.append(row.wire_id)
             frame = protocol.state(State.REMOVED, ids, seq=inbox.seq, unread=inbox.unread)
-            updates.append(publishing.step(account_id, first, inbox.seq, frame))
+            updates.append(publishing.live_update(account_id, first, inbox.seq, frame))
         update_rows(Notification, rows, ["seq", "removed_at"], using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
         return len(rows), updates

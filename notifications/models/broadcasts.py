@@ -1,4 +1,4 @@
-"""Broadcasts, one row each however large the audience, and the receipts of accounts."""
+"""Broadcasts, one row each for an audience of any size, and the receipts of accounts."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Broadcast(Message):
 
     @property
     def audience_name(self) -> str:
-        """The audience as shown to operators, also if its group has been deleted."""
+        """The audience as shown to operators, even if its group has been deleted."""
         if (pk := audiences.group_id(self.audience)) is None:
             return str({"everyone": _("Everyone"), "staff": _("Staff")}[self.audience])
         group = Group.objects.filter(pk=pk).first()
@@ -116,7 +116,7 @@ class Broadcast(Message):
 
 
 class BroadcastReceipt(models.Model):
-    """That one account read or archived one broadcast; without a receipt it is unread."""
+    """Records that an account read or archived a broadcast; without a receipt it is unread."""
 
     broadcast = models.ForeignKey(Broadcast, on_delete=models.CASCADE, related_name="receipts")
     account = models.ForeignKey(

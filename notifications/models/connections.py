@@ -16,7 +16,7 @@ from notifications.conf import conf
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> WorkerQuerySet:
-        """Workers whose lease runs, by the database's clock, as hosts' clocks differ."""
+        """Workers whose lease has not ended, by the database's clock, as hosts' clocks differ."""
         return self.filter(lease_until__gt=Now())
 
     def dead(self) -> WorkerQuerySet:

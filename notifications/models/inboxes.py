@@ -1,4 +1,4 @@
-"""Change numbers: those of each account's inbox, and those of broadcasts."""
+"""The change numbers of each account's inbox, and those of broadcasts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         Return the accounts' inboxes, locked until the transaction ends; missing ones are inserted.
 
         Rows are locked in primary-key order, so that two callers that lock several
-        inboxes don't deadlock. Only inserting missing ones can still do that.
+        inboxes don't deadlock. Only inserting missing ones still can.
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)

@@ -39,7 +39,7 @@ class Level(models.TextChoices):
 
 
 class State(models.TextChoices):
-    """The state of a message in one account's inbox; the values are those of the wire."""
+    """The state of a message in one account's inbox; the values are used on the wire."""
 
     UNREAD = "unread", _("Unread")
     READ = "read", _("Read")

@@ -13,21 +13,21 @@ from .base import EncodedFrame, Send, ServerTransport, cut_off_soon
 
 logger = logging.getLogger(__name__)
 
-# Times NOTIFICATIONS_MAX_UNSENT. Each frame waits for a turn of the event loop, so that frames
-# wait for clients that read as well.
+# Times NOTIFICATIONS_MAX_UNSENT. Each frame waits for the event loop, so that some are always
+# waiting, even for clients that read.
 ASGI_BUFFER_FACTOR: Final = 16
 
 
 class AsgiWriter:
-    """A task runs only while something waits."""
+    """Sends frames in a task, which runs only while some are waiting."""
 
-    __slots__ = ("_closed", "_most", "_send", "_task", "_transport", "_unsent", "_waiting")
+    __slots__ = ("_closed", "_max_unsent", "_send", "_task", "_transport", "_unsent", "_waiting")
 
     def __init__(self, send: Send, transport: ServerTransport | None) -> None:
         """`transport` is None with a server whose private parts are not used."""
         self._send = send
         self._transport = transport
-        self._most = ASGI_BUFFER_FACTOR * conf.MAX_UNSENT
+        self._max_unsent = ASGI_BUFFER_FACTOR * conf.MAX_UNSENT
         self._waiting: deque[dict[str, Any]] = deque()
         self._unsent = 0
         self._task: asyncio.Task[None] | None = None
@@ -35,21 +35,21 @@ class AsgiWriter:
 
     @property
     def is_full(self) -> bool:
-        # Daphne's `send` never waits: Daphne holds whatever it is given.
+        # Daphne's `send` never waits: it buffers all that the client has not read.
         held = self._transport.unsent() if self._transport else 0
-        return self._unsent + held > self._most
+        return self._unsent + held > self._max_unsent
 
-    def write(self, message: EncodedFrame) -> bool:
+    def write(self, frame: EncodedFrame) -> bool:
         if self.is_full:
             return False
         if not self._closed:
-            self._put({"type": "websocket.send", "text": message.text})
+            self._put({"type": "websocket.send", "text": frame.text})
         return True
 
     def close(self, code: int) -> None:
         if not self._closed:
             self._closed = True
-            # Autobahn takes an int only, no IntEnum.
+            # Autobahn accepts only an int, not an IntEnum.
             self._put({"type": "websocket.close", "code": int(code)})
             cut_off_soon(self._cut_off)
 
@@ -66,7 +66,7 @@ class AsgiWriter:
                 self._unsent -= len(self._waiting.popleft().get("text", ""))
         except Exception as error:
             # Usually the client is gone, which each server reports in its own way.
-            logger.debug("A connection could not be written to: %r", error)
+            logger.debug("Writing to a connection failed: %r", error)
             self._closed = True
             self._drop_waiting()
         finally:

@@ -1,5 +1,5 @@
 """
-What all ways of writing to a connection share: a frame that is encoded once, and two interfaces.
+The parts that all writers share: a frame that is encoded once, and two interfaces.
 
 ASGI's `send` takes several times the CPU time that the kernel takes for the
 same bytes, because each server wraps, encodes and frames every message again.
@@ -7,7 +7,7 @@ A frame is the same bytes for all connections, so it is encoded once and, with a
 server whose private parts were tested, written straight to its transport. With
 any other server it goes through ASGI's `send`, as every close does.
 
-ASGI doesn't say how many bytes wait to be sent, and can't cut a connection
+ASGI doesn't report how many bytes wait to be sent, and can't cut a connection
 off either. A client that never reads doesn't answer a close, and bytes that wait to
 be sent to it keep its connection open for good.
 """
@@ -54,7 +54,7 @@ class Writer(Protocol):
     def is_full(self) -> bool:
         """Whether the client reads so slowly that too many bytes wait to be sent."""
 
-    def write(self, message: EncodedFrame) -> bool:
+    def write(self, frame: EncodedFrame) -> bool:
         """
         Send a frame, in order, without making the caller wait.
 
@@ -62,7 +62,7 @@ class Writer(Protocol):
         """
 
     def close(self, code: int) -> None:
-        """Close the connection after what was written before."""
+        """Close the connection after the frames that were written before."""
 
 
 class ServerTransport(ABC):
@@ -102,7 +102,7 @@ class ServerTransport(ABC):
             self.adapter.note(error)
 
     def direct(self, send: Send) -> Writer | None:
-        """Return a writer that goes past this `send`, None if there is none for the transport."""
+        """Return a writer that bypasses this `send`, None if there is none for the transport."""
         return None
 
     @abstractmethod
@@ -116,7 +116,7 @@ class ServerTransport(ABC):
 
 
 def set_user_timeout(connection: Any) -> None:
-    """Set the kernel's own limit, which Linux has. `connection` may be None or lost."""
+    """Set the kernel's own limit, which only Linux has. `connection` may be None or lost."""
     if connection is None or not hasattr(socket, "TCP_USER_TIMEOUT"):
         return
     milliseconds = int(conf.STALL_TIMEOUT * 1000)
@@ -126,5 +126,5 @@ def set_user_timeout(connection: Any) -> None:
 
 
 def cut_off_soon(cut_off: Callable[[], None]) -> None:
-    """Cut off a client that does not answer a close; nothing is left to do if it did."""
+    """Cut off a client if it does not answer a close in time."""
     asyncio.get_running_loop().call_later(CLOSE_SECONDS, cut_off)

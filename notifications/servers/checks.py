@@ -1,4 +1,4 @@
-"""System check: whether the servers that are installed are of tested versions."""
+"""System check: whether the installed servers have tested versions."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class DaphneTransport(ServerTransport):
 
     @classmethod
     def of(cls, send: Any) -> DaphneTransport | None:
-        """Return the connection of an ASGI `send` that is Daphne's; None if its parts are off."""
+        """Return the transport of Daphne's `send`, None for any other or with the adapter off."""
         # Daphne's `send` is partial(server.handle_reply, protocol).
         args = getattr(send, "args", None)
         protocol: Any = args[0] if args and isinstance(args, tuple) else None
@@ -72,24 +72,24 @@ class DaphneWriter(DirectWriter):
 
     Twisted's own `transport.write` takes five times as long as the kernel's
     send, because it waits until the reactor finds the socket writable. So if
-    nothing waits, the frame goes to the socket at once, and Twisted gets what
-    the kernel does not take.
+    nothing waits, the frame goes to the socket at once, and Twisted gets the
+    rest that the kernel does not take.
     """
 
     __slots__ = ("_open", "_protocol", "_socket", "_transport")
 
-    def __init__(self, send: Send, connection: DaphneTransport) -> None:
-        super().__init__(send, connection)
-        self._protocol = connection.protocol
-        self._transport = connection.transport
-        self._open = connection.protocol.STATE_OPEN
+    def __init__(self, send: Send, transport: DaphneTransport) -> None:
+        super().__init__(send, transport)
+        self._protocol = transport.protocol
+        self._transport = transport.transport
+        self._open = transport.protocol.STATE_OPEN
         # None if the connection was lost before; then the protocol is not open.
-        self._socket: Any = getattr(connection.transport, "socket", None)
+        self._socket: Any = getattr(transport.transport, "socket", None)
 
-    def write(self, message: EncodedFrame) -> bool:
+    def write(self, frame: EncodedFrame) -> bool:
         if self._asgi:
-            return self._asgi.write(message)
-        wire, sent = message.wire, 0
+            return self._asgi.write(frame)
+        wire, sent = frame.wire, 0
         try:
             protocol = self._protocol
             if protocol.state != self._open:
@@ -108,9 +108,9 @@ class DaphneWriter(DirectWriter):
                 transport.write(wire[sent:])
         except Exception as error:
             if sent:
-                # Another frame can't follow half of one: the client comes back and catches up.
+                # No frame can follow half of another: the client reconnects and catches up.
                 self._cut_off()
-            return self._write_by_asgi(message, error)
+            return self._write_through_asgi(frame, error)
         return True
 
     def _cut_off(self) -> None:

@@ -1,7 +1,7 @@
 """
-Private parts of Daphne's server process: what thousands of connections need.
+Private parts of Daphne's server process, changed for thousands of connections.
 
-Where they are not as they were in the tested versions, Daphne's own ways are left as they are.
+Where they differ from the tested versions, Daphne is left unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ reactor: Any = twisted_reactor  # its type is wrong in Twisted's stubs
 TIMEOUT_CHECK_SECONDS: Final = 2.0  # as Daphne does
 CONNECTIONS_PER_TURN: Final = 1000  # about 2 ms
 MAX_MESSAGE_SIZE: Final = 256 * 1024  # Autobahn holds as many bytes for each direction
-# What Daphne knows of a connection.
+# The keys of Daphne's details of a connection.
 DETAILS: Final = {"application_instance", "connected", "disconnected"}
 
 
@@ -37,7 +37,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     connections: dict[Any, dict[str, Any]]  # by Daphne's protocol object
 
     def prepare(self) -> None:
-        """Look at the private parts once the server runs, and set what Daphne has no option for."""
+        """Check the private parts once the server runs, and set what Daphne has no option for."""
         logging.getLogger("daphne.ws_protocol").addFilter(DaphneFilter())
         if not DAPHNE.is_on:
             return
@@ -47,20 +47,20 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         if found:
             DAPHNE.turn_off(", ".join(found))
             return
-        # A client whose frames are malformed gets a close with its code; Autobahn only drops it.
+        # Sends a client with malformed frames a close code, where Autobahn would only drop it.
         self.ws_factory.setProtocolOptions(failByDrop=False)
-        # For each connection, Autobahn formats all options for a log line that nobody asked for:
-        # a tenth of a handshake.
+        # For each connection, Autobahn formats all options for a debug line, even if it is not
+        # logged. That takes a tenth of a handshake's time.
         vars(autobahn.websocket.protocol)["pformat"] = lambda value: value
 
     def application_checker(self) -> None:
         """
-        Do what Daphne does each second, for those connections of which something has ended.
+        Do Daphne's check of each second, but only for connections that have ended.
 
-        Daphne makes a list of all pairs in `connections`. That is enough for the
-        garbage collector to begin, and with 10,000 connections it held the loop for 50 ms.
+        Daphne makes a list of all pairs in `connections`. That is enough to start the
+        garbage collector, which held the loop for 50 ms with 10,000 connections.
         """
-        if not self._knows_details():
+        if not self._has_known_details():
             super().application_checker()
             return
         connections = self.connections
@@ -74,12 +74,12 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             for protocol in ended:
                 if protocol not in self.connections:
                     del connections[protocol]
-                    _take_apart(protocol)
+                    _break_cycles(protocol)
             self.connections = connections
 
     def timeout_checker(self, waiting: list[Any] | None = None) -> None:
-        """Do what Daphne does every two seconds, in turns: 10,000 connections take 20 ms."""
-        if not self._knows_details():
+        """Do Daphne's check of every two seconds in turns: 10,000 connections take 20 ms."""
+        if not self._has_known_details():
             super().timeout_checker()
             return
         waiting = list(self.connections) if waiting is None else waiting
@@ -91,8 +91,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         else:
             reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)
 
-    def _knows_details(self) -> bool:
-        """Whether Daphne keeps of its connections what it kept in the tested versions."""
+    def _has_known_details(self) -> bool:
+        """Whether Daphne's details of a connection are those of the tested versions."""
         if not DAPHNE.is_on:
             return False
         try:
@@ -119,7 +119,7 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             return
         self.parser.prog = "python -m notifications.server"
         self.parser.set_defaults(
-            # A connection lives as long as its session, also longer than Daphne's day.
+            # A connection lives as long as its session, even beyond Daphne's limit of a day.
             websocket_timeout=-1,
             websocket_max_message_size=MAX_MESSAGE_SIZE,
             websocket_max_frame_size=MAX_MESSAGE_SIZE,
@@ -133,12 +133,12 @@ def _has_ended(details: dict[str, Any]) -> bool:
     return application is not None and bool(application.done())
 
 
-def _take_apart(protocol: Any) -> None:
+def _break_cycles(protocol: Any) -> None:
     """
-    Free a connection that has ended, which otherwise refers to itself.
+    Break the reference cycles of a connection that has ended.
 
-    It has lived for long, so that only a full collection would find it. Between two of those,
-    10,000 connections come and go, with 25 KB each.
+    It is old, so that only a full garbage collection would find it. Between two of those, 10,000
+    connections come and go, with 25 KB each.
     """
     try:
         if isinstance(protocol, WebSocketProtocol):

@@ -1,4 +1,4 @@
-"""Which server a connection came by, and the best way to write to it."""
+"""Detects the server of a connection, and opens the fastest writer for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing past ASGI's `send`, straight to a server's transport: what all servers share of it."""
+"""Writing straight to a server's transport, past ASGI's `send`: the part that servers share."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class DirectWriter:
     a frame that could not be written directly is sent through ASGI, in order.
     """
 
-    __slots__ = ("_asgi", "_most", "_send", "_server_transport")
+    __slots__ = ("_asgi", "_max_unsent", "_send", "_server_transport")
 
     def __init__(self, send: Send, transport: ServerTransport) -> None:
         self._send = send
         self._server_transport = transport
-        self._most = conf.MAX_UNSENT
+        self._max_unsent = conf.MAX_UNSENT
         self._asgi: AsgiWriter | None = None
 
     @property
     def is_full(self) -> bool:
         if self._asgi:
             return self._asgi.is_full
-        return self._server_transport.unsent() > self._most
+        return self._server_transport.unsent() > self._max_unsent
 
     def close(self, code: int) -> None:
         self._take_over().close(code)
@@ -38,7 +38,7 @@ class DirectWriter:
             self._asgi = AsgiWriter(self._send, self._server_transport)
         return self._asgi
 
-    def _write_by_asgi(self, message: EncodedFrame, error: Exception) -> bool:
-        """Write a frame that a private part failed to write, and all that come after it."""
+    def _write_through_asgi(self, frame: EncodedFrame, error: Exception) -> bool:
+        """Write a frame that a private part failed to write, and all later ones, through ASGI."""
         self._server_transport.adapter.note(error)
-        return self._take_over().write(message)
+        return self._take_over().write(frame)

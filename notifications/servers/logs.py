@@ -1,9 +1,9 @@
 """
-Logging filters: servers log less of what clients send them.
+Logging filters that keep clients' input out of the servers' logs.
 
-Anybody may send malformed bytes, as often as they like, and it is no fault of the site: one line
-instead of a traceback. Nor do frames and headers, cookies among them, belong in a log: uvicorn
-writes all of them to it at the level DEBUG.
+Anybody may send malformed bytes, as often as they like, and the site is not at fault: that gets one
+line, not a traceback. Frames and headers, including cookies, don't belong in a log either: uvicorn
+logs all of them at the level DEBUG.
 """
 
 from __future__ import annotations

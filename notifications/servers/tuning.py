@@ -1,8 +1,8 @@
 """
 Settings of a process that holds thousands of connections.
 
-They hold for all of the process, so that only the app's own runner makes them, and sites that call
-`tune_process()` themselves.
+They affect the whole process, so they are only made by the app's own server, and by sites that
+call `tune_process()` themselves.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if sys.platform != "win32":
 
 logger = logging.getLogger(__name__)
 
-# A connection is hundreds of objects. With Python's 700, the garbage collector visits thousands of
-# long-lived connections again and again: 10,000 of them hold the event loop for half a second. Its
-# visit to 20,000 new objects takes 50 ms.
+# A connection is hundreds of objects. With Python's default of 700, the garbage collector visits
+# thousands of long-lived connections again and again, and 10,000 of them hold the event loop for
+# half a second. Visiting 20,000 new objects takes it 50 ms.
 GC_THRESHOLD: Final = 5_000
-# How long a database thread that computes keeps the event loop waiting, in seconds.
+# How long a busy database thread keeps the event loop waiting.
 SWITCH_SECONDS: Final = 0.001
 MIN_OPEN_FILES: Final = 4096  # each connection is one
 
 
 @cache
 def tune_process() -> None:
-    """Tune this process, once. Call it when everything is imported."""
+    """Tune this process, once. Call this when everything is imported."""
     gc.freeze()  # code, and the objects that imports made, are not collected
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -39,18 +39,18 @@ def tune_process() -> None:
 
 def _allow_files() -> None:
     """
-    Let this process open as many files as it may.
+    Raise this process's limit of open files as far as allowed.
 
-    Systems start it with 1024, for programs that call select() and can't do with more.
+    Systems start processes with 1024, for programs that call select(), which can't handle more.
     """
     if sys.platform == "win32":
         return  # has no such limit
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError):  # macOS: the kernel's own limit may be lower
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if 0 <= most < MIN_OPEN_FILES:  # -1 is no limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
+    if 0 <= maximum < MIN_OPEN_FILES:  # -1 is no limit
         logger.warning(
-            "This process may open %d files, and each socket is one: raise its limit "
+            "This process may open %d files, and each connection is one: raise its limit "
             "(LimitNOFILE= in systemd, ulimit -Hn in a shell).",
-            most,
+            maximum,
         )

@@ -19,7 +19,7 @@ UVICORN: Final = Adapter(
     "is not cut off, and --ws-max-size alone limits what a client may send.",
     check_id="notifications.W028",
 )
-# A client's frame is a few bytes; uvicorn itself takes 16 MiB.
+# A client's frame is a few bytes; uvicorn's own limit is 16 MiB.
 MAX_MESSAGE_SIZE: Final = 64 * 1024
 
 SANS_IO: Final = "websockets_sansio_impl.WebSocketsSansIOProtocol"
@@ -38,14 +38,14 @@ class UvicornTransport(ServerTransport):
 
     @classmethod
     def of(cls, send: Any) -> UvicornTransport | None:
-        """Return the connection of an ASGI `send` that is uvicorn's; None if its parts are off."""
+        """Return the transport of uvicorn's `send`, None for any other or with the adapter off."""
         protocol: Any = getattr(send, "__self__", None)  # uvicorn's `send` is a method
         name = f"{type(protocol).__module__}.{type(protocol).__name__}"
         if not name.startswith(PACKAGE) or not UVICORN.is_on:
             return None
-        connection = cls(protocol, name.removeprefix(PACKAGE))
-        fits = UVICORN.fits(protocol, differences=connection.find_differences)
-        return connection if fits else None
+        transport = cls(protocol, name.removeprefix(PACKAGE))
+        fits = UVICORN.fits(protocol, differences=transport.find_differences)
+        return transport if fits else None
 
     def __init__(self, protocol: Any, implementation: str) -> None:
         self.protocol = protocol
@@ -55,7 +55,7 @@ class UvicornTransport(ServerTransport):
         return UvicornWriter(send, self) if self.implementation == SANS_IO else None
 
     def find_differences(self) -> list[str]:
-        """Return what is missing of the parts that are used here, in words."""
+        """Return how the parts that are used here differ from the tested ones, as text."""
         protocol = self.protocol
         if self.implementation not in SIZE_LIMITS:
             return [f"{self.implementation} is not known"]
@@ -97,22 +97,22 @@ class UvicornWriter(DirectWriter):
 
     __slots__ = ("_protocol", "_transport")
 
-    def __init__(self, send: Send, connection: UvicornTransport) -> None:
-        super().__init__(send, connection)
-        self._protocol = connection.protocol
-        self._transport = connection.protocol.transport
+    def __init__(self, send: Send, transport: UvicornTransport) -> None:
+        super().__init__(send, transport)
+        self._protocol = transport.protocol
+        self._transport = transport.protocol.transport
 
-    def write(self, message: EncodedFrame) -> bool:
+    def write(self, frame: EncodedFrame) -> bool:
         if self._asgi:
-            return self._asgi.write(message)
+            return self._asgi.write(frame)
         try:
             protocol, transport = self._protocol, self._transport
             if protocol.close_sent or transport.is_closing():
                 return True
-            # uvicorn clears it when asyncio's buffer is high, and it is cheaper than the size.
+            # uvicorn clears `writable` when asyncio's buffer is high; testing that is cheap.
             if not protocol.writable.is_set() and self.is_full:
                 return False
-            transport.write(message.wire)
+            transport.write(frame.wire)
         except Exception as error:
-            return self._write_by_asgi(message, error)
+            return self._write_through_asgi(frame, error)
         return True

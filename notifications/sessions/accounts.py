@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 from .adapter import ADAPTER, overridden
 from .readers import SessionData
 
-# With them, ModelBackend finds the account of a primary key.
+# ModelBackend finds the account of a primary key with these.
 _FINDING_METHODS: Final = frozenset({"get_user", "user_can_authenticate"})
 
 
@@ -28,8 +28,8 @@ def find_accounts(sessions: Mapping[str, SessionData]) -> dict[str, Any]:
     """
     Return the account of each session that has one, by the session's key.
 
-    The accounts are those that django.contrib.auth.get_user finds, and inactive ones as well. With
-    ModelBackend it takes one query, however many there are.
+    The accounts are those that django.contrib.auth.get_user finds, and also inactive ones. With
+    ModelBackend this takes a single query for all of them.
     """
     known = _find_by_model_backend(sessions.values())
     found = {key: _find_account(data, known) for key, data in sessions.items()}
@@ -41,7 +41,7 @@ def is_active(account: Any) -> bool:
 
 
 def is_current(session: SessionData, account: Any) -> bool:
-    """Whether the session was opened with the account's present password."""
+    """Whether the session was opened with the account's current password."""
     if not hasattr(account, "get_session_auth_hash"):
         return True
     known = session.get(HASH_SESSION_KEY) or ""
@@ -77,14 +77,14 @@ def _find_account(session: SessionData, known: Mapping[Any, Any]) -> Any:
         return None
     account = known.get(key) or load_backend(session[BACKEND_SESSION_KEY]).get_user(key)
     if account is None:
-        # Backends hide inactive accounts; their sockets are closed with a code of their own.
+        # Backends hide inactive accounts; their connections are closed with a code of their own.
         hidden = get_user_model()._base_manager.filter(pk=key).first()
         return None if is_active(hidden) else hidden
     return account
 
 
 def _account_key(session: SessionData) -> Any:
-    """Return the primary key in a session of a backend that is in use, None without one."""
+    """Return the account's key in a session, None without one or if its backend is not in use."""
     if not _is_in_use(session.get(BACKEND_SESSION_KEY)):
         return None
     try:
@@ -94,5 +94,5 @@ def _account_key(session: SessionData) -> Any:
 
 
 def _is_in_use(path: str | None) -> bool:
-    """Whether it is a backend of the site: a session can name one that has been removed."""
+    """Whether the site has this backend: a session can name one that has been removed."""
     return path in settings.AUTHENTICATION_BACKENDS

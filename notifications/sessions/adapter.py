@@ -1,8 +1,8 @@
 """
-What this app knows of Django's inside: how its session engines and ModelBackend read their rows.
+How this app relies on Django's internals: how session engines and ModelBackend read their rows.
 
-It is used to read the sessions and accounts of many connections at once. With a version of Django
-that was not tested, each is loaded by itself instead, the way Django's own middleware does it.
+That is used to read the sessions and accounts of many connections at once. With an untested version
+of Django, each is loaded separately instead, as Django's own middleware does.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def check_django(
 
 
 def overridden(subclass: type, base: type) -> set[str]:
-    """Return the names of `base` that its subclass, or a class in between, defines anew."""
+    """Return the names of `base` that its subclass, or a class in between, overrides."""
     own = subclass.__mro__[: subclass.__mro__.index(base)]
     defined = {name for each in own for name in vars(each)}
-    # Every class has these, such as __module__.
+    # Without names that every class defines, such as __module__.
     return {
         name
         for name in defined

@@ -28,7 +28,7 @@ class Session:
     A visitor's session.
 
     key: the cookie's value. It never leaves this process.
-    names: what other processes know the session by, see `session_names`.
+    names: what other processes call the session (see `session_names`).
     """
 
     key: str = field(repr=False)
@@ -49,9 +49,9 @@ class Session:
 
 def session_names(key: str) -> tuple[str, ...]:
     """
-    Return the names of a session for other processes, which no one can log in with.
+    Return the names of a session for other processes, which can't be used to log in.
 
-    One is made with SECRET_KEY and, while that is being rotated, one with each of the
+    There is one for SECRET_KEY and, while that is being rotated, one for each of the
     fallbacks: another server may not have the newest key yet.
     """
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
@@ -63,7 +63,7 @@ def session_names(key: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The recipient that may be connected, or None and the code to close the socket with."""
+    """The recipient that may be connected, or None and the code to close the connection with."""
 
     recipient: Recipient | None
     refusal: CloseCode = CloseCode.NOT_LOGGED_IN
@@ -74,10 +74,10 @@ def authenticate(sessions: Sequence[Session]) -> list[Admission]:
     """
     Return the admission of each session; reads the database, changes nothing.
 
-    With Django's own database sessions and ModelBackend it takes three queries, for the
-    sessions, the accounts and their groups, however many there are.
+    With Django's own database sessions and ModelBackend, this takes three queries in all:
+    for the sessions, the accounts and their groups.
 
-    Raises DatabaseError when they can't be read now.
+    Raises DatabaseError if they can't be read now.
     """
     return _admissions(sessions, CloseCode.NOT_LOGGED_IN)
 
@@ -85,10 +85,10 @@ def authenticate(sessions: Sequence[Session]) -> list[Admission]:
 @sensitive_variables()
 def recheck(sessions: Sequence[Session]) -> list[Admission]:
     """
-    Return the same for the sessions of open sockets.
+    Return the same for the sessions of open connections.
 
-    A session that is gone, or older than a change of the password, may go on in its browser
-    under another key: its refusal is SESSION_CHANGED.
+    A session that is gone, or older than a password change, may continue in its browser under
+    another key, so its refusal is SESSION_CHANGED.
     """
     return _admissions(sessions, CloseCode.SESSION_CHANGED)
 

@@ -1,4 +1,4 @@
-"""What a handshake tells of its client: the page that opens it, its address, its browser."""
+"""The client of a handshake: the origin of its page, its address, its browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\\\s]+")
 
 
 def handshake_request(scope: Any) -> ASGIRequest:
-    """Return the handshake as the HTTP request that it is, with Django's checks of the host."""
+    """Return the handshake as an HTTP request, with Django's checks of the host."""
     scheme = {"ws": "http", "wss": "https"}[scope.get("scheme", "ws")]
     return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, io.BytesIO())
 
@@ -29,7 +29,7 @@ def client_address(request: HttpRequest) -> str | None:
     """
     Return the client's IP address, None if the server gives none.
 
-    Behind a proxy it comes from a header, whose first part the client writes.
+    Behind a proxy it comes from a header whose first part the client may set.
     """
     try:
         address = ip_address(request.META.get("REMOTE_ADDR") or "")

@@ -1,8 +1,8 @@
 """
-The sessions that are stored, read and never written.
+Reads stored sessions, and never writes them.
 
 Connecting must never change a session. Django's own engines are read without their `load`, all
-sessions at once; any other is asked to load each one, by a subclass that can't write.
+sessions at once; any other engine loads each one, in a subclass that can't write.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .adapter import ADAPTER, overridden
 
 SessionData = dict[str, Any]
 
-# What Django's documentation has subclasses of its engines define.
+# Subclasses of Django's engines override these, as documented.
 _DOCUMENTED_HOOKS: Final = frozenset(
     {"get_model_class", "create_model_instance", "acreate_model_instance", "cache_key_prefix"}
 )
@@ -37,7 +37,7 @@ _CACHED_KEY: Final = re.compile(r"[a-z0-9]{8,40}", re.ASCII)  # as Django makes 
 
 
 class SessionsUnavailable(DatabaseError):
-    """The cache that has the sessions can't be reached: this ends no session, and admits nobody."""
+    """The sessions' cache can't be reached. This ends no session, and admits no connection."""
 
 
 class SessionReader(ABC):
@@ -51,12 +51,12 @@ class SessionReader(ABC):
         """
         Return the data of the sessions that exist, by their keys; {} for an expired one.
 
-        Raises DatabaseError when they can't be read now.
+        Raises DatabaseError if they can't be read now.
         """
 
 
 class RowReader(SessionReader):
-    """Reads the rows of an engine that keeps its sessions in the database, by one query."""
+    """Reads the rows of an engine that keeps its sessions in the database, with one query."""
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         store = self._engine()
@@ -76,11 +76,11 @@ class RowReader(SessionReader):
 
 
 class CacheReader(SessionReader):
-    """Reads the entries of an engine that keeps its sessions in the cache, by one call."""
+    """Reads the entries of an engine that keeps its sessions in the cache, with one call."""
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         prefix = self._engine.cache_key_prefix
-        # Caches raise at keys that they do not take, as if they could not be reached.
+        # Caches raise the same errors for invalid keys as if they could not be reached.
         names = {prefix + key: key for key in keys if _CACHED_KEY.fullmatch(key)}
         try:
             found = _session_cache().get_many(names)
@@ -93,11 +93,11 @@ class CacheReader(SessionReader):
 
 
 class StoreReader(SessionReader):
-    """Has an engine load its sessions, one by one."""
+    """Lets an engine load its sessions, one by one."""
 
     def __init__(self, engine: type[Any], **methods: Callable[..., Any]) -> None:
         """methods: functions that replace methods of the engine."""
-        # Loading an expired session, some engines delete it and create another.
+        # When they load an expired session, some engines delete it and create another.
         writing = dict.fromkeys(_WRITING_METHODS, _do_nothing)
         # Django signs sessions with the engine's qualified name.
         names = {"__module__": engine.__module__, "__qualname__": engine.__qualname__}
@@ -105,7 +105,7 @@ class StoreReader(SessionReader):
 
     def read(self, keys: Collection[str]) -> dict[str, SessionData]:
         if issubclass(self._engine, CacheStore):
-            _require_cache()  # its `load` takes a cache that can't be reached for an empty one
+            _require_cache()  # its `load` treats an unreachable cache as an empty one
         loaded = {key: self._engine(key).load() for key in keys}
         return {key: data for key, data in loaded.items() if data}
 
@@ -114,10 +114,10 @@ def read_sessions(keys: Collection[str]) -> dict[str, SessionData]:
     """
     Return the data of the sessions that exist in the site's engine, by their keys.
 
-    An expired one is {} or left out, as the engine has it. Raises DatabaseError when they can't
+    An expired one is {} or left out, depending on the engine. Raises DatabaseError if they can't
     be read now.
     """
-    # A quoted cookie can hold a NUL, which PostgreSQL refuses to look for.
+    # A quoted cookie can contain NUL, which PostgreSQL rejects.
     usable = {key for key in keys if key and "\x00" not in key}
     engine = import_module(settings.SESSION_ENGINE).SessionStore
     if ADAPTER.is_on and (reader := _bulk_reader(engine)):
@@ -144,14 +144,14 @@ def _bulk_reader(engine: type[Any]) -> RowReader | CacheReader | None:
 @cache
 def _store_reader(engine: type[Any]) -> StoreReader:
     if _django_engine(engine) is CachedDatabaseStore:
-        # Not by way of its cache: a copy there can outlive its row, and reading would make
-        # one of a row that is just being deleted.
+        # Not through its cache: a copy there can outlive its row, and reading could add
+        # one of a row that is being deleted.
         return StoreReader(engine, load=DatabaseStore.load)
     return StoreReader(engine)
 
 
 def _django_engine(engine: type[Any]) -> type[Any] | None:
-    """Return which of Django's engines it is, or overrides only the documented hooks of."""
+    """Return Django's engine if this is one, or overrides only its documented hooks."""
     for base in (CachedDatabaseStore, DatabaseStore, CacheStore):
         if issubclass(engine, base):
             return base if overridden(engine, base) <= _DOCUMENTED_HOOKS else None

@@ -1,9 +1,9 @@
 """
-Tell the hubs, after the commit, that a session has ended or an account has changed.
+Informs the hubs, after the commit, that a session has ended or an account has changed.
 
-This is for what Django announces by a signal. Everything else is found by the hubs' periodic
-recheck (session_check.py). Sessions have no receiver of `post_delete`: with one, `clearsessions`
-would have to load every row.
+This handles what Django announces by a signal. All else is found by the hubs' periodic recheck
+(session_check.py). Sessions have no receiver of `post_delete`: with one, `clearsessions` would have
+to load every row.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from notifications.protocol import CloseCode
 
 from .authentication import session_names
 
-# Fields that decide who may be connected and what they receive. Without them, every login, which
-# saves `last_login`, would cause a recheck.
+# Fields that decide which accounts may be connected and what they receive. Without this filter,
+# every login would cause a recheck, because it saves `last_login`.
 _FIELDS = frozenset({"password", "is_active", "is_staff"})
 
 

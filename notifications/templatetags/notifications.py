@@ -1,4 +1,4 @@
-"""`{% load notifications %}`: the bell with all it needs in the browser, the banner, filters."""
+"""`{% load notifications %}`: the bell and all it needs in the browser, the banner, filters."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def is_on_site(url: str) -> bool:
 
 
 class PageState:
-    """What the tags of one page share. It is the attribute `site_notifications` of the request."""
+    """State that the tags of one page share, in the request's attribute `site_notifications`."""
 
     def __init__(self, recipient: Recipient) -> None:
         self.recipient = recipient
@@ -179,7 +179,7 @@ def _config(request: HttpRequest, socket_path: str) -> SafeString:
                 "inbox": reverse("notifications:inbox"),
                 "socket": socket_path,
             },
-            # Not from the cookie, which scripts may be kept from (CSRF_COOKIE_HTTPONLY).
+            # Not from the cookie, which scripts may not be able to read (CSRF_COOKIE_HTTPONLY).
             "csrf_token": get_token(request),
         },
         "notifications-config",

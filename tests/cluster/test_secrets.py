@@ -216,14 +216,14 @@ def fail(site: Deployment, server: SiteServer, alice: Visit) -> None:
             alice.get("/", 500)
     pay, token = f"/orders/{site.order_of('alice')}/pay/", alice.browser.token("/")
     form = {"csrfmiddlewaretoken": alice.trial.keep("token of alice", token)}
-    before = server.output().count("The database is away")
+    before = server.output().count("Database unavailable")
     with site.without("site_notifications_notification"):
         alice.check(alice.browser.request(pay, form), 500)
         alice.check(
             alice.browser.request("/notifications/mark/", {**form, "ids": "n1", "as": "read"}), 500
         )
         alice.get("/notifications/items/", 500)
-        wait_until(lambda: server.output().count("The database is away") > before)
+        wait_until(lambda: server.output().count("Database unavailable") > before)
     with site.without("django_session"), alice.browser.open_tab() as tab:
         assert tab.receive("bye")["code"] == 4503
 
@@ -257,7 +257,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 def test_no_log_contains_a_secret_or_a_message(trial: Trial) -> None:
     for log in trial.logs:
-        assert "Traceback" in log and "The database is away" in log and "DEBUG" in log
+        assert "Traceback" in log and "Database unavailable" in log and "DEBUG" in log
         assert trial.secrets_in(log) == set()
         assert [text for text in (ORDER, NEWS, NONSENSE) if text in log] == []
 

@@ -77,7 +77,7 @@ def test_a_drain_must_take_a_number_of_seconds(settings: Any, value: Any) -> Non
     assert message.msg == (
         f"NOTIFICATIONS_DRAIN_SECONDS must be a number of seconds from 0 to 3600, not {value!r}."
     )
-    assert message.hint.startswith("Whatever stops the server must wait")
+    assert message.hint.startswith("The process manager must wait")
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 3600])

@@ -494,7 +494,7 @@ def shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps(accounts: int, size: int = 10) -> list[publishing.LiveUpdate]:
     frame = protocol.frame("hello", "x" * size)
-    return [publishing.step(n, 1, 1, frame) for n in range(accounts)]
+    return [publishing.live_update(n, 1, 1, frame) for n in range(accounts)]
 
 
 def test_few_accounts_are_reached_by_their_own_groups(
@@ -511,7 +511,11 @@ def test_live_updates_of_one_account_share_an_envelope_in_order(
 ) -> None:
     frame = protocol.frame("hello")
     publishing.publish(
-        [publishing.step(account, seq, seq, frame) for seq in (1, 2, 3) for account in (7, 8)]
+        [
+            publishing.live_update(account, seq, seq, frame)
+            for seq in (1, 2, 3)
+            for account in (7, 8)
+        ]
     )
 
     assert [

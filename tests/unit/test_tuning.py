@@ -30,4 +30,4 @@ def test_a_low_limit_of_open_files_causes_a_warning() -> None:
     limits, log = limits_after_tuning(256, 1024)
 
     assert limits == "1024 1024"
-    assert log.startswith("This process may open 1024 files, and each socket is one")
+    assert log.startswith("This process may open 1024 files, and each connection is one")

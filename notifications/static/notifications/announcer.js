@@ -4,13 +4,13 @@ const RECENT_MS = 30_000
 const MAX_REMEMBERED_IDS = 1000
 
 /**
- * What tabs know a notification by. One without an id is stored nowhere, and has a digest instead.
+ * Identifies a notification in all tabs. One without an id is not stored, and has a digest instead.
  *
  * @typedef {{ id: string, digest?: undefined } | { id?: undefined, digest: number }} Key
  */
 
-// Decides what is announced, and where: in every visible tab, and if there is none, in the next
-// one to become visible; never twice, and not what has been read meanwhile.
+// Decides which notifications are announced, and where: in every visible tab or, if there is none,
+// in the next one to become visible. Never twice, and none that has been read meanwhile.
 export class Announcer {
   #visit
   #missed = []
@@ -24,8 +24,8 @@ export class Announcer {
   announce
   share
 
-  // callbacks: isUnread(id); isLeader(); announce(announcements); and share(keys), which lets the
-  // other tabs know what was announced here.
+  // callbacks: isUnread(id); isLeader(); announce(announcements); and share(keys), which sends
+  // the other tabs what was announced here.
   constructor({ account, position, sound = "" }, callbacks) {
     Object.assign(this, callbacks, { account })
     this.#visit = recallVisit(account)
@@ -35,13 +35,12 @@ export class Announcer {
     document.addEventListener("visibilitychange", this.#showWaiting)
   }
 
-  // The position to connect with, so that the server sends again what the previous page still
-  // showed.
+  // The position to connect with, so that the server resends what the previous page still showed.
   get resumeFrom() {
     return this.#visit?.resumeFrom
   }
 
-  // wasKnown: the previous page had it. since: when that announced it, if it still showed it.
+  // wasKnown: the previous page had it. since: when that page announced it, if it still showed it.
   lookUp({ id, seq, broadcast_seq }) {
     if (!this.#visit || id === undefined) return {}
     const { seen: position, shown } = this.#visit
@@ -53,7 +52,7 @@ export class Announcer {
     else this.#take([{ notification, since }])
   }
 
-  // What came while this page was away is announced together.
+  // Announces together what arrived while this page was away.
   announceMissed() {
     this.#take(this.#missed.splice(0))
   }
@@ -76,7 +75,7 @@ export class Announcer {
     this.#announced.delete(id)
   }
 
-  // For the next page. What was never reported as hidden counts as shown for a short time only.
+  // For the next page. An announcement never reported as hidden counts as shown only for a short time.
   remember(position) {
     const now = Date.now()
     const resumeFrom = { ...position }
@@ -126,10 +125,10 @@ export class Announcer {
   }
 }
 
-// What this tab knew on its previous page, for the next one to go on from there: paying an
-// order loads a page, and the notification of the payment must not be lost by it. Holds
-// numbers and ids only, is read once, and counts for a short time. The names stay the same from
-// release to release, as the two pages may have different scripts.
+// What this tab's previous page knew, for the next one to continue from: paying an order loads
+// a page, and the notification of the payment must not get lost. Holds numbers and ids only, is
+// read once, and expires soon. The names stay the same from release to release, as the two pages
+// may have different scripts.
 
 function rememberVisit(visit) {
   try {
@@ -155,7 +154,7 @@ function keyOf({ notification }) {
   return notification.id === undefined ? { digest: digestOf(JSON.stringify(notification)) } : { id: notification.id }
 }
 
-// 32 bits: no more than a few can be confused.
+// 32 bits: only a few are compared at a time.
 function digestOf(text) {
   let digest = 0
   for (let i = 0; i < text.length; i++) digest = (Math.imul(digest, 31) + text.charCodeAt(i)) | 0

@@ -3,7 +3,7 @@ export class ApiError extends Error {
   constructor(status) {
     super(status ? `The inbox answered with status ${status}` : "The inbox did not answer")
     this.name = "ApiError"
-    this.status = status // 0: no answer, or not one of the site
+    this.status = status // 0: no answer, or none from the site
   }
 }
 
@@ -24,7 +24,7 @@ export class Api {
     return this.#get(this.config.urls.items, { before, [folder]: folder === "inbox" ? undefined : 1 })
   }
 
-  // Passes on what happened since the position, as frames like those of the WebSocket.
+  // Passes on the changes since the position, as frames like those of the WebSocket.
   async catchUp(position, receive) {
     for (let more = true; more && position(); ) {
       const { frames, unread, unread_broadcasts, ...reached } = await this.#get(this.config.urls.changes, position())
@@ -36,7 +36,7 @@ export class Api {
     }
   }
 
-  // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even if the page is left now.
+  // mark: {ids, as}, {upto, as} or {undo}. `keepalive`: it is sent even if the page is being left.
   mark(mark) {
     return this.#fetch(this.config.urls.mark, {
       method: "POST",
@@ -52,7 +52,7 @@ export class Api {
     return this.#fetch(withParams(address, params), { cache: "no-store" })
   }
 
-  // Something in between may answer instead of the site, such as the log-in page of a public network.
+  // Another server may answer instead of the site, such as the log-in page of a public network.
   async #fetch(url, { headers = {}, ...options }) {
     let response
     let answer

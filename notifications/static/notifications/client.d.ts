@@ -54,7 +54,7 @@ export class NotificationsClient extends NotificationsClient_base {
      */
     loadOlder(folder?: Folder): Promise<void>;
     /**
-     * Marks items: at once in this tab, and elsewhere when the server has done it.
+     * Marks items: in this tab at once, elsewhere when the server confirms it.
      *
      * If the server fails, the change is reverted and the promise rejects.
      *
@@ -64,7 +64,7 @@ export class NotificationsClient extends NotificationsClient_base {
      */
     mark(ids: string[], as: Mark): Promise<MarkAnswer>;
     /**
-     * Marks everything that this page knows of. What arrives meanwhile stays unread.
+     * Marks everything that this page has received. Later arrivals stay unread.
      *
      * @param {"read" | "archived"} as
      * @returns {Promise<MarkAnswer>}
@@ -87,7 +87,7 @@ export class NotificationsClient extends NotificationsClient_base {
 }
 /**
  * `connecting`, `recovering` (catching up), `online`; `offline` (it will try again), `polling`
- * (WebSockets do not get through, so it asks over HTTP), `paused` (the account has too many newer
+ * (WebSockets are blocked, so it polls over HTTP), `paused` (the account has too many newer
  * connections; until a tab is used), `logged_out` and `closed` (it will not try again).
  */
 export type Status = "connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "logged_out" | "closed";
@@ -107,7 +107,7 @@ export type Notification<MetaData = unknown> = {
         meta_data: MetaData;
     };
     /**
-     * Without one it is stored nowhere, and has none of the properties below.
+     * Without one it is not stored, and has none of the properties below.
      */
     id?: string | undefined;
     number?: number | undefined;
@@ -161,7 +161,7 @@ export type Counts = {
     unread_broadcasts: number;
 };
 /**
- * The change numbers that one mark got; `undo()` takes it.
+ * The change numbers of one mark; `undo()` takes it.
  */
 export type Range = {
     as: Mark;
@@ -251,7 +251,7 @@ export type NotificationsEventTarget = Omit<EventTarget, "addEventListener" | "r
 export type ApiErrorParts = {
     name: "ApiError";
     /**
-     * The HTTP status; 0: no answer, or not one of the site. 401: not logged in.
+     * The HTTP status; 0: no answer, or none from the site. 401: not logged in.
      */
     status: number;
 };

@@ -140,7 +140,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   /**
-   * Marks items: at once in this tab, and elsewhere when the server has done it.
+   * Marks items: in this tab at once, elsewhere when the server confirms it.
    *
    * If the server fails, the change is reverted and the promise rejects.
    *
@@ -153,7 +153,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   /**
-   * Marks everything that this page knows of. What arrives meanwhile stays unread.
+   * Marks everything that this page has received. Later arrivals stay unread.
    *
    * @param {"read" | "archived"} as
    * @returns {Promise<MarkAnswer>}
@@ -317,7 +317,7 @@ async function importLists() {
 
 /**
  * `connecting`, `recovering` (catching up), `online`; `offline` (it will try again), `polling`
- * (WebSockets do not get through, so it asks over HTTP), `paused` (the account has too many newer
+ * (WebSockets are blocked, so it polls over HTTP), `paused` (the account has too many newer
  * connections; until a tab is used), `logged_out` and `closed` (it will not try again).
  *
  * @typedef {"connecting" | "recovering" | "online" | "offline" | "polling" | "paused" | "logged_out" | "closed"} Status
@@ -340,7 +340,7 @@ async function importLists() {
  * @typedef {object} Notification
  * @property {string} type
  * @property {{ body: string, meta_data: MetaData }} content
- * @property {string} [id] Without one it is stored nowhere, and has none of the properties below.
+ * @property {string} [id] Without one it is not stored, and has none of the properties below.
  * @property {number} [number]
  * @property {"unread" | "read" | "archived"} [state]
  * @property {Level} [level]
@@ -383,7 +383,7 @@ async function importLists() {
  */
 
 /**
- * The change numbers that one mark got; `undo()` takes it.
+ * The change numbers of one mark; `undo()` takes it.
  *
  * @typedef {object} Range
  * @property {Mark} as
@@ -453,7 +453,7 @@ async function importLists() {
  *
  * @typedef {object} ApiErrorParts
  * @property {"ApiError"} name
- * @property {number} status The HTTP status; 0: no answer, or not one of the site. 401: not logged in.
+ * @property {number} status The HTTP status; 0: no answer, or none from the site. 401: not logged in.
  */
 
 /** @typedef {Error & ApiErrorParts} ApiError */

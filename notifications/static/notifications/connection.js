@@ -1,8 +1,8 @@
 // @ts-check
 const FIRST_BACKOFF_MS = 1000
 const MAX_BACKOFF_MS = 30_000
-const MIN_POLL_INTERVAL_MS = 15_000 // between two attempts, once WebSockets do not get through
-const MAX_FAILURES = 3 // in a row without a frame from the server, before it is tried over HTTP
+const MIN_POLL_INTERVAL_MS = 15_000 // between two attempts, while WebSockets are blocked
+const MAX_FAILURES = 3 // in a row without a frame from the server, before it polls over HTTP
 const OPENING_TIMEOUT_MS = 20_000 // until `register`
 const TOO_FAST_DELAY_MS = 30_000
 const PROBE_TIMEOUT_MS = 5000
@@ -17,7 +17,7 @@ const TOO_FAST = 4429
 // Keeps a WebSocket open. What it does after a close depends on the close code.
 //
 // Status: "connecting", "recovering" (catching up), "online", "offline" (it will try again),
-// "polling" (likewise, and `poll` gets through), "paused" (until `wake`), "logged_out" and
+// "polling" (likewise, but `poll` succeeds), "paused" (until `wake`), "logged_out" and
 // "closed" (it will not try again).
 export class Connection {
   status = "closed"
@@ -36,7 +36,7 @@ export class Connection {
   #bye
   #sessionHasChanged = false
 
-  // callbacks: url(); poll(), which catches up over HTTP, and rejects where that fails too;
+  // callbacks: url(); poll(), which catches up over HTTP, and rejects if that fails too;
   // onFrame(frame); onStatus(status)
   constructor(callbacks) {
     Object.assign(this, callbacks)
@@ -53,12 +53,12 @@ export class Connection {
     this.#setStatus(status)
   }
 
-  // Replaces the WebSocket by another one, with the current URL.
+  // Replaces the WebSocket with a new one, at the current URL.
   restart() {
     if (this.#webSocket) this.#reconnect()
   }
 
-  // Somebody looks at the page: checks whether the server answers, or connects.
+  // When the page is looked at again: checks whether the server answers, or connects.
   wake() {
     if (this.#webSocket) this.#monitor.probe()
     else if (performance.now() >= this.#notBefore) this.#open()
@@ -82,7 +82,7 @@ export class Connection {
     this.#timer = setTimeout(() => this.#reconnect(), OPENING_TIMEOUT_MS)
   }
 
-  // A dead peer answers no closing handshake, so nothing that still comes must matter.
+  // A dead server does not answer a closing handshake, so later events are ignored.
   #drop() {
     clearTimeout(this.#timer)
     this.#dueAt = Infinity
@@ -92,7 +92,7 @@ export class Connection {
     if (!webSocket) return
     webSocket.removeEventListener("message", this.#receive)
     webSocket.removeEventListener("close", this.#closed)
-    // Closed while it is opening, it would be an error in the console.
+    // Closing it while it opens would log an error in the console.
     if (webSocket.readyState === WebSocket.CONNECTING) webSocket.addEventListener("open", () => webSocket.close())
     else webSocket.close()
   }
@@ -137,7 +137,7 @@ export class Connection {
         break
     }
     this.onFrame(frame)
-    // A heartbeat has counts only when nothing is missing any more.
+    // A heartbeat has counts only when no change is missing any more.
     if (frame.type === "heartbeat" && frame.unread !== undefined && this.#webSocket) this.#settle()
   }
 
@@ -186,10 +186,10 @@ function parse(data) {
   }
 }
 
-// Judges whether the server still answers, and shows it that this end does.
+// Checks whether the server still answers, and shows it that this client does.
 //
-// Timers of hidden tabs run as rarely as once a minute, message handlers do not wait:
-// silence is therefore measured from the last frame, and a ping is answered where it arrives.
+// Timers of hidden tabs may run only once a minute, but message handlers run at once. So silence
+// is measured from the last frame, and a ping is answered where it arrives.
 class Monitor {
   #timer
   #probe
@@ -222,7 +222,7 @@ class Monitor {
     this.#probe = undefined
   }
 
-  // Asks at once, for a tab that is looked at again: the computer may have slept.
+  // Asks the server at once when a tab is looked at again: the computer may have slept.
   probe() {
     if (!this.#timer || this.#probe) return
     this.send()

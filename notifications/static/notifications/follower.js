@@ -1,10 +1,10 @@
 // @ts-check
 const MAX_TAKEOVER_DELAY_MS = 2000 // at random, so that not all followers take over at once
 
-// Keeps a tab in step with the leader, and has it take over from a leader that hangs.
+// Keeps a tab in step with the leader, and takes over from a leader that hangs.
 //
-// A message says where the leader stood before it. A tab that is behind that position has
-// missed something, and catches up over HTTP before it goes on.
+// A message has the position that the leader had before it. A tab behind that position has
+// missed something, and catches up over HTTP before it continues.
 export class Follower {
   timeout
   position
@@ -20,7 +20,7 @@ export class Follower {
   #heardAt = 0
   #takeoverTimer
 
-  // timeout: in ms. Callbacks: position(); catchUp(receive), which passes on what happened since
+  // timeout: in ms. Callbacks: position(); catchUp(receive), which passes on the changes since
   // the position, as frames; onFrame(frame); onStatus(status); ask(what), which asks the leader
   // to "check" or "restart" its connection; and takeOver().
   constructor({ timeout }, callbacks) {
@@ -47,7 +47,7 @@ export class Follower {
     this.#consumer ??= this.#consume()
   }
 
-  // To be called every few seconds.
+  // Call it every few seconds.
   check() {
     if (this.#status !== "online" || this.#isSilentFor(this.timeout / 2)) this.ask("check")
     if (this.#isSilentFor(this.timeout)) {
@@ -57,13 +57,13 @@ export class Follower {
 
   // Private
 
-  // One message after the other: catching up takes its time.
+  // One message after the other, because catching up takes time.
   async #consume() {
     while (this.#messages?.length) {
       try {
         await this.#take(this.#messages.shift())
       } catch (error) {
-        reportError(error) // the next message has nothing to do with it
+        reportError(error) // the next message may still succeed
       }
     }
     this.#consumer = undefined
@@ -83,7 +83,7 @@ export class Follower {
     return isComparable && own.seq >= position.seq && own.broadcast_seq >= position.broadcast_seq
   }
 
-  // Returns whether this tab is up to the leader's position now.
+  // Returns whether this tab has now reached the leader's position.
   async #catchUp(position, frame) {
     this.#setStatus("recovering")
     try {

@@ -1,7 +1,7 @@
 // @ts-check
 import { asMarked, count, inRange, isBroadcast, movePosition, outdate, positionOf } from "./store.js";
 
-// The lists: pages of the inbox, which come over HTTP, merged with what the frames brought.
+// The lists: pages of the inbox, loaded over HTTP, merged with the items and changes in frames.
 //
 // The server reads the position of a page first and its rows second. The rows can be newer
 // than the position, so each item also keeps the number of its own last change.
@@ -42,10 +42,10 @@ export function isOvertaken(state, page) {
   return isBehind && page.epoch === state.epoch && page.scope !== state.scope
 }
 
-// Merges a page into a folder. It does not move the position: what the page has ahead of it
-// also concerns items that are not on the page, and frames will bring all of that. After a
+// Merges a page into a folder. It does not move the position: changes between the two also
+// concern items that are not on the page, and all of them will arrive as frames. After a
 // resync, or if the page has another epoch or scope, the items held before are dropped.
-// Another epoch has other numbers: only then the position becomes the page's.
+// Another epoch has other numbers: only then does the position become the page's.
 export function applyPage(state, page, folder) {
   const { epoch, scope } = page
   let start = state

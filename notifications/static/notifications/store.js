@@ -3,7 +3,7 @@
 //
 // Two numbers order everything: `seq` the changes of this account, `broadcast_seq` the
 // broadcasts. A frame that carries one promises that everything up to it has been sent. So
-// the position is the last pair received, and what is not above it is old.
+// the position is the last pair received, and any change not above it is old.
 
 const MAX_EARLY_STATES = 1000
 const MAX_RANGES = 20
@@ -13,7 +13,7 @@ const NOTHING_PENDING = {
   // States of items that have not arrived: their broadcast, or a page, may be on its way.
   early: new Map(),
   ranges: [],
-  // What the server was asked to do, and has not confirmed yet.
+  // Marks that the server has not confirmed yet.
   marks: []
 }
 
@@ -47,7 +47,7 @@ export function positionOf(state) {
 // The server's counts, with what the unconfirmed marks will do to them.
 export function countsOf(state) {
   let { unread, unread_broadcasts } = state
-  // Such a mark leaves only what came after it, and all of that is here.
+  // Such a mark leaves only later items unread, and all of them are here.
   const isAll = state.marks.some(({ upto }) => upto)
   if (isAll) unread = unread_broadcasts = 0
   for (const item of state.marks.length ? state.items.values() : []) {
@@ -90,7 +90,7 @@ export function applyFrame(state, frame) {
   }
 }
 
-// mark: {as, ids} or {as, upto}. It counts as done until the server confirms what it did.
+// mark: {as, ids} or {as, upto}. It counts as done until the server answers.
 export function beginMark(state, mark) {
   return { ...state, marks: [...state.marks, mark] }
 }
@@ -105,7 +105,7 @@ export function applyMark(state, { range, ids, ...counts }, mark) {
   if (!range) return { ...state, marks }
   const { as, seq } = range
   const items = new Map(state.items)
-  // Moved out of the archive, an item has the state that it had before. Only the frame has that.
+  // Moved out of the archive, an item returns to its earlier state, which only the frame has.
   for (const id of as === "inbox" ? [] : ids) {
     const item = items.get(id)
     if (item?.changedAt < seq) items.set(id, { ...item, state: as, changedAt: seq })
@@ -134,7 +134,7 @@ export function movePosition(state, { seq = state.seq, broadcast_seq = state.bro
 }
 
 /**
- * The server owns the counts; an answer over HTTP may be overtaken by an older frame.
+ * The server owns the counts; an answer over HTTP may arrive before an older frame.
  *
  * @param state
  * @param {{ seq?: number, broadcast_seq?: number, unread?: number, unread_broadcasts?: number }} frame

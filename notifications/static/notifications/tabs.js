@@ -46,9 +46,9 @@ export class Tabs {
   #pageEvents
   #useEvents
 
-  // timeout: seconds. Callbacks: position(); url(); catchUp(receive), which passes on what happened
-  // since the position, as frames; onFrame(frame); onStatus(status); and onAnnounced(keys), what
-  // another tab has announced.
+  // timeout: seconds. Callbacks: position(); url(); catchUp(receive), which passes on the changes
+  // since the position, as frames; onFrame(frame); onStatus(status); and onAnnounced(keys), with
+  // the keys that another tab has announced.
   constructor({ name, timeout }, callbacks) {
     Object.assign(this, callbacks, { name: `${name}:${MESSAGES_VERSION}` })
     this.#connection = new Connection({
@@ -99,13 +99,13 @@ export class Tabs {
     this.#setStatus(status)
   }
 
-  // For all tabs.
+  // Ends the connection for all tabs.
   end(status) {
     this.#post({ type: "end", status })
     this.stop(status)
   }
 
-  // Connects anew, in whichever tab leads.
+  // Reconnects, in whichever tab leads.
   restart() {
     if (this.isLeader) this.#connection.restart()
     else this.#post({ type: "restart" })
@@ -239,7 +239,8 @@ class Election {
 
   #candidacy
 
-  // Callbacks: onElected(), and onDeposed() when another tab took over; it stands again by then.
+  // Callbacks: onElected(), and onDeposed() when another tab took over; this tab is a candidate
+  // again by then.
   constructor(name, callbacks) {
     Object.assign(this, callbacks, { name })
   }

@@ -35,7 +35,7 @@ export class NotificationsBanner extends HTMLElement {
 
   // Private
 
-  // If this fails, the banners that the server rendered stay, and work.
+  // If this fails, the server-rendered banners stay, and work.
   async #load() {
     try {
       await this.#client.load(FOLDER)
@@ -56,7 +56,7 @@ export class NotificationsBanner extends HTMLElement {
     if (target.closest('[data-action="mark"]')) this.#dismiss(target.closest("[data-id]"))
   }
 
-  // From a banner that the server rendered.
+  // The form of a server-rendered banner.
   #submit = (event) => {
     event.preventDefault()
     this.#dismiss(event.target.closest("[data-id]"))

@@ -3,7 +3,7 @@ import { clone, define, eachFrame, setText, showStatus } from "./template.js";
 
 const MAX_COUNT = 99
 
-// The bell with the unread count, which also stands in the title of the tab.
+// The bell with the unread count, which is also in the title of the tab.
 //
 // Without JavaScript, or in a browser without popovers, it stays the link to the inbox page
 // that the server rendered. The panel is loaded when it is first used.
@@ -22,7 +22,7 @@ export class NotificationsBell extends HTMLElement {
     this.#listeners = new AbortController()
     const { signal } = this.#listeners
     if (HTMLElement.prototype.showPopover) this.#build(signal)
-    // Looked up before the list is there: it would take long among thousands of rows.
+    // Looked up before the list is there, because a search among thousands of rows is slow.
     const parts = [this, this.#element].filter(Boolean)
     this.#whenUnread = parts.flatMap((part) => [...part.querySelectorAll("[data-when-unread]")])
     this.#client.addEventListener("unread", this.#renderSoon, { signal })

@@ -91,7 +91,7 @@ export class NotificationsInbox extends HTMLElement {
     if (fallback) fallback.replaceWith(this.#content)
     else this.append(this.#content)
     const part = (name) => this.#content.querySelector(`[data-part="${name}"]`)
-    // Looked up before the list is there: it would take long among thousands of rows.
+    // Looked up before the list is there, because a search among thousands of rows is slow.
     this.#parts = {
       loading: part("loading"),
       error: part("error"),
@@ -134,7 +134,7 @@ export class NotificationsInbox extends HTMLElement {
     this.setAttribute("aria-busy", this.#isLoading)
   }
 
-  // To the row of the server-rendered item that had it, as soon as that row exists.
+  // Returns the focus to the row of the server-rendered item that had it, once that row exists.
   #restoreFocus(isAll) {
     if (this.#focused && document.activeElement === document.body) this.#rows.focus(this.#focused)
     if (isAll) this.#focused = undefined
@@ -187,7 +187,7 @@ export class NotificationsInbox extends HTMLElement {
     for (const batch of this.#list?.children ?? []) this.#refreshTimesIn(batch)
   }
 
-  // Times out of sight wait until they come into it.
+  // Times out of sight are refreshed when they come into view.
 
   #comeIntoSight = ({ target }) => this.#refreshTimesIn(target)
 
@@ -237,7 +237,7 @@ export class NotificationsInbox extends HTMLElement {
     this.#undo()
   }
 
-  // The client shows the mark at once, and reverts it when the server fails.
+  // The client shows the mark at once, and reverts it if the server fails.
   async #mark(mark, isUndoable = true) {
     this.forgetUndo()
     const answer = await this.#try("mark", mark)
@@ -272,7 +272,7 @@ export class NotificationsInbox extends HTMLElement {
     if (mark) this.#try("mark", mark)
   }
 
-  // A failed mark is not repeated without being asked: it could mark what came meanwhile.
+  // A failed mark is not repeated unasked: it could mark items that arrived meanwhile.
   #reloadOnline = ({ detail }) => {
     const load = this.#failed.get("load")
     if (detail === "online" && load) this.#whileLoading(load)
@@ -301,7 +301,7 @@ export class NotificationsInbox extends HTMLElement {
     if (this.#content) this.#watchEnd()
   }
 
-  // Observing it anew reports it again, even if it never left the view.
+  // Observing it again reports it again, even if it never left the view.
   #watchEnd() {
     this.#end.disconnect()
     this.#end.observe(this.#parts.older)

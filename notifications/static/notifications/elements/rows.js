@@ -1,6 +1,6 @@
 import { Batches } from "./batches.js";
 
-// Of one call of `render`, which fills one row at least.
+// Limits of one call of `render`, which fills at least one row.
 const MAX_NEW_ROWS = 20
 const MAX_DURATION_MS = 8
 

@@ -51,7 +51,7 @@ export function fill(element, notification) {
 }
 
 // The URL if it is http(s) or a path on this site, otherwise "". The server has checked it,
-// unless the row is older than the check, or was written past it.
+// unless the row is older than the check, or bypassed it.
 export function safeUrl(url) {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop these, or read them as others
   if (typeof url !== "string" || /[\u0000-\u0020\u007f-\u009f\u2028\u2029\\]/.test(url)) return ""

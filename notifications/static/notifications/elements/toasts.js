@@ -7,7 +7,7 @@ const MIN_DURATION_MS = 2500 // on a further page, or after a pause
 const MIN_INTERVAL_MS = 1000 // between toasts; notifications that come faster are only counted
 const SUMMARY = "summary"
 
-// Announces new notifications: a few at a time, the others as a number.
+// Announces new notifications: a few at a time, the others as a count.
 //
 // A toast with a link stays until it is closed. Closing a toast marks nothing: the
 // notification stays in the inbox.
@@ -69,7 +69,7 @@ export class NotificationsToasts extends HTMLElement {
     for (const [key, { notification }] of this.#single) if (this.#isRead(notification)) this.#dismiss(key)
   })
 
-  // One without an id is stored nowhere, and so can't have been read.
+  // One without an id is not stored, and so can't have been read.
   #isRead({ id }) {
     return id !== undefined && !this.#client.isUnread(id)
   }
