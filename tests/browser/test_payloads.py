@@ -109,6 +109,7 @@ def bodies(page: Page, javascript: bool) -> list[str]:
         if javascript or not older.is_visible():
             return found
         older.click()
+        page.wait_for_load_state()  # rows can be read while the page is still being parsed
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
