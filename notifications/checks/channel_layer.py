@@ -22,7 +22,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
                 id="notifications.E004",
             )
         ]
-    backend, config = layer.get("BACKEND"), layer.get("CONFIG", {})
+    backend, config = layer.get("BACKEND"), layer.get("CONFIG") or {}
     if backend == IN_MEMORY and config.get("capacity", 100) < MIN_CAPACITY:
         return [
             Warning(
@@ -41,6 +41,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
         ]
     # Without hosts the layer uses one on this machine, with redis-py's default timeout.
     hosts = (config.get("hosts") or [{}]) if backend == REDIS_PUBSUB else []
+    hosts = hosts if isinstance(hosts, list | tuple) else [hosts]
     if any(not isinstance(host, dict) or host.get("socket_timeout", 5) for host in hosts):
         return [
             Warning(

@@ -333,6 +333,8 @@ def test_the_in_memory_layer_needs_a_large_capacity(
         (REDIS_PUBSUB, {"hosts": [REDIS, {"address": "x"}]}, ["notifications.W007"]),
         (REDIS_PUBSUB, {"hosts": [{**REDIS, "socket_timeout": 5}]}, ["notifications.W007"]),
         (REDIS_PUBSUB, {}, ["notifications.W007"]),
+        (REDIS_PUBSUB, None, ["notifications.W007"]),
+        (REDIS_PUBSUB, {"hosts": 6379}, ["notifications.W007"]),
         ("elsewhere.Layer", {"hosts": ["x"]}, []),
     ],
 )
