@@ -139,6 +139,7 @@ class Story:
         expect(
             self.panel.locator("button[data-folder=archived][aria-pressed=true]")
         ).to_be_visible()
+        expect(self.panel.locator("[data-part=empty]")).to_be_visible()
         yield State("nothing archived", self.panel)
         self.panel.locator("button[data-folder=inbox]").click()
         self.act("close")
