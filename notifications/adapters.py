@@ -36,8 +36,8 @@ class Versions(NamedTuple):
         return _numbers(self.oldest) <= numbers and numbers[: len(newest)] <= newest
 
     def __str__(self) -> str:
-        last = "" if self.oldest == self.newest else f" to {self.newest}"
-        return f"{self.project} {self.oldest}{last}"
+        first = "" if self.oldest == self.newest else f"{self.oldest} to "
+        return f"{self.project} {first}{self.newest}.x"
 
 
 class Adapter:
@@ -59,10 +59,10 @@ class Adapter:
     def is_on(self) -> bool:
         """Whether the private parts may be used. The first False logs the warning."""
         if self._reason is None:
-            reason = self._untested()
-            self._reason = ""
-            if reason:
+            if reason := self._untested():
                 self.turn_off(reason)
+            else:
+                self._reason = ""
         return not self._reason
 
     def fits(self, *things: object, differences: Callable[[], list[str]]) -> bool:

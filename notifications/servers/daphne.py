@@ -15,7 +15,7 @@ from .direct import DirectWriter
 DAPHNE: Final = Adapter(
     Versions("daphne", "4.2.2", "4.2"),
     Versions("twisted", "24.7", "26.10"),
-    Versions("autobahn", "24.4.2", "26.10"),
+    Versions("autobahn", "24.4.2", "26.11"),
     off="Frames are sent through ASGI, which takes more CPU time, and memory for clients that "
     "read slowly is not limited.",
     check_id="notifications.W028",

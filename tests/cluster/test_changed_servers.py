@@ -73,9 +73,9 @@ def test_a_changed_release_serves_and_stops_as_before_with_one_warning(
         alice.submit(f"{process.url}/", f"{process.url}/orders/1/pay/")
 
         assert tab.receive("order_paid")["seq"] == 1
-        tab.say("x" * 5000)
+        tab.send("x" * 5000)
         assert tab.receive("error")["code"] == "bad_frame"
-        tab.say('{"type": "heartbeat"}')
+        tab.send('{"type": "heartbeat"}')
         assert tab.receive("heartbeat")["unread"] == 1
         if change not in NOT_NOTICED:
             wait_until(lambda: WARNING in process.output())

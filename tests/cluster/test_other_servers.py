@@ -55,7 +55,7 @@ def test_a_tab_has_all_it_needs(site, new_visitor):
 
     assert tab.receive("register")["v"] == 1
     assert tab.receive("heartbeat")["unread"] == 0
-    tab.say('{"type": "heartbeat"}')
+    tab.send('{"type": "heartbeat"}')
     assert tab.receive("heartbeat")["unread"] == 0
 
     site.shell('notify_accounts(User.objects.get(username="alice"), "hello", "Hello, Alice")')

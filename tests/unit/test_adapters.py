@@ -89,7 +89,7 @@ def test_the_check_reports_an_untested_version_before_any_connection(install) ->
 
     assert warning.id == "notifications.W999"
     assert "pigeon 4.20" in warning.msg
-    assert "Tested: pigeon 4.1 to 4.2." in warning.hint
+    assert "Tested: pigeon 4.1 to 4.2.x." in warning.hint
 
 
 def test_the_check_is_silent_where_the_project_is_not_installed(install) -> None:
