@@ -51,15 +51,17 @@ class LivenessCheck:
         """Wait for a second at most, then close and ping those that are due."""
         await asyncio.sleep(min(MAX_PAUSE_SECONDS, conf.HEARTBEAT_INTERVAL / 2))
         now = time.monotonic()
+        # Read once, as reading an unset setting takes microseconds.
+        interval, timeout = conf.HEARTBEAT_INTERVAL, conf.HEARTBEAT_TIMEOUT
         while self._by_silence:
             connection = next(iter(self._by_silence))
-            if now - connection.heard_at <= conf.HEARTBEAT_TIMEOUT:
+            if now - connection.heard_at <= timeout:
                 break
             self._close(connection, CloseCode.HEARTBEAT_LOST)
         for connection in self._catch_up.stalled():
             self._close(connection, CloseCode.HEARTBEAT_LOST)
         silent = takewhile(
-            lambda connection: now - connection.heard_at >= conf.HEARTBEAT_INTERVAL,
+            lambda connection: now - connection.heard_at >= interval,
             self._by_silence,
         )
         due = [
