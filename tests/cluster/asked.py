@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import Any
 
-from harness.site import site_with
+from harness.site import site_with_report
 
 PATH = "/process/"
 
@@ -22,4 +22,4 @@ async def _process(query: bytes) -> dict[str, Any]:
     }
 
 
-application = site_with(PATH, _process)
+application = site_with_report(PATH, _process)

@@ -66,8 +66,10 @@ def test_a_tab_has_all_it_needs(site, new_visitor):
         assert each.receive("hello")["content"]["body"] == "Hello, all"
 
     alice.submit(f"{server.url}/", f"{server.url}/logout/")
-    assert tab.receive("bye")["code"] == 4401
-    assert tab.closed_with() == 4401
+    # 4402 if a recheck finds the session gone before the envelope about the logout arrives.
+    code = tab.receive("bye")["code"]
+    assert code in {4401, 4402}
+    assert tab.closed_with() == code
 
     server.terminate()
     assert bobs_tab.closed_with() in COME_BACK
