@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,6 +22,9 @@ PACKAGES = {
 }
 # What servers tell clients when they are stopped, and None of those that cut them off.
 COME_BACK = {1001, 1011, 1012, 4012, None}
+# Hypercorn 0.18 awaits asyncio's Server.wait_closed(), which since Python 3.12.1 returns only once
+# all clients have gone: hypercorn#308.
+WAITS_FOR_CLIENTS = sys.version_info >= (3, 12, 1)
 # asyncio logs it, with a traceback, of connections that hypercorn cancels when it is stopped.
 HYPERCORNS_OWN = "Exception in callback StreamReaderProtocol.connection_made"
 UVICORNS = ["uvicorn, no options", "uvicorn, websockets", "uvicorn, wsproto"]
@@ -48,7 +52,7 @@ def site(start_site, shared_redis, request):
     ],
     indirect=True,
 )
-def test_a_tab_has_all_it_needs(site, new_visitor):
+def test_a_tab_has_all_it_needs(request, site, new_visitor):
     (server,) = site.servers
     alice, bob = (new_visitor(server.url, name) for name in ("alice", "bob"))
     tab, bobs_tab = alice.open_tab(server.url), bob.open_tab(server.url)
@@ -72,7 +76,10 @@ def test_a_tab_has_all_it_needs(site, new_visitor):
     assert tab.closed_with() == code
 
     server.terminate()
-    assert bobs_tab.closed_with() in COME_BACK
+    if request.node.callspec.params["site"] == "hypercorn" and WAITS_FOR_CLIENTS:
+        bob.leave()
+    else:
+        assert bobs_tab.closed_with() in COME_BACK
     server.wait(TIMEOUT_SECONDS)
     wait_until(lambda: site.count("Connection") == 0)
     assert "Traceback" not in server.output().partition(HYPERCORNS_OWN)[0]
