@@ -18,6 +18,7 @@ from django.utils import timezone
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
 from notifications.audiences import Recipient
 from notifications.channel_layer import hub_commands, sender
+from notifications.channel_layer.envelopes import AccountFrame, AccountFrames, dump
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
 from notifications.hub import catch_up, session_check
@@ -28,7 +29,7 @@ from notifications.inbox.pages import Position
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Connection, Inbox, Notification
-from notifications.protocol import CloseCode
+from notifications.protocol import CloseCode, account_group, account_message
 from notifications.sessions.authentication import Session
 from notifications.testing import TIMEOUT_SECONDS, log_in
 
@@ -144,26 +145,18 @@ async def test_other_code_can_send_a_frame_through_the_channel_layer(connect, al
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
 
-    await get_channel_layer().group_send(
-        f"account_{alice.pk}",
-        {
-            "type": "notifications.frame",
-            "frame": {"type": "progress", "content": {"body": "50 %", "meta_data": ""}},
-        },
-    )
+    frame = {"type": "progress", "content": {"body": "50 %", "meta_data": ""}}
+    await get_channel_layer().group_send(account_group(alice.pk), account_message(frame))
 
     assert (await tab.receive("progress"))["content"]["body"] == "50 %"
     assert await bobs_tab.receive_rest() == []
 
 
-async def test_an_envelope_that_arrives_twice_is_handled_once(connect, alice):
+async def test_an_envelope_that_arrives_twice_is_handled_once(connect, alice, known_site):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
-    message = {
-        "type": "notifications.frames",
-        "id": "the same",
-        "entries": [{"account": str(alice.pk), "text": '{"type":"typing"}'}],
-    }
+    frames = AccountFrames([AccountFrame(str(alice.pk), '{"type":"typing"}')])
+    message = dump(frames, known_site)
 
     for _ in range(2):
         await get_channel_layer().group_send("notifications.hubs", message)

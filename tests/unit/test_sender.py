@@ -38,6 +38,8 @@ SENT = ("group", {"type": CONTENT.TYPE, **CONTENT.head()})
 
 def opened(message: dict[str, Any]) -> dict[str, Any]:
     """Return what an envelope says, without its frames and the time."""
+    if "signed" not in message:
+        return message
     head = json.loads(message["signed"].partition("\n")[0])
     del head["sent_at"]
     return {"type": message["type"], **head}
