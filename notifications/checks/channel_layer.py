@@ -72,6 +72,6 @@ def _check_prefix() -> list[CheckMessage]:
             "the same Redis, each gets what the other sends, and has to drop it. Redis's database "
             "numbers do not separate them.",
             hint='Set "CONFIG": {"prefix": …} to a name of this site.',
-            id="notifications.W040",
+            id="notifications.W041",
         )
     ]
