@@ -1,7 +1,7 @@
 """
 Receiving by new_channel() and receive(), which every channel layer has.
 
-A received message does not include its group, and anybody may send a plain frame to
+A received message does not include its group, and other code may send a frame to
 `account_<id>`. So each group has a channel of its own, and each channel a task that receives from
 it. Channels does the same for each of its consumers, so it works with every channel layer.
 """

@@ -1,7 +1,7 @@
 """
 Tells envelopes that arrive for the first time, and in time, from recorded ones.
 
-Whoever can read and write the channel layer can send a genuine envelope once more.
+A stranger that can read and write the channel layer can send a genuine envelope once more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The digest of an envelope, by which hubs know that this site sent it.
 
-Its key is SECRET_KEY. Whoever can only read and write the channel layer can't make one.
+Its key is SECRET_KEY, so a stranger with access to the channel layer only can't make one.
 """
 
 from __future__ import annotations

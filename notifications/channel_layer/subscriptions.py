@@ -1,7 +1,7 @@
 """
 A hub's memberships in the channel layer: the group of all hubs and one per local account.
 
-A received message does not include its group, and anybody may send a plain frame to
+A received message does not include its group, and other code may send a frame to
 `account_<id>`. So each group has a source with a channel of its own (taps.py, readers.py).
 """
 
