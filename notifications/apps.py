@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.apps import apps as installed_apps
 from django.core import checks
+from django.db import router
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,6 +18,8 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from . import protocol
+        from .channel_layer.messages import account_message
         from .channel_layer.taps import check_taps
         from .checks import (
             check_channel_layer,
@@ -36,3 +43,20 @@ class NotificationsConfig(AppConfig):
         checks.register(check_servers)
         checks.register(check_django)
         connect_receivers()
+        protocol.sign_with(account_message)
+        post_migrate.connect(create_sequence, sender=self)
+
+
+def create_sequence(using: str, apps: Any = installed_apps, **kwargs: Any) -> None:
+    """
+    Insert the row that names the site, after `migrate` and after `flush`, as in tests.
+
+    Then it is there for a process that has to sign something, and need not be written meanwhile.
+    """
+    try:
+        sequence = apps.get_model(NotificationsConfig.label, "BroadcastSequence")
+    except LookupError:
+        return  # migrated back to before its table
+    if router.allow_migrate_model(using, sequence):
+        rows = sequence._base_manager.using(using)
+        rows.bulk_create([sequence(pk=1)], ignore_conflicts=True)

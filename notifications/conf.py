@@ -115,6 +115,14 @@ class Conf:
         "notifications.E009",
         "The field with an account's time of creation. An account does not see older broadcasts.",
     )
+    ACCEPT_UNSIGNED = Setting[bool](
+        False,
+        TRUE_OR_FALSE,
+        "notifications.E040",
+        "Whether a plain `notifications.frame`, as any code with access to the channel layer can "
+        "send it, is shown to the account of its group. `False`: only those that "
+        "`notifications.protocol.account_message()` signed.",
+    )
     SOUND = Setting[str](
         "",
         Allowed("the path of a static file that can be found, or “” for no sound", _is_sound_file),

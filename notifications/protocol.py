@@ -1,7 +1,7 @@
 """
 Protocol v1: frames, group names, close codes and limits.
 
-Only constants and pure functions.
+Only constants and pure functions, but for `account_message`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -112,6 +113,35 @@ def is_safe_url(value: object) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False
+
+
+# --- Messages
+
+# Imports go down to this module, and signing takes the database: the app sets it when it is ready.
+_sign: Callable[[Frame], dict[str, Any]] | None = None
+
+
+def account_message(frame: Frame) -> dict[str, Any]:
+    """
+    Return a signed message, to send a frame to the open tabs of one account.
+
+        await layer.group_send(account_group(pk), account_message(frame))
+
+    It counts once and for a minute, so make one for each account, when you send it. Works in
+    threads and in event loops. The first call of a process may wait for the database, but not
+    longer than a second.
+
+    Raises TypeError or ValueError for a frame that can't be sent to browsers.
+    """
+    if _sign is None:
+        raise RuntimeError("account_message() needs Django: call django.setup() first.")
+    return _sign(frame)
+
+
+def sign_with(sign: Callable[[Frame], dict[str, Any]]) -> None:
+    """Set what `account_message` calls."""
+    global _sign
+    _sign = sign
 
 
 # --- Frames

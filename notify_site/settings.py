@@ -92,7 +92,9 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
                         "max_connections": 10_000,
                     }
                     for url in REDIS_URL.split(",")
-                ]
+                ],
+                # Keeps sites apart that share a Redis: its database numbers do not.
+                "prefix": os.environ.get("REDIS_PREFIX", "notify_site"),
             },
         }
     }

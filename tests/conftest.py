@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +12,21 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 
 from notifications.channel_layer import sender
+from notifications.channel_layer import site as site_module
+from notifications.channel_layer.site import Site, SiteReader
 from notifications.sessions import readers
 from tests.realtime import REASONS, without_parameters
+
+
+class KnownSite(SiteReader):
+    """Knows the site, and reads nothing."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.learn(site)
+
+    def _begin_if_due(self) -> None:
+        pass
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,6 +75,15 @@ def carol(make_account: Callable[..., User]) -> User:
 @pytest.fixture
 def operator(make_account: Callable[..., User]) -> User:
     return make_account("operator", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def known_site() -> Iterator[Site]:
+    """The site is known without the database, which many tests do not use."""
+    known = Site("site of the tests", offset=time.time() - time.monotonic())
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(site_module, "reader", KnownSite(known))
+        yield known
 
 
 @pytest.fixture(autouse=True)

@@ -99,11 +99,11 @@ class SiteCaller(Caller):
     async def _send_to(self, account: int, size: int) -> None:
         from channels.layers import get_channel_layer
 
+        from notifications.protocol import account_group, account_message
+
         frame = {"type": TYPE, "content": {"body": body(size or 140), "meta_data": ""}}
         layer: Any = get_channel_layer()
-        await layer.group_send(
-            f"account_{account}", {"type": "notifications.frame", "frame": frame}
-        )
+        await layer.group_send(account_group(account), account_message(frame))
 
     def warm_up(self, accounts: list[int]) -> None:
         """Notify these accounts: the first calls open connections and fill caches."""

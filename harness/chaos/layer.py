@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import uuid
 from typing import Any, Final
 
 from channels_redis.pubsub import (  # type: ignore[import-untyped]
@@ -19,8 +18,8 @@ MAX_DELAY_SECONDS: Final = 1.0  # long enough for the next message to overtake m
 
 class FaultyLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # it has no types
     """
-    A `doubled` message is sent twice with the same id. A `repeated` one is sent again later with
-    another id. A `delayed` one is usually overtaken. Each is a line in the file CHAOS_LAYER_LOG.
+    A `doubled` message is sent twice at once, a `repeated` one again later. A `delayed` one is
+    usually overtaken. Each is a line in the file CHAOS_LAYER_LOG.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -36,14 +35,12 @@ class FaultyLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # it has no t
         )
         if fault != "sent":
             self._record(fault)
-        if fault == "delayed":
+        if fault in {"delayed", "repeated"}:
             self._send_later(group, message)
-        elif fault != "dropped":
+        if fault not in {"delayed", "dropped"}:
             await self._get_layer().group_send(group, message)
         if fault == "doubled":
             await self._get_layer().group_send(group, message)
-        if fault == "repeated":
-            self._send_later(group, {**message, "id": uuid.uuid4().hex})
 
     def _send_later(self, group: str, message: dict[str, Any]) -> None:
         async def send() -> None:

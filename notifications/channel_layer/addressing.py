@@ -9,19 +9,19 @@ from typing import Any, Final, TypeVar
 
 from notifications import protocol
 
-from .envelopes import Batch, Content, Envelope
+from .envelopes import Batch, Content
 
 MAX_ENTRIES: Final = 500  # in one envelope
 MAX_ENVELOPE_SIZE: Final = 256 * 1024  # characters of frames; the last entry may exceed it
 MAX_OWN_GROUPS: Final = 20  # accounts; more of them are reached through the group of all hubs
 
-Addressed = tuple[str, Envelope]  # a group and the envelope for it
+Addressed = tuple[str, Content]  # a group and the content of an envelope for it
 BatchT = TypeVar("BatchT", bound=Batch[Any])
 
 
 def for_hubs(content: Content) -> Addressed:
     """Return the envelope for all hubs."""
-    return protocol.HUBS_GROUP, Envelope(content)
+    return protocol.HUBS_GROUP, content
 
 
 def for_accounts(
@@ -43,7 +43,7 @@ def for_accounts(
             for account, own in by_account.items()
             for batch in _batches(own)
         ]
-    return [(group, Envelope(kind(batch))) for group, batch in batches]
+    return [(group, kind(batch)) for group, batch in batches]
 
 
 def merged(envelopes: Iterable[Addressed]) -> list[Addressed]:
@@ -54,7 +54,7 @@ def merged(envelopes: Iterable[Addressed]) -> list[Addressed]:
             fewer += run
             continue
         alike = list(run)
-        contents: list[Any] = [envelope.content for _, envelope in alike]
+        contents: list[Any] = [content for _, content in alike]
         entries = [entry for content in contents for entry in content.entries]
         through_hubs = any(group == protocol.HUBS_GROUP for group, _ in alike)
         fewer += for_accounts(kind, entries, through_hubs)
@@ -62,7 +62,7 @@ def merged(envelopes: Iterable[Addressed]) -> list[Addressed]:
 
 
 def _kind_of_batch(addressed: Addressed) -> type[Batch[Any]] | None:
-    content = addressed[1].content
+    content = addressed[1]
     return type(content) if isinstance(content, Batch) else None
 
 

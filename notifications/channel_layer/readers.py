@@ -1,7 +1,7 @@
 """
 Receiving by new_channel() and receive(), which every channel layer has.
 
-A received message does not include its group, and anybody may send a plain frame to
+A received message does not include its group, and other code may send a frame to
 `account_<id>`. So each group has a channel of its own, and each channel a task that receives from
 it. Channels does the same for each of its consumers, so it works with every channel layer.
 """
@@ -10,12 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from .summary_log import SummaryLog
 
+try:
+    from redis.exceptions import RedisError
+except ImportError:  # a site without Redis
+    RedisError = OSError  # type: ignore[misc, assignment]
+
+OUTAGES: Final = (OSError, RedisError)  # a channel layer may raise anything else as well
 RETRY_SECONDS: Final = (0.5, 1.5)  # random between these, as all readers fail together
+MAX_PROMPT_RETRIES: Final = 500  # in a second, of all readers of a hub
 CLOSE_SECONDS: Final = 3.0  # for the channel layer to clean up after the readers
 
 # Called with the account whose group a message came through (None: all hubs), and the message.
@@ -30,6 +38,8 @@ class Readers:
         self.take = take
         self.failures = SummaryLog("Receiving from the channel layer failed and is retried")
         self.tasks: set[asyncio.Task[None]] = set()
+        self._prompt_retries = 0
+        self._counted_from = 0.0  # monotonic seconds
 
     def source(self, account: str | None) -> Reader:
         return Reader(self, account)
@@ -39,6 +49,20 @@ class Readers:
         self.failures.close()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=CLOSE_SECONDS)
+
+    async def pause_after(self, failure: Exception) -> None:
+        """
+        Wait before the next attempt, but only in an outage.
+
+        Any other error is about one message, which the channel layer could not decode. If there
+        are very many, they may be an outage of an unknown kind.
+        """
+        now = time.monotonic()
+        if now - self._counted_from > 1:
+            self._counted_from, self._prompt_retries = now, 0
+        self._prompt_retries += 1
+        is_outage = isinstance(failure, OUTAGES) or self._prompt_retries > MAX_PROMPT_RETRIES
+        await asyncio.sleep(random.uniform(*RETRY_SECONDS) if is_outage else 0)
 
 
 class Reader:
@@ -72,6 +96,6 @@ class Reader:
                 message = await self._readers.layer.receive(channel)
             except Exception as failure:
                 self._readers.failures.add(type(failure).__name__)
-                await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+                await self._readers.pause_after(failure)
             else:
                 self._readers.take(self.account, message)

@@ -16,8 +16,9 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import background_loop, envelopes, taps
+from . import background_loop, envelopes, site, taps
 from .addressing import Addressed, BatchT, for_accounts, merged
+from .site import Site
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,9 @@ class Outbox:
 
     async def _send_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        await _send(waiting[0] if len(waiting) == 1 else merged(chain(*waiting)))
-        breaker.succeeded()
+        if known := await site.reader.wait_async():
+            await _send(waiting[0] if len(waiting) == 1 else merged(chain(*waiting)), known)
+            breaker.succeeded()
 
 
 breaker = Breaker()
@@ -178,12 +180,12 @@ def _outbox() -> Outbox:
     return _outboxes.setdefault(asyncio.get_running_loop(), Outbox())
 
 
-async def _send(addressed: list[Addressed]) -> None:
+async def _send(addressed: list[Addressed], signer: Site) -> None:
     layer: Any = get_channel_layer()
 
     async def send(one: Addressed) -> None:
-        group, envelope = one
-        await layer.group_send(group, envelopes.dump(envelope))
+        group, content = one
+        await layer.group_send(group, envelopes.dump(content, signer))
 
     await each(send, addressed, TIMEOUT_SECONDS)
 

@@ -1,7 +1,7 @@
 """
 A hub's memberships in the channel layer: the group of all hubs and one per local account.
 
-A received message does not include its group, and anybody may send a plain frame to
+A received message does not include its group, and other code may send a frame to
 `account_<id>`. So each group has a source with a channel of its own (taps.py, readers.py).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,8 +20,9 @@ from channels.layers import get_channel_layer
 from notifications import protocol
 from notifications.conf import conf
 
-from . import background_loop, envelopes, sender
-from .envelopes import Arrival, Envelope
+from . import background_loop, envelopes, sender, site
+from .envelopes import Arrival, Content
+from .replays import Replays
 from .summary_log import SummaryLog
 from .taps import Source, Sources, open_sources
 
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS: Final = 3.0  # for one batch of concurrent calls
 RETRY_SECONDS: Final = 1.0  # between two attempts while the channel layer is unavailable
 
-Receiver = Callable[[Envelope], None]
+Receiver = Callable[[Content], None]
 
 
 class Subscriptions:
@@ -47,11 +49,13 @@ class Subscriptions:
         self._joined: dict[str | None, Source] = {}  # by account
         self._left: dict[Source, None] = {}  # possibly still joined, the oldest first
         self._is_unavailable = asyncio.Event()
+        self._replays = Replays(since=time.monotonic())
         self._ignored = SummaryLog("Ignored on the channel layer")
         background_loop.hub_opened()
 
     async def open(self) -> None:
         """Choose the sources for this channel layer, and join the group of all hubs."""
+        await site.reader.wait_async()  # without it, nothing can be taken
         self._sources = await open_sources(self._layer, self._take)
         await self.join(None)
 
@@ -138,16 +142,17 @@ class Subscriptions:
 
     def _take(self, account: str | None, message: object) -> None:
         """Check a message that came through the group of `account`, or of all hubs (None)."""
-        envelope = envelopes.parse(message, Arrival(account, self._joined, self._report))
-        if envelope is None:
+        arrival = Arrival(account, self._joined, self._report, site.reader.known(), self._replays)
+        content = envelopes.parse(message, arrival)
+        if content is None:
             return
         try:
-            self._receiver(envelope)
+            self._receiver(content)
         except Exception as error:
             # Without the error's text and the envelope, which may contain personal texts.
             logger.error(
                 "Failed to handle %s: %s\n%s",
-                envelope.content.TYPE,
+                content.TYPE,
                 type(error).__name__,
                 "".join(traceback.format_tb(error.__traceback__)),
             )

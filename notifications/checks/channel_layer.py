@@ -1,4 +1,6 @@
-"""The channel layer must not drop messages in bursts, or end idle subscriptions."""
+"""
+The channel layer must not drop messages in bursts, end idle subscriptions, or serve two sites.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,14 @@ from django.core.checks import CheckMessage, Error, Warning
 from notifications.channel_layer.taps import IN_MEMORY, REDIS_CORE, REDIS_PUBSUB
 
 MIN_CAPACITY: Final = 100_000  # messages
+DEFAULT_PREFIX: Final = "asgi"  # of channels_redis
 
 
 def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    return [*_check_messages(), *_check_prefix()]
+
+
+def _check_messages() -> list[CheckMessage]:
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
     if not layer:
         return [
@@ -52,3 +59,19 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def _check_prefix() -> list[CheckMessage]:
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default") or {}
+    prefix = (layer.get("CONFIG") or {}).get("prefix", DEFAULT_PREFIX)
+    if layer.get("BACKEND") not in {REDIS_CORE, REDIS_PUBSUB} or prefix != DEFAULT_PREFIX:
+        return []
+    return [
+        Warning(
+            "The channel layer has the prefix that every site has by default. If another site uses "
+            "the same Redis, each gets what the other sends, and has to drop it. Redis's database "
+            "numbers do not separate them.",
+            hint='Set "CONFIG": {"prefix": …} to a name of this site.',
+            id="notifications.W041",
+        )
+    ]

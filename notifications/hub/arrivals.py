@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from notifications.channel_layer.envelopes import (
     AccountFrames,
@@ -13,7 +12,6 @@ from notifications.channel_layer.envelopes import (
     CloseConnections,
     Content,
     EndSessions,
-    Envelope,
     LiveUpdate,
     LiveUpdates,
 )
@@ -23,8 +21,6 @@ from notifications.servers.base import EncodedFrame
 from .connection import LiveConnection
 from .fan_out import FanOut
 from .session_check import SessionCheck
-
-MAX_RECENT_IDS: Final = 10_000
 
 
 class Arrivals:
@@ -43,7 +39,6 @@ class Arrivals:
         self._session_check = session_check
         self._fall_behind = fall_behind
         self._close = close
-        self._recent_ids: OrderedDict[str, None] = OrderedDict()  # against duplicates
         self._handlers: dict[type[Content], Callable[[Any], None]] = {
             LiveUpdates: self._update_accounts,
             AccountFrames: self._write_frames,
@@ -53,19 +48,8 @@ class Arrivals:
             CloseConnections: self._close_connections,
         }
 
-    def take(self, envelope: Envelope) -> None:
-        if not self._is_duplicate(envelope.id):
-            self._handlers[type(envelope.content)](envelope.content)
-
-    def _is_duplicate(self, envelope_id: str | None) -> bool:
-        if envelope_id is None:
-            return False
-        if envelope_id in self._recent_ids:
-            return True
-        self._recent_ids[envelope_id] = None
-        if len(self._recent_ids) > MAX_RECENT_IDS:
-            self._recent_ids.popitem(last=False)
-        return False
+    def take(self, content: Content) -> None:
+        self._handlers[type(content)](content)
 
     # --- One handler for each type
 

@@ -43,12 +43,24 @@ class DatabaseCheck:
         self._fall_behind = fall_behind
 
     async def step(self) -> None:
-        """Let connections that missed a change catch up, then wait for an interval."""
+        """
+        Let connections catch up that missed a change, or that are at a position which does not
+        exist; then wait for an interval.
+        """
         latest: dict[str, int] = {}
         broadcasts = None
+        before = [
+            (connection, connection.seq, connection.broadcast_seq)
+            for connection in self._connections.values()
+        ]
         for keys in self._account_ids():
             seqs, broadcasts = await self._database.run(_number_and_read, keys)
             latest.update((str(key), seq) for key, seq in seqs.items())
+        if broadcasts:
+            for connection, seq, broadcast_seq in before:
+                # Above what the database had later: it lost changes, or a number was wrong.
+                if seq > latest.get(connection.account, 0) or broadcast_seq > broadcasts.seq:
+                    self._fall_behind(connection)
         await asyncio.sleep(min(PUBLISH_GRACE_SECONDS, conf.HEARTBEAT_INTERVAL))
         for account, seq in latest.items():
             for connection in self._accounts.get(account, ()):

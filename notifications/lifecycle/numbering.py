@@ -172,7 +172,7 @@ def live_updates(rows: Iterable[NumberedRow]) -> Iterator[LiveUpdate]:
                 yield _removal(row.account_id, others, first - 1, row.unread)
         text = encoder.encode(row)
         # By position: keywords take twice as long.
-        yield LiveUpdate(str(row.account_id), first, number, text, row.unread, None, None)
+        yield LiveUpdate(str(row.account_id), first, number, row.unread, None, None, text)
 
 
 def _removal(account_id: Any, ids: Sequence[int], seq: int, unread: int) -> LiveUpdate:

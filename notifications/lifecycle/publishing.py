@@ -26,10 +26,10 @@ def live_update(
         account=str(account_id),
         first=first,
         seq=seq,
-        text=protocol.encode(frame),
         unread=frame.get("unread"),
         unread_broadcasts=frame.get("unread_broadcasts"),
         counted_at=counted_at,
+        text=protocol.encode(frame),
     )
 
 

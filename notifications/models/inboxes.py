@@ -12,6 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
 from notifications.db.bulk import one_of
+from notifications.db.functions import EpochSeconds, RandomHex
 
 
 @dataclass(slots=True)
@@ -91,12 +92,24 @@ class BroadcastSequenceQuerySet(models.QuerySet["BroadcastSequence"]):
         )
 
     def lock(self) -> BroadcastSequence:
-        self.bulk_create([BroadcastSequence(pk=BroadcastSequence.ONLY)], ignore_conflicts=True)
+        self.create_missing()
         return self.select_for_update().get(pk=BroadcastSequence.ONLY)
+
+    def create_missing(self) -> None:
+        self.bulk_create([BroadcastSequence(pk=BroadcastSequence.ONLY)], ignore_conflicts=True)
+
+    def site_and_time(self) -> tuple[str, float]:
+        """Return the site's name, and the database's time in seconds since 1970."""
+        values = self.filter(pk=BroadcastSequence.ONLY).values_list("site", EpochSeconds())
+        if not (row := values.first()):
+            self.create_missing()
+            row = values.get()
+        name, seconds = row
+        return str(name), float(seconds)
 
 
 class BroadcastSequence(models.Model):
-    """A single row with the change numbers of broadcasts, and the epoch of all numbers."""
+    """The single row of the site: the change numbers of broadcasts, and the epoch of all."""
 
     ONLY = 1
 
@@ -104,6 +117,8 @@ class BroadcastSequence(models.Model):
     floor = models.PositiveBigIntegerField(default=0)
     # Changed after the database was restored, which makes older positions meaningless.
     epoch = models.PositiveBigIntegerField(default=1)
+    # A random name, in what is signed. The database makes it, as older releases insert no name.
+    site = models.CharField(max_length=32, editable=False, db_default=RandomHex())
 
     objects = BroadcastSequenceQuerySet.as_manager()
 

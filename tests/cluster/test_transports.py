@@ -19,14 +19,14 @@ SIZES = [34, 125, 126, 127, 65_535, 65_536, 65_537, 150_000]
 PUSH_SIZES = """
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from notifications.protocol import encode
+from notifications.protocol import account_message, encode
 account = User.objects.get(username="alice").pk
 async def push():
     for size in {sizes}:
         frame = {{"type": "size", "pad": ""}}
         frame["pad"] = "x" * (size - len(encode(frame)))
         await get_channel_layer().group_send(
-            f"account_{{account}}", {{"type": "notifications.frame", "frame": frame}}
+            f"account_{{account}}", account_message(frame)
         )
 async_to_sync(push)()
 """

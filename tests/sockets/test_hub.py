@@ -18,9 +18,17 @@ from django.utils import timezone
 from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
 from notifications.audiences import Recipient
 from notifications.channel_layer import hub_commands, sender
+from notifications.channel_layer.envelopes import (
+    AccountFrame,
+    AccountFrames,
+    BroadcastUpdate,
+    LiveUpdate,
+    LiveUpdates,
+    dump,
+)
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.conf import conf
-from notifications.hub import catch_up, session_check
+from notifications.hub import catch_up, database_check, session_check
 from notifications.hub.connection import LiveConnection
 from notifications.hub.hub import get_hub, stop_hub
 from notifications.inbox import marks, pages
@@ -28,7 +36,7 @@ from notifications.inbox.pages import Position
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Connection, Inbox, Notification
-from notifications.protocol import CloseCode
+from notifications.protocol import CloseCode, account_group, account_message
 from notifications.sessions.authentication import Session
 from notifications.testing import TIMEOUT_SECONDS, log_in
 
@@ -144,26 +152,18 @@ async def test_other_code_can_send_a_frame_through_the_channel_layer(connect, al
     await tab.receive_until_caught_up()
     await bobs_tab.receive_until_caught_up()
 
-    await get_channel_layer().group_send(
-        f"account_{alice.pk}",
-        {
-            "type": "notifications.frame",
-            "frame": {"type": "progress", "content": {"body": "50 %", "meta_data": ""}},
-        },
-    )
+    frame = {"type": "progress", "content": {"body": "50 %", "meta_data": ""}}
+    await get_channel_layer().group_send(account_group(alice.pk), account_message(frame))
 
     assert (await tab.receive("progress"))["content"]["body"] == "50 %"
     assert await bobs_tab.receive_rest() == []
 
 
-async def test_an_envelope_that_arrives_twice_is_handled_once(connect, alice):
+async def test_an_envelope_that_arrives_twice_is_handled_once(connect, alice, known_site):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
-    message = {
-        "type": "notifications.frames",
-        "id": "the same",
-        "entries": [{"account": str(alice.pk), "text": '{"type":"typing"}'}],
-    }
+    frames = AccountFrames([AccountFrame(str(alice.pk), '{"type":"typing"}')])
+    message = dump(frames, known_site)
 
     for _ in range(2):
         await get_channel_layer().group_send("notifications.hubs", message)
@@ -184,6 +184,76 @@ async def test_the_check_makes_up_for_a_lost_live_update(connect, alice, monkeyp
 
     assert (await tab.receive("hello"))["seq"] == 1
     assert (await tab.receive("heartbeat"))["unread"] == 1
+
+
+FAR = 10**17
+TEXT = '{"type":"lost"}'
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+async def test_the_check_finds_a_connection_that_is_ahead_of_its_inbox(
+    connect, alice, known_site, rows
+):
+    await sync_to_async(make_notifications)(alice, rows)
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+    # As from a database that lost its last commits in a crash.
+    ahead = LiveUpdate(str(alice.pk), rows + 1, FAR, 1, None, None, TEXT)
+    await get_channel_layer().group_send(
+        "notifications.hubs", dump(LiveUpdates([ahead]), known_site)
+    )
+    assert (await tab.receive_frame())["type"] == "lost"
+
+    resync, counts = await tab.receive_until_caught_up()
+    assert (resync["type"], resync["seq"], counts["seq"]) == ("resync", rows, rows)
+
+    await anotify_accounts(alice, "hello", "the next one")
+    assert (await tab.receive("hello"))["seq"] == rows + 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_the_check_finds_a_connection_that_is_ahead_of_the_broadcasts(
+    connect, alice, known_site, count
+):
+    for _ in range(count):
+        await sync_to_async(broadcast)("news", "kept")
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+    for seq in (count + 1, count + 2):
+        lost = BroadcastUpdate(seq, "everyone", timezone.now(), False, TEXT)
+        await get_channel_layer().group_send("notifications.hubs", dump(lost, known_site))
+
+    frames = await tab.receive_until_caught_up()
+    assert [frame["type"] for frame in frames] == ["lost", "lost", "resync", "heartbeat"]
+    assert (frames[2]["broadcast_seq"], frames[3]["broadcast_seq"]) == (count, count)
+
+    await sync_to_async(broadcast)("news", "the next one")
+    assert (await tab.receive("news"))["broadcast_seq"] == count + 1
+
+
+async def test_a_live_update_that_arrives_during_the_check_is_not_ahead(
+    connect, alice, monkeypatch
+):
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+    read, written = database_check._number_and_read, []
+
+    def read_and_notify(account_ids):
+        before = read(account_ids)
+        if not written:
+            written.extend(notify_accounts(alice, "hello", "after it was read").ids)
+            broadcast("news", "after it was read")
+            # It arrives while the hub waits for the answer.
+            while not written[1:]:
+                time.sleep(0.001)
+        return before
+
+    monkeypatch.setattr(database_check, "_number_and_read", read_and_notify)
+    frames = [await tab.receive_frame() for _ in range(2)]
+    written.append("arrived")
+
+    assert {frame["type"] for frame in frames} == {"hello", "news"}
+    assert await tab.receive_nothing(1)  # it was not read from the database once more
 
 
 async def test_a_gap_is_filled_in_order_without_duplicates(connect, alice, monkeypatch):

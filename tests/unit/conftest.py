@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from notifications import broadcast, notify_accounts, protocol
 from notifications.channel_layer import sender
 from notifications.channel_layer.addressing import Addressed
-from notifications.channel_layer.envelopes import dump
+from notifications.channel_layer.envelopes import Batch, Content
 
 Commit = Callable[[], AbstractContextManager[Any]]
 Message = dict[str, Any]
@@ -47,11 +47,21 @@ def send(commit: Commit) -> Make:
     return send
 
 
+def shown(content: Content) -> Message:
+    """Return the content of an envelope as a dict."""
+    message = {"type": content.TYPE, **content.head()}
+    if isinstance(content, Batch):
+        message["entries"] = [entry._asdict() for entry in content.entries]
+    elif frames := content.frames():
+        (message["text"],) = frames
+    return message
+
+
 class Published(list[tuple[str, Message]]):
     """The envelopes sent to the channel layer, each with its group."""
 
     def publish(self, messages: list[Addressed]) -> None:
-        self.extend((group, dump(envelope)) for group, envelope in messages)
+        self.extend((group, shown(content)) for group, content in messages)
 
     @property
     def frames(self) -> list[protocol.Frame]:

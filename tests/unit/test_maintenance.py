@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from notifications import broadcast, maintenance, notify_accounts
 from notifications.audiences import Recipient
-from notifications.channel_layer import envelopes, sender
+from notifications.channel_layer import sender
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
 from notifications.lifecycle import numbering
@@ -38,6 +38,7 @@ from notifications.models import (
     Worker,
 )
 from notifications.protocol import CloseCode
+from tests.unit.conftest import shown
 
 pytestmark = pytest.mark.django_db
 
@@ -60,7 +61,7 @@ def layer_messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(
         sender,
         "publish",
-        lambda sent: messages.extend(envelopes.dump(envelope) for _, envelope in sent),
+        lambda sent: messages.extend(shown(content) for _, content in sent),
     )
     return messages
 

@@ -532,7 +532,6 @@ def test_many_accounts_are_reached_through_all_hubs_500_at_a_time(
     assert [len(message["entries"]) for _, message in published] == [500, 500, 1]
     entries = [entry["account"] for _, message in published for entry in message["entries"]]
     assert entries == [str(n) for n in range(1001)]
-    assert len({message["id"] for _, message in published}) == 3
 
 
 def test_long_frames_are_spread_over_envelopes(published: Published, shared_layer: None) -> None:

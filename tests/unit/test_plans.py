@@ -49,7 +49,8 @@ def full_tables(db: None) -> None:
     Broadcast.objects.bulk_create(
         Broadcast(pk=n, type="news", body="News", number=n, seq=n) for n in range(1, 101)
     )
-    BroadcastSequence.objects.create(pk=BroadcastSequence.ONLY, seq=100)
+    BroadcastSequence.objects.lock()
+    BroadcastSequence.objects.update(seq=100)
     BroadcastReceipt.objects.bulk_create(
         BroadcastReceipt(broadcast_id=n, account_id=key, seq=BUSY_ROWS + n, read_at=now)
         for n in (1, 2)

@@ -10,8 +10,9 @@ import pytest
 from channels.layers import get_channel_layer
 
 from notifications import protocol
+from notifications.channel_layer import site
 from notifications.channel_layer import subscriptions as module
-from notifications.channel_layer.envelopes import AccountFrame, AccountFrames, Envelope, dump
+from notifications.channel_layer.envelopes import AccountFrame, AccountFrames, Content, dump
 from notifications.channel_layer.subscriptions import Subscriptions
 from tests.sockets.layers import OwnLayer
 
@@ -30,9 +31,9 @@ class Hub(Subscriptions):
         super().__init__(self.keep)
         self.texts: list[str] = []
 
-    def keep(self, envelope: Envelope) -> None:
-        assert isinstance(envelope.content, AccountFrames)
-        self.texts += [text for _, text in envelope.content.entries]
+    def keep(self, content: Content) -> None:
+        assert isinstance(content, AccountFrames)
+        self.texts += [text for _, text in content.entries]
 
     async def wait_for(self, *texts: str) -> None:
         async with asyncio.timeout(30):
@@ -101,7 +102,7 @@ async def open_hub(settings: Any) -> AsyncIterator[Callable[[], Any]]:
 
 
 def message(account: str, text: str) -> dict[str, Any]:
-    return dump(Envelope(AccountFrames([AccountFrame(account, text)])))
+    return dump(AccountFrames([AccountFrame(account, text)]), site.reader.known())
 
 
 def members(layer: Any) -> dict[str, int]:
@@ -118,7 +119,7 @@ async def test_messages_to_joined_groups_arrive(layer: Any, open_hub: Any) -> No
     await layer.group_send(protocol.HUBS_GROUP, message("2", "group of all hubs"))
     await layer.group_send("account_3", message("3", "not joined"))
     await layer.group_send(protocol.HUBS_GROUP, message("3", "not here"))
-    await layer.group_send("account_2", {"type": "notifications.frame", "frame": {"type": "plain"}})
+    await layer.group_send("account_2", protocol.account_message({"type": "plain"}))
 
     await hub.wait_for("own group", "group of all hubs", '{"type":"plain"}')
 
@@ -158,7 +159,7 @@ async def test_simultaneous_joins_add_an_account_to_its_group_once(
     await asyncio.gather(*(hub.join("1") for _ in range(50)))
 
     assert members(layer) == {protocol.HUBS_GROUP: 1, "account_1": 1}
-    await layer.group_send("account_1", {"type": "notifications.frame", "frame": {"type": "a"}})
+    await layer.group_send("account_1", protocol.account_message({"type": "a"}))
     await hub.wait_for('{"type":"a"}')
 
 
