@@ -8,6 +8,7 @@ deno.json has their versions and deno.lock their hashes; deno downloads them onc
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DENO: Final = Path(sys.executable).parent / "deno"
@@ -41,6 +44,15 @@ def run_tool(
     """Run an npm package of deno.json in the version of deno.lock."""
     options = ["--config", ROOT / "deno.json", "--frozen", "--quiet", "--allow-all"]
     return deno("run", *options, name, *arguments, cwd=cwd)
+
+
+def package_file(path: str) -> Path:
+    """Return a file of an npm package of deno.json, such as `htmx.org/dist/htmx.js`."""
+    options = ["--config", ROOT / "deno.json", "--frozen", "--quiet"]
+    done = deno("eval", *options, f"console.log(import.meta.resolve({json.dumps(path)}))")
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return Path(url2pathname(urlsplit(done.stdout.strip()).path))
 
 
 def scripts() -> list[str]:

@@ -32,7 +32,20 @@ export class Announcer {
     const { epoch, scope } = this.#visit?.seen ?? {}
     if (epoch !== position?.epoch || scope !== position?.scope) this.#visit = null
     if (sound) this.#sound = new Audio(sound)
+  }
+
+  start() {
     document.addEventListener("visibilitychange", this.#showWaiting)
+  }
+
+  stop() {
+    document.removeEventListener("visibilitychange", this.#showWaiting)
+  }
+
+  forget() {
+    this.#missed = []
+    this.#waiting = []
+    this.#announced.clear()
   }
 
   // The position to connect with, so that the server resends what the previous page still showed.
@@ -75,15 +88,18 @@ export class Announcer {
     this.#announced.delete(id)
   }
 
-  // For the next page. An announcement never reported as hidden counts as shown only for a short time.
+  // One that was never reported as hidden counts as shown only for a short time.
+  get announced() {
+    return [...this.#announced.values()].filter(this.#isStillShown)
+  }
+
+  // For the next page.
   remember(position) {
     const now = Date.now()
     const resumeFrom = { ...position }
     const shown = {}
-    for (const { notification, since = now } of [...this.#announced.values(), ...this.#waiting]) {
-      const { id } = notification
-      if (!id || !this.isUnread(id) || now - since > RECENT_MS) continue
-      shown[id] = since
+    for (const { notification, since = now } of [...this.announced, ...this.#waiting.filter(this.#isStillShown)]) {
+      shown[notification.id] = since
       for (const name of ["seq", "broadcast_seq"]) {
         if (notification[name] <= resumeFrom[name]) resumeFrom[name] = notification[name] - 1
       }
@@ -116,6 +132,9 @@ export class Announcer {
   #pending(announcements) {
     return announcements.filter(({ notification: { id } }) => id === undefined || this.isUnread(id))
   }
+
+  #isStillShown = ({ notification: { id }, since = Date.now() }) =>
+    id !== undefined && this.isUnread(id) && Date.now() - since <= RECENT_MS
 
   #isAwaited = ({ notification: { id } }) => !this.#announcedElsewhere.has(id)
 

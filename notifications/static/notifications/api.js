@@ -10,9 +10,15 @@ export class ApiError extends Error {
 // The inbox over HTTP.
 export class Api {
   #skew = 0
+  #hasEnded = false
 
   constructor(config) {
     this.config = config
+  }
+
+  // Sends nothing more, and gives no more answers.
+  end() {
+    this.#hasEnded = true
   }
 
   // By the server's clock, in ms: this computer's clock may be a day off.
@@ -56,6 +62,7 @@ export class Api {
   async #fetch(url, { headers = {}, ...options }) {
     let response
     let answer
+    if (this.#hasEnded) throw new ApiError(401)
     try {
       response = await fetch(url, {
         credentials: "same-origin",
@@ -67,6 +74,7 @@ export class Api {
     } catch {
       throw new ApiError(0)
     }
+    if (this.#hasEnded) throw new ApiError(401)
     if (!response.ok) throw new ApiError(response.status)
     if (answer.now) this.#skew = Date.parse(answer.now) - Date.now()
     return answer

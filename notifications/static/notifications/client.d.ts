@@ -1,7 +1,9 @@
 /**
  * The page's one client, connected; null where nobody is logged in.
  *
- * That is a page without the configuration that the template tags render.
+ * That is a page without the configuration that the template tags render. The client of an
+ * account lasts while pages of that account are swapped in (by Turbo, htmx, …); one of another
+ * account has another client, and the former one has ended.
  *
  * @returns {NotificationsClient | null}
  */
@@ -10,12 +12,20 @@ declare const NotificationsClient_base: new () => NotificationsEventTarget;
 export class NotificationsClient extends NotificationsClient_base {
     /** @param {Config} config */
     constructor(config: Config);
-    /** @readonly */
-    readonly config: Config;
     /** Connects. `connect()` has done so already. */
     start(): void;
     /** Disconnects this tab. The account's other tabs go on. */
     stop(): void;
+    /**
+     * Goes on with the configuration of another page of the same account. `connect()` calls it.
+     *
+     * @param {Config} config
+     */
+    adopt(config: Config): void;
+    /** Stops, and forgets everything: another account's page is shown. `connect()` calls it. */
+    end(): void;
+    /** @returns {Config} */
+    get config(): Config;
     /** @returns {Status} */
     get status(): Status;
     /**
@@ -83,6 +93,13 @@ export class NotificationsClient extends NotificationsClient_base {
      * @param {Pick<Notification, "id">} notification
      */
     recordHidden(notification: Pick<Notification, "id">): void;
+    /**
+     * What was announced in this tab and may still be shown: for the elements of a page that was
+     * swapped in.
+     *
+     * @returns {Announcement[]}
+     */
+    get announced(): Announcement[];
     #private;
 }
 /**

@@ -1,6 +1,7 @@
 // @ts-check
 import { Announcer } from "./announcer.js";
 import * as http from "./api.js";
+import { onSwap, readConfig } from "./page.js";
 import * as store from "./store.js";
 import { Tabs } from "./tabs.js";
 
@@ -11,15 +12,23 @@ const INSTANCE = Symbol.for("notifications.client")
 /**
  * The page's one client, connected; null where nobody is logged in.
  *
- * That is a page without the configuration that the template tags render.
+ * That is a page without the configuration that the template tags render. The client of an
+ * account lasts while pages of that account are swapped in (by Turbo, htmx, …); one of another
+ * account has another client, and the former one has ended.
  *
  * @returns {NotificationsClient | null}
  */
 export function connect() {
-  const config = document.getElementById("notifications-config")
-  if (config && !globalThis[INSTANCE]) {
-    globalThis[INSTANCE] = new NotificationsClient(JSON.parse(config.textContent))
-    globalThis[INSTANCE].start()
+  onSwap(connect)
+  const config = readConfig()
+  /** @type {NotificationsClient | null} */
+  const client = globalThis[INSTANCE] ?? null
+  if (config && client?.config.account === config.account) {
+    client.adopt(config)
+  } else if (config || client) {
+    globalThis[INSTANCE] = config && new NotificationsClient(config)
+    client?.end()
+    globalThis[INSTANCE]?.start()
   }
   return globalThis[INSTANCE] ?? null
 }
@@ -33,12 +42,11 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   #origin
   #lists
   #loading = new Map()
+  #isConfirmed = false
 
   /** @param {Config} config */
   constructor(config) {
     super()
-    /** @readonly */
-    this.config = config
     const start = { ...config, position: config.cursor }
     const position = () => store.positionOf(this.#state)
     this.#announcer = new Announcer(start, {
@@ -67,14 +75,36 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   start() {
     addEventListener("pagehide", this.#leave)
     addEventListener("pageshow", this.#return)
+    this.#announcer.start()
     this.#tabs.start()
   }
 
   /** Disconnects this tab. The account's other tabs go on. */
   stop() {
-    removeEventListener("pagehide", this.#leave)
-    removeEventListener("pageshow", this.#return)
-    this.#tabs.stop()
+    this.#stop()
+  }
+
+  /**
+   * Goes on with the configuration of another page of the same account. `connect()` calls it.
+   *
+   * @param {Config} config
+   */
+  adopt(config) {
+    if (config === this.config) return
+    this.#api.config = config
+    if (this.status === "logged_out") this.start() // the account has logged in again
+  }
+
+  /** Stops, and forgets everything: another account's page is shown. `connect()` calls it. */
+  end() {
+    this.#api.end()
+    this.#stop("logged_out")
+    this.#forget()
+  }
+
+  /** @returns {Config} */
+  get config() {
+    return this.#api.config
   }
 
   /** @returns {Status} */
@@ -184,7 +214,29 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     this.#announcer.recordHidden(notification)
   }
 
+  /**
+   * What was announced in this tab and may still be shown: for the elements of a page that was
+   * swapped in.
+   *
+   * @returns {Announcement[]}
+   */
+  get announced() {
+    return this.#announcer.announced
+  }
+
   // Private
+
+  #stop(status) {
+    removeEventListener("pagehide", this.#leave)
+    removeEventListener("pageshow", this.#return)
+    this.#announcer.stop()
+    this.#tabs.stop(status)
+  }
+
+  #forget() {
+    this.#announcer.forget()
+    this.#update({ ...store.initialState(), generation: this.#state.generation + 1 })
+  }
 
   #socketUrl() {
     const { account, urls } = this.config
@@ -220,6 +272,9 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   #changeStatus = (status) => {
+    if (status === "online" || status === "polling") this.#isConfirmed = true
+    // A page from some cache, of an account that is no longer logged in.
+    if (status === "logged_out" && !this.#isConfirmed) this.#forget()
     if (status === "online") this.#announcer.announceMissed()
     this.#emit("status", status)
   }
@@ -300,7 +355,9 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   }
 
   #return = ({ persisted }) => {
-    if (persisted) this.#tabs.start()
+    if (!persisted) return
+    this.#isConfirmed = false
+    this.#tabs.start()
   }
 }
 

@@ -1,18 +1,22 @@
 import { connect, NotificationsClient } from "./client.js";
 import "./elements/bell.js";
 import "./elements/toasts.js";
+import { onSwap } from "./page.js";
 
 export { connect, NotificationsClient }
 
-const client = connect()
-
 // Only some pages show these. The bell loads the list when its panel is opened.
-if (document.querySelector("notifications-inbox")) import("./elements/inbox.js")
-if (document.querySelector("notifications-banner")) {
+function loadOthers() {
+  const client = connect()
+  if (document.querySelector("notifications-inbox")) import("./elements/inbox.js")
   client?.addEventListener("unread", loadBanner)
   loadBanner()
 }
 
 function loadBanner() {
-  if (client?.unread.unread_broadcasts) import("./elements/banner.js")
+  const isNeeded = connect()?.unread.unread_broadcasts && document.querySelector("notifications-banner")
+  if (isNeeded) import("./elements/banner.js")
 }
+
+onSwap(loadOthers)
+loadOthers()

@@ -1,4 +1,4 @@
-import { connect } from "../client.js";
+import { AccountElement } from "./element.js";
 import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, slot } from "./template.js";
 
@@ -8,20 +8,20 @@ const FOLDER = "important"
 // Broadcasts of level warning or error, until they are read on any device.
 //
 // Their toasts announce new ones. Without JavaScript the server renders them.
-export class NotificationsBanner extends HTMLElement {
+export class NotificationsBanner extends AccountElement {
   #client
-  #listeners
   #rows
 
-  connectedCallback() {
-    this.#client = connect()
-    if (!this.#client) return
-    this.#listeners = new AbortController()
-    const { signal } = this.#listeners
+  clean() {
+    for (const batch of this.querySelectorAll('[data-part="batch"]')) batch.remove()
+  }
+
+  join(client, signal) {
+    this.#client = client
     const styles = this.querySelector('link[rel="stylesheet"]')
     if (styles) styles.disabled = false
     this.#rows ??= new Rows(slot(this, "banners"), { create: () => clone("banner"), fill })
-    this.#client.addEventListener("change", this.#render, { signal })
+    client.addEventListener("change", this.#render, { signal })
     this.addEventListener("click", this.#act, { signal })
     this.addEventListener("click", this.#follow, { signal })
     this.addEventListener("auxclick", this.#follow, { signal })
@@ -29,28 +29,29 @@ export class NotificationsBanner extends HTMLElement {
     this.#load()
   }
 
-  disconnectedCallback() {
-    this.#listeners?.abort()
-  }
-
   // Private
 
-  // If this fails, the server-rendered banners stay, and work.
+  // If this fails, the server-rendered banners stay, and work, unless their account has gone.
   async #load() {
     try {
       await this.#client.load(FOLDER)
       this.#render()
     } catch (error) {
       if (error.name !== "ApiError") throw error
+      if (this.#isOver) this.#render()
     }
   }
 
-  #render = eachFrame(() => {
-    if (!this.#client.isLoaded(FOLDER)) return this.#load()
+  #render = eachFrame(this, () => {
+    if (!this.#client.isLoaded(FOLDER) && !this.#isOver) return this.#load()
     for (const element of this.querySelectorAll("[data-fallback]")) element.remove()
     const isAll = this.#rows.render(this.#client.items(FOLDER).slice(0, MAX_BANNERS))
     if (!isAll) this.#render()
   })
+
+  get #isOver() {
+    return this.#client.status === "logged_out"
+  }
 
   #act = ({ target }) => {
     if (target.closest('[data-action="mark"]')) this.#dismiss(target.closest("[data-id]"))

@@ -1,4 +1,4 @@
-import { connect } from "../client.js";
+import { AccountElement } from "./element.js";
 import { clone, define, eachFrame, setText, showStatus } from "./template.js";
 
 const MAX_COUNT = 99
@@ -7,32 +7,36 @@ const MAX_COUNT = 99
 //
 // Without JavaScript, or in a browser without popovers, it stays the link to the inbox page
 // that the server rendered. The panel is loaded when it is first used.
-export class NotificationsBell extends HTMLElement {
+export class NotificationsBell extends AccountElement {
   #client
-  #listeners
   #button
   #element
   #whenUnread
   #loading
   #panel
+  #title
 
-  connectedCallback() {
-    this.#client = connect()
-    if (!this.#client) return
-    this.#listeners = new AbortController()
-    const { signal } = this.#listeners
+  clean() {
+    this.querySelector('[data-part="panel"]')?.remove()
+  }
+
+  join(client, signal) {
+    this.#client = client
     if (HTMLElement.prototype.showPopover) this.#build(signal)
     // Looked up before the list is there, because a search among thousands of rows is slow.
     const parts = [this, this.#element].filter(Boolean)
     this.#whenUnread = parts.flatMap((part) => [...part.querySelectorAll("[data-when-unread]")])
-    this.#client.addEventListener("unread", this.#renderSoon, { signal })
-    showStatus(this, this.#client, signal)
+    client.addEventListener("unread", this.#renderSoon, { signal })
+    showStatus(this, client, signal)
     this.#renderCount()
-  }
-
-  disconnectedCallback() {
-    this.close()
-    this.#listeners?.abort()
+    // Pages that are swapped in may get their title later.
+    const titles = new MutationObserver(this.#renderTitle)
+    titles.observe(document.head, { childList: true, subtree: true, characterData: true })
+    signal.addEventListener("abort", () => {
+      titles.disconnect()
+      this.close()
+      if (document.title === this.#title) document.title = withoutCount(this.#title)
+    })
   }
 
   get isOpen() {
@@ -85,18 +89,31 @@ export class NotificationsBell extends HTMLElement {
     }
   }
 
+  get #count() {
+    const { total } = this.#client.unread
+    return total > MAX_COUNT ? `${MAX_COUNT}+` : String(total)
+  }
+
   #renderCount = () => {
     const { total } = this.#client.unread
-    const count = total > MAX_COUNT ? `${MAX_COUNT}+` : String(total)
-    setText(this, "count", count)
+    setText(this, "count", this.#count)
     const { activeElement } = document
     for (const element of this.#whenUnread) element.hidden = total === 0
     this.#panel?.keepFocus(activeElement)
-    const title = document.title.replace(/^\(\d+\+?\) /, "")
-    document.title = total ? `(${count}) ${title}` : title
+    this.#renderTitle()
   }
 
-  #renderSoon = eachFrame(this.#renderCount)
+  #renderTitle = () => {
+    const title = withoutCount(document.title)
+    this.#title = this.#client.unread.total ? `(${this.#count}) ${title}` : title
+    if (document.title !== this.#title) document.title = this.#title
+  }
+
+  #renderSoon = eachFrame(this, this.#renderCount)
+}
+
+function withoutCount(title) {
+  return title.replace(/^\(\d+\+?\) /, "")
 }
 
 define("notifications-bell", NotificationsBell)

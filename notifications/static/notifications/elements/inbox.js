@@ -1,4 +1,4 @@
-import { connect } from "../client.js";
+import { AccountElement } from "./element.js";
 import { Rows } from "./rows.js";
 import { clone, define, eachFrame, fill, showStatus, slot } from "./template.js";
 import { fillTime, refreshTime } from "./time.js";
@@ -15,11 +15,10 @@ const UNDOABLE = ["archived", "inbox"] // the other marks of single items have a
 //
 // On the inbox page it replaces the `[data-part="content"]` that the server rendered. In the
 // bell's panel it starts empty, and waits for `load`.
-export class NotificationsInbox extends HTMLElement {
+export class NotificationsInbox extends AccountElement {
   static observedAttributes = ["folder"]
 
   #client
-  #listeners
   #content
   #parts
   #whenUnread
@@ -32,27 +31,27 @@ export class NotificationsInbox extends HTMLElement {
   #isLoading = false
   #failed = new Map()
 
-  connectedCallback() {
-    this.#client = connect()
-    if (!this.#client) return
-    this.#listeners = new AbortController()
-    const { signal } = this.#listeners
-    this.#client.addEventListener("change", this.#renderSoon, { signal })
-    this.#client.addEventListener("unread", this.#renderUnreadSoon, { signal })
-    this.#client.addEventListener("status", this.#reloadOnline, { signal })
-    showStatus(this, this.#client, signal)
+  clean() {
+    this.querySelector('[data-part="content"][data-live]')?.replaceChildren()
+  }
+
+  join(client, signal) {
+    this.#client = client
+    client.addEventListener("change", this.#renderSoon, { signal })
+    client.addEventListener("unread", this.#renderUnreadSoon, { signal })
+    client.addEventListener("status", this.#reloadOnline, { signal })
+    showStatus(this, client, signal)
     this.addEventListener("click", this.#act, { signal })
     this.addEventListener("click", this.#follow, { signal })
     this.addEventListener("auxclick", this.#follow, { signal })
     this.addEventListener("submit", this.#submit, { signal })
     this.addEventListener("keydown", this.#key, { signal })
     const timer = setInterval(this.#refreshTimes, TIMES_INTERVAL_MS)
-    signal.addEventListener("abort", () => clearInterval(timer))
+    signal.addEventListener("abort", () => {
+      clearInterval(timer)
+      this.#end?.disconnect()
+    })
     if (this.querySelector('[data-part="content"]')) this.load()
-  }
-
-  disconnectedCallback() {
-    this.#listeners?.abort()
   }
 
   attributeChangedCallback() {
@@ -86,6 +85,7 @@ export class NotificationsInbox extends HTMLElement {
   // Returns the id of the server-rendered item that had the focus.
   #build() {
     this.#content = clone("list")
+    this.#content.dataset.live = ""
     const fallback = this.querySelector('[data-part="content"]')
     const focused = fallback?.querySelector('[data-part="item"]:focus-within')
     if (fallback) fallback.replaceWith(this.#content)
@@ -118,8 +118,9 @@ export class NotificationsInbox extends HTMLElement {
     if (!this.#isWanted) return
     const { folder } = this
     const isLoaded = this.#client.isLoaded(folder)
-    // The server-rendered list stays until there is something to replace it.
-    const isFirst = !this.#content && (isLoaded || !this.querySelector('[data-part="content"]'))
+    // The server-rendered list stays until there is something to replace it, or its account has gone.
+    const isOver = this.#client.status === "logged_out"
+    const isFirst = !this.#content && (isLoaded || isOver || !this.querySelector('[data-part="content"]'))
     if (isFirst) this.#focused = this.#build()
     if (!this.#content) return
     const items = isLoaded ? this.#client.items(folder) : []
@@ -148,7 +149,7 @@ export class NotificationsInbox extends HTMLElement {
     empty.replaceChildren(clone(`empty-${this.folder}`))
   }
 
-  #renderSoon = eachFrame(this.#render)
+  #renderSoon = eachFrame(this, this.#render)
 
   #fillItem = (element, item) => {
     fill(element, item)
@@ -181,7 +182,7 @@ export class NotificationsInbox extends HTMLElement {
     }
   }
 
-  #renderUnreadSoon = eachFrame(this.#renderUnread)
+  #renderUnreadSoon = eachFrame(this, this.#renderUnread)
 
   #refreshTimes = () => {
     for (const batch of this.#list?.children ?? []) this.#refreshTimesIn(batch)
@@ -298,7 +299,7 @@ export class NotificationsInbox extends HTMLElement {
     await this.#try("load", load)
     this.#isLoading = false
     this.#render()
-    if (this.#content) this.#watchEnd()
+    if (this.#content && this.isConnected) this.#watchEnd()
   }
 
   // Observing it again reports it again, even if it never left the view.

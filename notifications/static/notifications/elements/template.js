@@ -59,12 +59,13 @@ export function safeUrl(url) {
   return /^https?:\/\/[^/]/i.test(url) && URL.canParse(url) ? url : ""
 }
 
-// Renders at most once per animation frame, however often it is called. Hidden tabs have no frames.
-export function eachFrame(render) {
+// Renders at most once per animation frame, however often it is called, while the element is on
+// the page. Hidden tabs have no frames.
+export function eachFrame(element, render) {
   let isWaiting = false
   const run = () => {
     isWaiting = false
-    render()
+    if (element.isConnected) render()
   }
   return () => {
     if (isWaiting) return

@@ -1,4 +1,4 @@
-import { connect } from "../client.js";
+import { AccountElement } from "./element.js";
 import { clone, define, eachFrame, fill, setCount } from "./template.js";
 
 const MAX_TOASTS = 3
@@ -11,21 +11,21 @@ const SUMMARY = "summary"
 //
 // A toast with a link stays until it is closed. Closing a toast marks nothing: the
 // notification stays in the inbox.
-export class NotificationsToasts extends HTMLElement {
+export class NotificationsToasts extends AccountElement {
   #client
-  #listeners
   #waiting = []
   #toasts = new Map()
   #isHeld = false
   #cameFrom
 
-  connectedCallback() {
-    this.#client = connect()
-    if (!this.#client) return
-    this.#listeners = new AbortController()
-    const { signal } = this.#listeners
-    this.#client.addEventListener("announce", this.#announce, { signal })
-    this.#client.addEventListener("change", this.#render, { signal })
+  clean() {
+    this.#stack.replaceChildren()
+  }
+
+  join(client, signal) {
+    this.#client = client
+    client.addEventListener("announce", this.#announce, { signal })
+    client.addEventListener("change", this.#render, { signal })
     for (const type of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
       this.addEventListener(type, this.#hold, { signal })
     }
@@ -34,10 +34,9 @@ export class NotificationsToasts extends HTMLElement {
     this.addEventListener("focusin", this.#comeFrom, { signal })
     this.addEventListener("click", this.#click, { signal })
     this.addEventListener("auxclick", this.#click, { signal })
-  }
-
-  disconnectedCallback() {
-    this.#listeners?.abort()
+    signal.addEventListener("abort", this.#leave)
+    // The previous page may still have shown some.
+    if (client.announced.length) this.#announce({ detail: client.announced })
   }
 
   // Private
@@ -55,12 +54,20 @@ export class NotificationsToasts extends HTMLElement {
     return [...this.#toasts].filter(([key]) => key !== SUMMARY)
   }
 
+  #leave = () => {
+    for (const { timer } of this.#toasts.values()) clearTimeout(timer)
+    this.#toasts.clear()
+    this.#waiting = []
+    this.#isHeld = false
+    this.#stack.replaceChildren()
+  }
+
   #announce = ({ detail }) => {
     this.#waiting.push(...detail)
     this.#render()
   }
 
-  #render = eachFrame(() => {
+  #render = eachFrame(this, () => {
     const waiting = this.#waiting.splice(0).filter(({ notification }) => !this.#isRead(notification))
     const shown = this.#isBusy() ? [] : waiting.splice(-MAX_TOASTS)
     if (waiting.length) this.#summarise(waiting)
