@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from . import maintenance
@@ -20,6 +21,7 @@ from .hub.hub import is_draining
 
 
 @never_cache
+@csrf_exempt  # it takes no forms, so Django need not read one
 @require_GET
 def healthz(request: HttpRequest) -> HttpResponse:
     """200: this process answers."""
@@ -27,6 +29,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@csrf_exempt  # it takes no forms, so Django need not read one
 @require_GET
 def readyz(request: HttpRequest) -> HttpResponse:
     """

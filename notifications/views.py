@@ -8,7 +8,6 @@ if they did not exist. Changes need POST and the CSRF token.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
@@ -33,11 +32,10 @@ from .audiences import Recipient
 from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import ChangeRange, MarkError
+from .unreadable import View, refuse_unreadable
 
 MAX_NUMBER: Final = 2**63 - 1
 ACCOUNT_HEADER: Final = "X-Notifications-Account"
-
-View = Callable[[HttpRequest], HttpResponse]
 
 
 def _json_login_required(view: View) -> View:
@@ -62,6 +60,7 @@ def _json_login_required(view: View) -> View:
 
 
 @never_cache
+@refuse_unreadable
 @require_GET
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
@@ -82,6 +81,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@refuse_unreadable
 @require_GET
 @_json_login_required
 def items(request: HttpRequest) -> HttpResponse:
@@ -109,6 +109,7 @@ def items(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@refuse_unreadable
 @require_GET
 @_json_login_required
 def changes(request: HttpRequest) -> HttpResponse:
@@ -139,6 +140,7 @@ def changes(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@refuse_unreadable
 @require_POST
 @transaction.non_atomic_requests
 @_json_login_required

@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 
 from websockets.sync.client import connect
 
-from harness.demo_data import make_demo_data
+from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.services import manage
 from harness.visitor import TIMEOUT_SECONDS, OpenTab
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
     """Prepare the site as an operator would, with the demo's accounts; return its environment."""
-    make_demo_data(env)  # while debugging, which the command requires
+    make_demo_data(env, PRIVATE_PASSWORD)  # while debugging, which the command requires
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
         "DJANGO_DEBUG": "0",
@@ -78,7 +78,7 @@ class Browser:
         """Submit a form of the page."""
         return self.request(action, {**fields, "csrfmiddlewaretoken": self.token(page)})
 
-    def log_in(self, name: str, password: str = "demo") -> Browser:
+    def log_in(self, name: str, password: str = PRIVATE_PASSWORD) -> Browser:
         assert self.submit("/login/", "/login/", username=name, password=password).status == 302
         return self
 
