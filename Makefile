@@ -29,10 +29,10 @@ run: .venv/run
 # All tests that wait for conditions and measure no time: a failure is a real problem.
 test: lint types .venv/dev
 	@$(PY) -m tests.ensure_browser
-	@echo "Unit, socket and cluster tests, on PostgreSQL"
+	@echo "Unit, socket, cluster and release tests, on PostgreSQL"
 # --reuse-db, because the whole server is thrown away, and threads may still be connected.
 	@$(PLAIN) $(PY) -m tests.with_postgres $(PYTEST) -n 2 --reuse-db -m $(QUICK) \
-		tests/unit tests/sockets tests/cluster
+		tests/unit tests/sockets tests/cluster tests/releases
 	@echo "Model of the protocol"
 	@$(PLAIN) $(PYTEST) -n 2 -m $(QUICK) tests/model/test_model.py
 	@echo "Browser tests"
