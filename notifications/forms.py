@@ -61,6 +61,8 @@ def audience_choices() -> list[tuple[Any, Any]]:
         (audiences.EVERYONE, _("Everyone")),
         (audiences.STAFF, _("Staff")),
     ]
+    if audiences.groups_field() is None:
+        return choices
     groups = [
         (audiences.audience_key(group), group.name) for group in Group.objects.order_by("name")
     ]
