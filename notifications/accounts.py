@@ -12,9 +12,9 @@ from django.db import NotSupportedError, router
 from django.db.models import Model, QuerySet
 
 from .db.bulk import one_of
+from .db.keys import to_key
 
 KEYS_PER_QUERY: Final = 10_000
-MAX_KEY: Final = 2**63 - 1
 
 
 def account_keys(accounts: Any) -> list[Any]:
@@ -74,9 +74,7 @@ def _account_key(account: Any, user_model: type[Model]) -> Any:
         # to_python would round 1.9 down to 1, the key of another account.
         if key is None or isinstance(key, bool | bytes | float | Decimal):
             raise ValidationError("not a key")
-        key = user_model._meta.pk.to_python(key)
-        if isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY:
-            raise ValidationError("too large to look up")
+        key = to_key(key, user_model._meta.pk)
     except ValidationError:
         raise ValueError(
             f"accounts must be accounts or their primary keys, not {account!r:.100}"

@@ -22,6 +22,7 @@ class NotificationsConfig(AppConfig):
         from .channel_layer.messages import account_message
         from .channel_layer.taps import check_taps
         from .checks import (
+            check_accounts,
             check_channel_layer,
             check_database,
             check_names,
@@ -34,6 +35,7 @@ class NotificationsConfig(AppConfig):
         from .sessions.revocation import connect_receivers
 
         checks.register(check_settings)
+        checks.register(check_accounts)
         checks.register(check_channel_layer)
         checks.register(check_taps)
         checks.register(check_database)

@@ -59,13 +59,24 @@ class Recipient:
         return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
 
 
+def groups_field() -> Any:
+    """
+    Return the many-to-many from accounts to Django's groups, None if the user model has none.
+
+    A site's `groups` may be anything: teams of its own, whose keys are those of other groups,
+    or a property.
+    """
+    for field in get_user_model()._meta.many_to_many:
+        if field.name == "groups" and issubclass(field.related_model, Group):
+            return field
+    return None
+
+
 def _groups_of(accounts: Sequence[Any]) -> defaultdict[Any, list[str]]:
     """Return the audience keys of each account's groups, by the account's primary key."""
     groups: defaultdict[Any, list[str]] = defaultdict(list)
-    user_model: Any = get_user_model()
-    if accounts and hasattr(user_model, "groups"):  # not every user model has them
-        field = user_model._meta.get_field("groups")
-        mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
+    if accounts and (field := groups_field()):
+        mine, theirs = f"{field.m2m_field_name()}__pk", f"{field.m2m_reverse_field_name()}__pk"
         # Not prefetch_related, as only the keys are needed.
         memberships = field.remote_field.through._default_manager.filter(
             **{f"{mine}__in": [account.pk for account in accounts]}
@@ -79,15 +90,19 @@ def audience_key(audience: str | Group) -> str:
     """
     Return the value of `Broadcast.audience` for an audience.
 
-    Raises ValueError unless it is "everyone", "staff" or a saved Group.
+    Raises ValueError unless it is "everyone", "staff" or a saved Group that accounts can be in.
     """
-    if isinstance(audience, Group) and audience.pk is not None:
+    has_groups = groups_field() is not None
+    if has_groups and isinstance(audience, Group) and audience.pk is not None:
         return f"{_GROUP_PREFIX}{audience.pk}"
     if isinstance(audience, str) and audience in {EVERYONE, STAFF}:
         return audience
-    raise ValueError(
-        f'audience must be "everyone", "staff" or a saved Group, not {audience!r:.100}'
+    allowed = (
+        '"everyone", "staff" or a saved Group,'
+        if has_groups
+        else '"everyone" or "staff", as accounts have no groups;'
     )
+    raise ValueError(f"audience must be {allowed} not {audience!r:.100}")
 
 
 def group_id(key: str) -> int | None:
@@ -103,7 +118,9 @@ def accounts_in(key: str) -> QuerySet[Any]:
     if key == STAFF:
         conditions["is_staff"] = True
     elif (group := group_id(key)) is not None:
-        conditions["groups"] = group
-    if not conditions.keys() <= fields:  # the user model has no staff, or no groups
+        if groups_field() is None:
+            return user_model._default_manager.none()
+        conditions["groups__pk"] = group
+    if not conditions.keys() - {"groups__pk"} <= fields:  # the user model has no staff
         return user_model._default_manager.none()
     return user_model._default_manager.filter(**conditions)

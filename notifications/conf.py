@@ -172,7 +172,8 @@ class Conf:
         "notifications.E018",
         "How much may wait to be sent to a client that reads slowly. Above it, the client falls "
         "behind; once it has read, it catches up from the database. Through ASGI `send`, sixteen "
-        "times that amount may wait.",
+        "times that amount may wait. A single frame above it is not sent: the client gets "
+        "`resync` instead, and loads its list.",
     )
     STALL_TIMEOUT = Setting[float](
         50,

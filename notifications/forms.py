@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import audiences
+from .db.keys import MAX_KEY
 from .models import Broadcast, Notification
 
 MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
@@ -61,6 +62,8 @@ def audience_choices() -> list[tuple[Any, Any]]:
         (audiences.EVERYONE, _("Everyone")),
         (audiences.STAFF, _("Staff")),
     ]
+    if audiences.groups_field() is None:
+        return choices
     groups = [
         (audiences.audience_key(group), group.name) for group in Group.objects.order_by("name")
     ]
@@ -108,4 +111,4 @@ class RetractionForm(forms.Form):
     """Confirms that the messages listed on a page are to be retracted."""
 
     # The newest one on the page: “all” may include newer ones by now, which nobody confirmed.
-    newest = forms.IntegerField(widget=forms.HiddenInput)
+    newest = forms.IntegerField(min_value=0, max_value=MAX_KEY, widget=forms.HiddenInput)

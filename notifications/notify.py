@@ -8,8 +8,6 @@ and publishing follow after its commit.
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,8 +29,6 @@ from .models import Broadcast, Notification
 
 MAX_KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
 ROWS_PER_STATEMENT: Final = 10_000
-# PostgreSQL can't store NUL. After an odd number of backslashes, "\u0000" is plain text.
-_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +241,11 @@ def _check_message(
         )
     if not _is_storable_text(body):
         raise ValueError(f"body must be text without NUL or surrogates, not {body!r:.100}")
+    if len(body) > protocol.MAX_BODY_LENGTH:
+        raise ValueError(
+            f"body must have at most {protocol.MAX_BODY_LENGTH} characters, not {len(body)}: "
+            f"{body[:100]!r:.100}"
+        )
     _check_meta_data(meta_data)
     if not protocol.is_safe_url(url):
         raise ValueError(
@@ -260,16 +261,9 @@ def _check_message(
 
 def _check_meta_data(meta_data: Any) -> None:
     try:
-        encoded = json.dumps(meta_data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        size = len(encoded.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"meta_data must be a JSON value: {error}") from error
-    if _ESCAPED_NUL.search(encoded):
-        raise ValueError("meta_data must not contain the character NUL")
-    if size > protocol.MAX_META_DATA:
-        raise ValueError(
-            f"meta_data must have at most {protocol.MAX_META_DATA} bytes of JSON, not {size}"
-        )
+        protocol.encode_meta_data(meta_data)
+    except ValueError as error:
+        raise ValueError(f"meta_data {error}") from error
 
 
 def _check_key(name: str, value: Any) -> None:

@@ -22,8 +22,10 @@ VERSION: Final = 1
 HUBS_GROUP: Final = "notifications.hubs"
 
 MAX_TYPE_LENGTH: Final = 64  # characters
+MAX_BODY_LENGTH: Final = 5000  # characters
 MAX_URL_LENGTH: Final = 2000  # characters
 MAX_META_DATA: Final = 16 * 1024  # bytes of JSON
+MAX_META_DATA_LEVELS: Final = 32  # of lists and objects inside each other
 MAX_ERRORS_IN_A_ROW: Final = 20  # then the connection is closed with 4400
 
 LEVELS: Final = ("info", "success", "warning", "error")
@@ -34,6 +36,10 @@ RESERVED_TYPES: Final = frozenset(
 
 _TYPE = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 _PLAIN_GROUP_SUFFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
+# PostgreSQL can't store NUL. After an odd number of backslashes, "\u0000" is plain text.
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+# JSON that may contain half a surrogate pair or an infinite number.
+_MAYBE_NOT_SENDABLE = re.compile(r"\\ud[89a-f]|\de\+?\d{3}", re.ASCII | re.IGNORECASE)
 # Control characters, spaces, and surrogates, which can't be encoded.
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -142,9 +148,68 @@ def sign_with(sign: Callable[[Frame], dict[str, Any]]) -> None:
     """Set what `account_message` calls."""
     global _sign
     _sign = sign
+def levels(value: Any) -> int:
+    """Return how many lists and objects are inside each other: 0 for text, 2 for [[]]."""
+    # Not recursive: Python's stack may be nearly full.
+    found, inside = 0, [value]
+    while containers := [each for each in inside if isinstance(each, dict | list | tuple)]:
+        found += 1
+        inside = [
+            child
+            for each in containers
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return found
+
+
+def encode_meta_data(meta_data: Any) -> str:
+    """Return meta data as JSON. Raises ValueError, with the reason, if no message can have it."""
+    nested = f"with at most {MAX_META_DATA_LEVELS} levels of lists and objects"
+    try:
+        encoded = json.dumps(meta_data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size = len(encoded.encode())
+    except RecursionError:
+        raise ValueError(f"must be a JSON value {nested}, not with hundreds") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be a JSON value: {error}") from error
+    if _ESCAPED_NUL.search(encoded):
+        raise ValueError("must not contain the character NUL")
+    if size > MAX_META_DATA:
+        raise ValueError(f"must have at most {MAX_META_DATA} bytes of JSON, not {size}")
+    if (found := levels(meta_data)) > MAX_META_DATA_LEVELS:
+        raise ValueError(f"must be a JSON value {nested}, not {found}")
+    return encoded
+
+
+def decode_meta_data(stored: str) -> Any:
+    """
+    Return meta data from the JSON in the database.
+
+    Raises ValueError, with the reason, if no frame can have it: other code may have written it.
+    """
+    # Above that, our own has never been: databases add spaces, or escape what is not ASCII.
+    if len(stored) > 4 * MAX_META_DATA:
+        raise ValueError(f"it has {len(stored)} characters")
+    try:
+        meta_data = json.loads(stored)
+    except RecursionError:
+        raise ValueError("it has hundreds of levels") from None
+    if (
+        stored.count("[") + stored.count("{") > MAX_META_DATA_LEVELS
+        and (found := levels(meta_data)) > MAX_META_DATA_LEVELS
+    ):
+        raise ValueError(f"it has {found} levels")
+    if _MAYBE_NOT_SENDABLE.search(stored):
+        encode_meta_data(meta_data)
+    return meta_data
 
 
 # --- Frames
+
+
+def size(text: str) -> int:
+    """Return how many bytes an encoded frame has."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def encode(frame: Frame) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
@@ -14,6 +15,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from notifications.db.keys import is_key
 from notifications.models import Message
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ else:
     AdminMixin = object
 
 SEND_PERMISSION: Final = "site_notifications.send_broadcast"
+MAX_SEARCH_LENGTH: Final = 200  # characters
+FILTER_OPERATORS: Final = frozenset({"exact", "gte", "isempty", "isnull", "lt"})
 STYLE: Final = Media(css={"all": ["notifications/admin.css"]})
 
 
@@ -39,7 +43,35 @@ def add_action(admin_class: Any, name: str) -> None:
         admin_class.actions = [*actions, name]
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ActionMixin(AdminMixin):
+    """Actions on selected rows, which anybody may name in a request."""
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        # Django looks up anything; a malformed key is that of no row.
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        form = request.POST.copy()
+        form.setlist(
+            ACTION_CHECKBOX_NAME, [key for key in selected if is_key(key, self.model._meta.pk)]
+        )
+        request.POST = form  # type: ignore[assignment]
+        return super().response_action(request, *args, **kwargs)
+
+
+class ReadOnlyAdmin(ActionMixin, ModelAdmin):
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        """Allow what the list's filters ask for: a regular expression may take minutes."""
+        return (
+            "\x00" not in value
+            and any(_asks_for(list_filter, lookup) for list_filter in self.get_list_filter(request))
+            and super().lookup_allowed(lookup, value, request)
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        # Each word is a condition, and SQLite takes a thousand of them.
+        return super().get_search_results(request, queryset, search_term[:MAX_SEARCH_LENGTH])
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -66,6 +98,18 @@ class AccountRowAdmin(ReadOnlyAdmin):
             return str(row.account.get_username())
         except ObjectDoesNotExist:
             return str(_("deleted account %(pk)s") % {"pk": row.account_id})
+
+
+def _asks_for(list_filter: Any, lookup: str) -> bool:
+    """Whether an entry of `list_filter` has this name in the query of its links."""
+    if hasattr(list_filter, "parameter_name"):
+        return bool(lookup == list_filter.parameter_name)
+    field = list_filter[0] if isinstance(list_filter, list | tuple) else list_filter
+    path, _, operator = lookup.rpartition("__")
+    if path == field:
+        return operator in FILTER_OPERATORS
+    # A related row, by the field that the foreign key refers to.
+    return operator == "exact" and path.rpartition("__")[0] == field
 
 
 @admin.display(description=_("body"))

@@ -22,7 +22,7 @@ from .base import (
     SEND_PERMISSION,
     STYLE,
     AccountRowAdmin,
-    AdminMixin,
+    ActionMixin,
     add_action,
     sent_to,
     summary,
@@ -69,7 +69,7 @@ class NotificationAdmin(RetractMixin, AccountRowAdmin):
         return [self.account_name(row) for row in rows]
 
 
-class SendNotificationMixin(AdminMixin):
+class SendNotificationMixin(ActionMixin):
     """
     Adds the action “Send a notification…” to a site's own account admin:
 

@@ -21,6 +21,8 @@ from django.db.models import Q
 
 from notifications import protocol
 from notifications.audiences import Recipient
+from notifications.conf import conf
+from notifications.db.rows import read_rows
 from notifications.models import (
     Broadcast,
     BroadcastReceipt,
@@ -199,15 +201,16 @@ def _read_own_rows(batch: Sequence[_Request]) -> dict[_Request, list[tuple[int, 
             own &= Q(seq__lte=last) | Q(number__gt=after, number__lte=last)
         notifications |= own
     rows: defaultdict[Any, list[OwnRow]] = defaultdict(list)
-    for row in Notification.objects.using(using).filter(notifications, seq__isnull=False):
+    changed = Notification.objects.using(using).filter(notifications, seq__isnull=False)
+    for row in read_rows(changed):
         rows[row.account_id].append(row)
     for receipt in BroadcastReceipt.objects.using(using).filter(receipts):
         rows[receipt.account_id].append(receipt)
     own_rows = {}
     for request in batch:
         after = request.position.seq
-        changed = [row for row in rows[request.recipient.account_id] if (row.seq or 0) > after]
-        numbered = [(_seq_after(after, row), row) for row in changed]
+        newer = [row for row in rows[request.recipient.account_id] if (row.seq or 0) > after]
+        numbered = [(_seq_after(after, row), row) for row in newer]
         up_to_last = [(seq, row) for seq, row in numbered if seq <= request.last_seq]
         own_rows[request] = sorted(up_to_last, key=itemgetter(0))
     return own_rows
@@ -241,7 +244,7 @@ def _read_broadcasts(requests: Sequence[_Request]) -> dict[_Request, list[Broadc
                 *(request.recipient.audiences for request in behind)
             ),
         )
-        rows = list(changed.order_by("seq"))
+        rows = read_rows(changed.order_by("seq"))
     broadcasts = {}
     for request in requests:
         after, last = request.position.broadcast_seq, request.latest.position.broadcast_seq
@@ -284,6 +287,9 @@ def _encode(
         reached = position
         if frame:
             text = protocol.encode(frame)
+            if protocol.size(text) > conf.MAX_UNSENT:
+                # No connection takes it, so the client has to load its list.
+                return _without_changes(request, resync=True)
             encoded.append(EncodedChange(text, frame.get("seq"), frame.get("broadcast_seq")))
             size -= len(text)
     return Changes(encoded, reached, latest.counts, complete=reached == latest.position)

@@ -8,13 +8,16 @@ transaction of its own, and published to all tabs of the account as `state`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 
 from notifications import protocol
@@ -24,9 +27,9 @@ from notifications.db.transactions import in_short_transaction
 from notifications.lifecycle import publishing
 from notifications.models import (
     Broadcast,
-    BroadcastQuerySet,
     BroadcastReceipt,
     Inbox,
+    LockedInbox,
     Notification,
     NotificationQuerySet,
     State,
@@ -35,6 +38,9 @@ from notifications.models import (
 from .pages import Counts, Latest, read_latest
 
 MAX_IDS: Final = 1000  # in one call of `mark`
+# More take several: SQLite has one writer at a time, and PostgreSQL one for each inbox.
+ITEMS_PER_TRANSACTION: Final = 250
+SQLITE_PAUSE_SECONDS: Final = 0.03  # between two: other writers don't queue there, they poll
 
 # Each mark, with the states that it changes.
 MARKS: Final = {
@@ -81,13 +87,7 @@ def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
     Raises MarkError.
     """
     _check_mark(mark, MARKS)
-    notification_ids, broadcast_ids = _parse_wire_ids(ids)
-    return _change(
-        recipient,
-        mark,
-        lambda rows: rows.filter(pk__in=notification_ids),
-        lambda rows: rows.filter(pk__in=broadcast_ids),
-    )
+    return _change(recipient, mark, _Chosen(*_parse_wire_ids(ids)))
 
 
 def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> Marked:
@@ -97,81 +97,176 @@ def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> M
     Later ones stay as they are, because the client did not have them. Raises MarkError.
     """
     _check_mark(mark, ("read", "archived"))
-    return _change(
-        recipient,
-        mark,
-        lambda rows: (rows.unread() if mark == "read" else rows.in_inbox()).filter(seq__lte=seq),
-        lambda rows: (
-            rows.unread(recipient) if mark == "read" else rows.in_inbox(recipient)
-        ).filter(seq__lte=broadcast_seq),
-        upto={"seq": seq, "broadcast_seq": broadcast_seq},
-    )
+    return _change(recipient, mark, _UpTo(mark, seq, broadcast_seq))
 
 
 def undo(recipient: Recipient, change_range: ChangeRange) -> Marked:
     """Reverse a mark for all of its items that have not changed since. Raises MarkError."""
     _check_mark(change_range.mark, MARKS)
-    numbered = {"seq__gte": change_range.first, "seq__lte": change_range.seq}
-    receipts = BroadcastReceipt.objects.filter(account_id=recipient.account_id, **numbered)
-    return _change(
-        recipient,
-        INVERSE[change_range.mark],
-        lambda rows: rows.filter(**numbered),
-        lambda rows: rows.filter(pk__in=receipts.values("broadcast")),
+    changes = _Changed(change_range.first - 1, change_range.seq)
+    return _change(recipient, INVERSE[change_range.mark], changes)
+
+
+# --- Which items: a part of them for each transaction
+
+
+class _Part(NamedTuple):
+    notifications: list[Notification]
+    broadcast_keys: list[int]
+    rest: _Selection | None  # the items after this part; None: there are no more
+    upto: protocol.Frame | None = None  # the part is everything up to this position
+
+
+class _Selection(Protocol):
+    def next_part(self, recipient: Recipient, inbox: LockedInbox, using: str) -> _Part: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Items by their primary keys, few enough for one part."""
+
+    notification_keys: list[int]
+    broadcast_keys: list[int]
+
+    def next_part(self, recipient: Recipient, inbox: LockedInbox, using: str) -> _Part:
+        chosen = _present(recipient, using).filter(pk__in=self.notification_keys)
+        return _Part(list(chosen.order_by("number")), self.broadcast_keys, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _UpTo:
+    """Everything up to a position that the mark may change: notifications, then broadcasts."""
+
+    mark: str
+    seq: int
+    broadcast_seq: int
+    # Up to here it has been done.
+    done: int = 0
+    done_broadcasts: int = 0
+
+    def next_part(self, recipient: Recipient, inbox: LockedInbox, using: str) -> _Part:
+        is_read = self.mark == "read"
+        own = _present(recipient, using)
+        own = (own.unread() if is_read else own.in_inbox()).filter(seq__gt=self.done)
+        # The items of earlier parts have numbers after the position, even if it is in the future.
+        seq = min(self.seq, inbox.seq)
+        notifications = list(own.filter(seq__lte=seq).order_by("seq")[:ITEMS_PER_TRANSACTION])
+        if len(notifications) == ITEMS_PER_TRANSACTION:
+            done = notifications[-1].seq or 0
+            upto = {"seq": done, "broadcast_seq": self.done_broadcasts}
+            return _Part(notifications, [], replace(self, seq=seq, done=done), upto)
+        broadcasts = Broadcast.objects.using(using)
+        news = broadcasts.unread(recipient) if is_read else broadcasts.in_inbox(recipient)
+        news = news.filter(seq__gt=self.done_broadcasts, seq__lte=self.broadcast_seq)
+        room = ITEMS_PER_TRANSACTION - len(notifications)
+        keys = list(news.order_by("seq").values_list("pk", "seq")[:room])
+        upto = {"seq": seq, "broadcast_seq": self.broadcast_seq}
+        rest = None
+        if len(keys) == room:
+            done = keys[-1][1] or 0
+            upto["broadcast_seq"] = done
+            rest = replace(self, seq=seq, done=seq, done_broadcasts=done)
+        return _Part(notifications, [key for key, _ in keys], rest, upto)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """The items whose last change has a number above `done`, up to `seq`."""
+
+    done: int
+    seq: int
+
+    def next_part(self, recipient: Recipient, inbox: LockedInbox, using: str) -> _Part:
+        # Earlier parts have given their items later numbers.
+        seq = min(self.seq, inbox.seq)
+        numbered = {"seq__gt": self.done, "seq__lte": seq}
+        receipts = BroadcastReceipt.objects.using(using).filter(
+            account_id=recipient.account_id, **numbered
+        )
+        own = _present(recipient, using).filter(**numbered).order_by("seq")
+        found: list[tuple[int, Notification | int]] = [
+            *((row.seq or 0, row) for row in own[:ITEMS_PER_TRANSACTION]),
+            *receipts.order_by("seq").values_list("seq", "broadcast")[:ITEMS_PER_TRANSACTION],
+        ]
+        found = sorted(found, key=itemgetter(0))[:ITEMS_PER_TRANSACTION]
+        is_last = len(found) < ITEMS_PER_TRANSACTION
+        return _Part(
+            [item for _, item in found if isinstance(item, Notification)],
+            [item for _, item in found if isinstance(item, int)],
+            None if is_last else _Changed(found[-1][0], seq),
+        )
+
+
+def _present(recipient: Recipient, using: str) -> NotificationQuerySet:
+    """Return the account's notifications without their content: there may be many."""
+    columns = ("account", "number", "seq", "read_at", "archived_at", "removed_at")
+    mine = Notification.objects.using(using).filter(account_id=recipient.account_id)
+    return mine.present().only(*columns)
+
+
+# --- Changing them
+
+
+def _change(recipient: Recipient, mark: str, selection: _Selection) -> Marked:
+    """Mark the items, in transactions so short that others hardly wait for them."""
+    using = router.db_for_write(Inbox)
+    parts: list[Marked] = []
+    rest: _Selection | None = selection
+    while rest:
+        if parts and connections[using].vendor == "sqlite":
+            time.sleep(SQLITE_PAUSE_SECONDS)
+        marked, rest = in_short_transaction(
+            partial(_change_part, recipient, mark, rest, using), using
+        )
+        parts.append(marked)
+    ranges = [part.change_range for part in parts if part.change_range]
+    return Marked(
+        ChangeRange(mark, ranges[0].first, ranges[-1].seq) if ranges else None,
+        [wire_id for part in parts for wire_id in part.ids],
+        parts[-1].counts,
     )
 
 
-def _change(
-    recipient: Recipient,
-    mark: str,
-    pick: Callable[[NotificationQuerySet], NotificationQuerySet],
-    pick_broadcasts: Callable[[BroadcastQuerySet], BroadcastQuerySet],
-    upto: protocol.Frame | None = None,
-) -> Marked:
-    using = router.db_for_write(Inbox)
-
-    def change() -> Marked:
-        inbox = Inbox.objects.using(using).lock([recipient.account_id])[recipient.account_id]
-        mine = Notification.objects.using(using).filter(account_id=recipient.account_id)
-        # Without their content: there may be 10,000.
-        columns = ("account", "read_at", "archived_at", "removed_at")
-        notifications = list(pick(mine.present()).order_by("number").only(*columns))
-        unread_before = sum(row.state == State.UNREAD for row in notifications)
-        now = timezone.now()
-        items: list[Notification | BroadcastReceipt] = [*notifications]
-        items += _receipts(recipient, pick_broadcasts, using)
-        changed = [item for item in items if _apply(mark, item, now)]
-        # There is one frame per state, so the numbers of each state must be consecutive.
-        changed.sort(key=lambda item: item.state)
-        for item in changed:
-            item.seq = inbox.next_seq()
-        inbox.unread += sum(row.state == State.UNREAD for row in notifications) - unread_before
-        update_rows(Inbox, [inbox], ["seq", "unread"], using)
-        _save(changed, using)
-        latest = read_latest(recipient)
-        updates = list(_state_updates(recipient, changed, latest, upto))
-        transaction.on_commit(lambda: publishing.publish(updates), using=using, robust=True)
-        change_range = (
-            ChangeRange(mark, inbox.seq - len(changed) + 1, inbox.seq) if changed else None
-        )
-        return Marked(change_range, [item.wire_id for item in changed], latest.counts)
-
-    return in_short_transaction(change, using)
+def _change_part(
+    recipient: Recipient, mark: str, selection: _Selection, using: str
+) -> tuple[Marked, _Selection | None]:
+    """Mark one part, inside a transaction; return the result, and the rest of the selection."""
+    inbox = Inbox.objects.using(using).lock([recipient.account_id])[recipient.account_id]
+    part = selection.next_part(recipient, inbox, using)
+    notifications = sorted(part.notifications, key=lambda row: row.number or 0)
+    unread_before = sum(row.state == State.UNREAD for row in notifications)
+    now = timezone.now()
+    items: list[Notification | BroadcastReceipt] = [*notifications]
+    items += _receipts(recipient, part.broadcast_keys, using)
+    changed = [item for item in items if _apply(mark, item, now)]
+    # There are frames per state, so the numbers of each state must be consecutive.
+    changed.sort(key=lambda item: item.state)
+    first = inbox.seq + 1
+    for item in changed:
+        item.seq = inbox.next_seq()
+    inbox.unread += sum(row.state == State.UNREAD for row in notifications) - unread_before
+    update_rows(Inbox, [inbox], ["seq", "unread"], using)
+    _save(changed, using)
+    latest = read_latest(recipient)
+    updates = list(_state_updates(recipient, changed, latest, part.upto))
+    transaction.on_commit(lambda: publishing.publish(updates), using=using, robust=True)
+    change_range = ChangeRange(mark, first, inbox.seq) if changed else None
+    return Marked(change_range, [item.wire_id for item in changed], latest.counts), part.rest
 
 
-def _receipts(
-    recipient: Recipient, pick: Callable[[BroadcastQuerySet], BroadcastQuerySet], using: str
-) -> list[BroadcastReceipt]:
-    """Return the account's receipts for the picked broadcasts, new ones where it has none."""
+def _receipts(recipient: Recipient, keys: Sequence[int], using: str) -> list[BroadcastReceipt]:
+    """Return the account's receipts for these broadcasts, new ones where it has none."""
+    if not keys:
+        return []
     visible = Broadcast.objects.using(using).addressed_to(recipient).filter(removed_at=None)
-    keys = list(pick(visible).order_by("number").values_list("pk", flat=True))
+    visible_keys = list(visible.filter(pk__in=keys).order_by("number").values_list("pk", flat=True))
     saved = BroadcastReceipt.objects.using(using).filter(
-        account_id=recipient.account_id, broadcast__in=keys
+        account_id=recipient.account_id, broadcast__in=visible_keys
     )
     receipts = {receipt.broadcast_id: receipt for receipt in saved}
     return [
         receipts.get(key) or BroadcastReceipt(broadcast_id=key, account_id=recipient.account_id)
-        for key in keys
+        for key in visible_keys
     ]
 
 
@@ -217,20 +312,22 @@ def _state_updates(
     latest: Latest,
     upto: protocol.Frame | None,
 ) -> Iterator[publishing.LiveUpdate]:
+    counts, counted_at = latest.counts.as_dict(), latest.position.broadcast_seq
+    account_id = recipient.account_id
     for state, group in groupby(changed, key=lambda item: item.state):
         items = list(group)
         first, seq = items[0].seq, items[-1].seq
         assert first is not None and seq is not None
-        numbers = {"seq": seq, **latest.counts.as_dict()}
         if upto:
             frame = protocol.state_range(
-                state, {"from": first, "seq": seq, "upto": upto}, **numbers
+                state, {"from": first, "seq": seq, "upto": upto}, seq=seq, **counts
             )
+            yield publishing.live_update(account_id, first, seq, frame, counted_at)
         else:
-            frame = protocol.state(state, [item.wire_id for item in items], **numbers)
-        yield publishing.live_update(
-            recipient.account_id, first, seq, frame, counted_at=latest.position.broadcast_seq
-        )
+            wire_ids = [item.wire_id for item in items]
+            yield from publishing.state_updates(
+                account_id, state, wire_ids, first, counts, counted_at
+            )
 
 
 def _check_mark(mark: Any, allowed: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from django.db.models import Count, F, Func, IntegerField, Min, OuterRef, Subque
 from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.db.bulk import is_one_of
+from notifications.db.rows import read_rows
 from notifications.models import (
     Broadcast,
     BroadcastQuerySet,
@@ -218,8 +219,8 @@ def read_page(
     if cursor:
         notifications = notifications.filter(number__lt=cursor[0])
         broadcasts = broadcasts.filter(number__lt=cursor[1])
-    newest = list(notifications.order_by("-number")[: limit + 1])
-    newest_broadcasts = list(broadcasts.order_by("-number")[: limit + 1])
+    newest = read_rows(notifications.order_by("-number"), limit + 1)
+    newest_broadcasts = read_rows(broadcasts.order_by("-number"), limit + 1)
     rows = list(_merged(newest, newest_broadcasts))
     more = len(rows) > limit
     rows = rows[:limit]

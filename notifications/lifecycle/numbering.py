@@ -9,7 +9,6 @@ ids could miss a row for good. The process that numbers a row also publishes it.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,11 +25,18 @@ from django.utils import timezone
 from notifications import protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification, State
+from notifications.models import (
+    Broadcast,
+    BroadcastSequence,
+    Inbox,
+    Notification,
+    State,
+    stored_meta_data,
+)
 from notifications.signals import broadcast_sent, notification_created
 
 from .assignment import Numbered, NumberedRow, Place, UnnumberedRow, assign_numbers
-from .publishing import LiveUpdate, live_update, publish, publish_broadcast
+from .publishing import LiveUpdate, publish, publish_broadcast, state_updates
 
 ACCOUNTS_PER_TRANSACTION: Final = 1000
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
@@ -169,17 +175,17 @@ def live_updates(rows: Iterable[NumberedRow]) -> Iterator[LiveUpdate]:
             # There are others if one had been read, so that it was not replaced, and was later
             # marked as unread.
             if others := replaced_ids[:-1]:
-                yield _removal(row.account_id, others, first - 1, row.unread)
+                yield from _removals(row.account_id, others, first - 1, row.unread)
         text = encoder.encode(row)
         # By position: keywords take twice as long.
         yield LiveUpdate(str(row.account_id), first, number, row.unread, None, None, text)
 
 
-def _removal(account_id: Any, ids: Sequence[int], seq: int, unread: int) -> LiveUpdate:
-    """Return the update for notifications that were removed, the last of them at `seq`."""
+def _removals(account_id: Any, ids: Sequence[int], seq: int, unread: int) -> Iterator[LiveUpdate]:
+    """Yield the updates for notifications that were removed, the last of them at `seq`."""
     wire_ids = [f"{Notification.wire_prefix}{id}" for id in ids]
-    frame = protocol.state(State.REMOVED, wire_ids, seq=seq, unread=unread)
-    return live_update(account_id, seq - len(ids) + 1, seq, frame)
+    first = seq - len(ids) + 1
+    return state_updates(account_id, State.REMOVED, wire_ids, first, {"unread": unread})
 
 
 class _Encoder:
@@ -201,7 +207,7 @@ class _Encoder:
 
     def _encode_message(self, meta_data: str, *values: Any) -> str:
         fields = dict(zip(MESSAGE_FIELDS, values, strict=True))
-        frame = Notification(meta_data=json.loads(meta_data), **fields).frame()
+        frame = Notification(meta_data=stored_meta_data(meta_data), **fields).frame()
         own = {"id", "number", "seq", "replaces"}
         shared = {key: value for key, value in frame.items() if key not in own}
         return protocol.encode(shared).removesuffix("}")

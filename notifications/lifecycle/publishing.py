@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from notifications import protocol
 from notifications.channel_layer import sender
@@ -15,7 +15,11 @@ from notifications.channel_layer.envelopes import (
     LiveUpdates,
 )
 from notifications.channel_layer.envelopes import LiveUpdate as LiveUpdate
+from notifications.conf import conf
 from notifications.models import Broadcast
+
+# In one `state` frame, so that it stays below the smallest NOTIFICATIONS_MAX_UNSENT (4 KiB).
+IDS_PER_FRAME: Final = 150
 
 
 def live_update(
@@ -33,9 +37,35 @@ def live_update(
     )
 
 
+def state_updates(
+    account_id: Any,
+    state: str,
+    wire_ids: Sequence[str],
+    first: int,
+    counts: Mapping[str, int],
+    counted_at: int | None = None,
+) -> Iterator[LiveUpdate]:
+    """
+    Yield the live updates for items with a new state, whose change numbers begin at `first`.
+
+    Each takes a part of the numbers, as a frame for all of them may be too large for a connection.
+    The counts are those after the last one, which has them.
+    """
+    for start in range(0, len(wire_ids), IDS_PER_FRAME):
+        ids = list(wire_ids[start : start + IDS_PER_FRAME])
+        part_first, seq = first + start, first + start + len(ids) - 1
+        if start + len(ids) < len(wire_ids):
+            yield live_update(account_id, part_first, seq, protocol.state(state, ids, seq=seq))
+        else:
+            frame = protocol.state(state, ids, seq=seq, **counts)
+            yield live_update(account_id, part_first, seq, frame, counted_at)
+
+
 def publish(updates: Sequence[LiveUpdate]) -> None:
     """Send numbered changes to the open tabs of their accounts."""
-    sender.publish_to_accounts(LiveUpdates, updates)
+    sender.publish_to_accounts(
+        LiveUpdates, [update for update in updates if _is_sendable(update.text)]
+    )
 
 
 def publish_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
@@ -49,5 +79,17 @@ def publish_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
 def publish_broadcast(row: Broadcast, frame: protocol.Frame, removed: bool = False) -> None:
     """Send a numbered broadcast, or its removal, to the open tabs of its audience."""
     assert row.seq is not None
-    update = BroadcastUpdate(row.seq, row.audience, row.created_at, removed, protocol.encode(frame))
-    sender.publish([for_hubs(update)])
+    text = protocol.encode(frame)
+    if _is_sendable(text):
+        update = BroadcastUpdate(row.seq, row.audience, row.created_at, removed, text)
+        sender.publish([for_hubs(update)])
+
+
+def _is_sendable(text: str) -> bool:
+    """
+    Whether connections take the frame.
+
+    Any other is not sent through the channel layer: hubs find its number in the database, and the
+    clients get `resync`.
+    """
+    return protocol.size(text) <= conf.MAX_UNSENT

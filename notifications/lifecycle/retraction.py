@@ -45,26 +45,29 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
     """
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
+    # Without the content of a thousand messages
+    columns = ("account", "number", "read_at", "archived_at", "removed_at")
 
     def remove() -> tuple[int, list[publishing.LiveUpdate]]:
         inboxes = Inbox.objects.using(using).lock(set(present.values_list("account_id", flat=True)))
         rows = [
             row
-            for row in present.order_by("account_id", "number")
+            for row in present.order_by("account_id", "number").only(*columns)
             if row.account_id in inboxes  # if not, it was numbered after the lock
         ]
         now = timezone.now()
-        updates = []
+        updates: list[publishing.LiveUpdate] = []
         for account_id, own in groupby(rows, key=lambda row: row.account_id):
             inbox = inboxes[account_id]
-            first, ids = inbox.seq + 1, []
+            before, ids = inbox.seq, []
             for row in own:
                 inbox.unread -= row.state == State.UNREAD
                 row.seq = inbox.next_seq()
                 row.removed_at = now
                 ids.append(row.wire_id)
-            frame = protocol.state(State.REMOVED, ids, seq=inbox.seq, unread=inbox.unread)
-            updates.append(publishing.live_update(account_id, first, inbox.seq, frame))
+            updates += publishing.state_updates(
+                account_id, State.REMOVED, ids, before + 1, {"unread": inbox.unread}
+            )
         update_rows(Notification, rows, ["seq", "removed_at"], using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
         return len(rows), updates
@@ -80,7 +83,7 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
 
     def remove() -> list[Broadcast]:
         sequence = BroadcastSequence.objects.using(using).lock()
-        rows = list(present.order_by("number"))
+        rows = list(present.order_by("number").only("number", "audience", "created_at"))
         now = timezone.now()
         for row in rows:
             sequence.seq += 1

@@ -2,6 +2,7 @@
 
 import uuid
 
+import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.comparison
 import django.utils.timezone
@@ -109,7 +110,13 @@ class Migration(migrations.Migration):
                         verbose_name="type",
                     ),
                 ),
-                ("body", models.TextField(verbose_name="body")),
+                (
+                    "body",
+                    models.TextField(
+                        validators=[django.core.validators.MaxLengthValidator(5000)],
+                        verbose_name="body",
+                    ),
+                ),
                 ("meta_data", models.JSONField(blank=True, default=str, verbose_name="meta data")),
                 (
                     "url",
@@ -220,7 +227,13 @@ class Migration(migrations.Migration):
                         verbose_name="type",
                     ),
                 ),
-                ("body", models.TextField(verbose_name="body")),
+                (
+                    "body",
+                    models.TextField(
+                        validators=[django.core.validators.MaxLengthValidator(5000)],
+                        verbose_name="body",
+                    ),
+                ),
                 ("meta_data", models.JSONField(blank=True, default=str, verbose_name="meta data")),
                 (
                     "url",

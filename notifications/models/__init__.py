@@ -8,7 +8,15 @@ or fail a transaction that deletes an account. Maintenance deletes the orphans.
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
 from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
-from .message import JSONValueField, Level, Message, State, validate_type, validate_url
+from .message import (
+    JSONValueField,
+    Level,
+    Message,
+    State,
+    stored_meta_data,
+    validate_type,
+    validate_url,
+)
 from .notifications import Notification, NotificationQuerySet
 
 __all__ = [
@@ -28,6 +36,7 @@ __all__ = [
     "NotificationQuerySet",
     "State",
     "Worker",
+    "stored_meta_data",
     "validate_type",
     "validate_url",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
+
+logger = logging.getLogger(__name__)
 
 
 def validate_type(value: str) -> None:
@@ -31,6 +35,15 @@ def validate_url(value: str) -> None:
         )
 
 
+def stored_meta_data(stored: str) -> Any:
+    """Return meta data from the JSON in the database, "" if no frame can have it."""
+    try:
+        return protocol.decode_meta_data(stored)
+    except ValueError as error:
+        logger.error("A message is shown without its meta data, which can't be sent: %s", error)
+        return ""
+
+
 class Level(models.TextChoices):
     INFO = "info", _("Info")
     SUCCESS = "success", _("Success")
@@ -48,7 +61,23 @@ class State(models.TextChoices):
 
 
 class JSONValueField(models.JSONField):
-    """A JSONField that stores None as JSON's null instead of SQL's NULL."""
+    """
+    The meta data of a message.
+
+    Stores None as JSON's null instead of SQL's NULL. A row can be read whatever other code has
+    written there.
+    """
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        try:
+            protocol.encode_meta_data(value)
+        except ValueError as error:
+            text = _("The meta data can't be sent: it %(reason)s.")
+            raise ValidationError(text, params={"reason": error}) from error
+        super().validate(value, model_instance)
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        return stored_meta_data(value) if isinstance(value, str) else value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:
@@ -64,7 +93,7 @@ class Message(models.Model):
     """The base of notifications and broadcasts: the message and its numbers."""
 
     type = models.CharField(_("type"), max_length=64, validators=[validate_type])
-    body = models.TextField(_("body"))
+    body = models.TextField(_("body"), validators=[MaxLengthValidator(protocol.MAX_BODY_LENGTH)])
     meta_data = JSONValueField(_("meta data"), default=str, blank=True)
     url = models.CharField(
         _("link"), max_length=protocol.MAX_URL_LENGTH, blank=True, validators=[validate_url]

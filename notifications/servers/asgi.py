@@ -21,12 +21,22 @@ ASGI_BUFFER_FACTOR: Final = 16
 class AsgiWriter:
     """Sends frames in a task, which runs only while some are waiting."""
 
-    __slots__ = ("_closed", "_max_unsent", "_send", "_task", "_transport", "_unsent", "_waiting")
+    __slots__ = (
+        "_closed",
+        "_max_size",
+        "_max_unsent",
+        "_send",
+        "_task",
+        "_transport",
+        "_unsent",
+        "_waiting",
+    )
 
     def __init__(self, send: Send, transport: ServerTransport | None) -> None:
         """`transport` is None with a server whose private parts are not used."""
         self._send = send
         self._transport = transport
+        self._max_size = conf.MAX_UNSENT
         self._max_unsent = ASGI_BUFFER_FACTOR * conf.MAX_UNSENT
         self._waiting: deque[dict[str, Any]] = deque()
         self._unsent = 0
@@ -40,7 +50,7 @@ class AsgiWriter:
         return self._unsent + held > self._max_unsent
 
     def write(self, frame: EncodedFrame) -> bool:
-        if self.is_full:
+        if self.is_full or len(frame.wire) > self._max_size:
             return False
         if not self._closed:
             self._put({"type": "websocket.send", "text": frame.text})

@@ -58,7 +58,7 @@ class Writer(Protocol):
         """
         Send a frame, in order, without making the caller wait.
 
-        Returns False, and sends nothing, if the connection is full.
+        Returns False, and sends nothing, if the connection is full, or the frame above MAX_UNSENT.
         """
 
     def close(self, code: int) -> None:

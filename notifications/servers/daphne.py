@@ -90,6 +90,8 @@ class DaphneWriter(DirectWriter):
         if self._asgi:
             return self._asgi.write(frame)
         wire, sent = frame.wire, 0
+        if len(wire) > self._max_unsent:
+            return False
         try:
             protocol = self._protocol
             if protocol.state != self._open:

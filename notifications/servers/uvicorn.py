@@ -105,6 +105,8 @@ class UvicornWriter(DirectWriter):
     def write(self, frame: EncodedFrame) -> bool:
         if self._asgi:
             return self._asgi.write(frame)
+        if len(frame.wire) > self._max_unsent:
+            return False
         try:
             protocol, transport = self._protocol, self._transport
             if protocol.close_sent or transport.is_closing():

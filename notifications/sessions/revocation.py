@@ -17,6 +17,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
+from notifications.audiences import groups_field
 from notifications.channel_layer import hub_commands
 from notifications.protocol import CloseCode
 
@@ -28,14 +29,13 @@ _FIELDS = frozenset({"password", "is_active", "is_staff"})
 
 
 def connect_receivers() -> None:
-    user_model: Any = get_user_model()
+    user_model = get_user_model()
     user_logged_out.connect(_logged_out, dispatch_uid="site_notifications")
     user_logged_in.connect(_logged_in, dispatch_uid="site_notifications")
     post_save.connect(_saved, sender=user_model, dispatch_uid="site_notifications")
     post_delete.connect(_deleted, sender=user_model, dispatch_uid="site_notifications")
-    if hasattr(user_model, "groups"):  # not every user model has them
-        group_model = user_model._meta.get_field("groups").related_model
-        through = user_model.groups.through
+    if field := groups_field():
+        through, group_model = field.remote_field.through, field.related_model
         m2m_changed.connect(_groups_changed, sender=through, dispatch_uid="site_notifications")
         pre_delete.connect(_group_deleted, sender=group_model, dispatch_uid="site_notifications")
 

@@ -418,6 +418,118 @@ def test_undo_does_not_confuse_the_numbers_of_two_accounts(
     assert states(own, news) == ["unread", "read"]
 
 
+# --- Many items: several transactions
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "ITEMS_PER_TRANSACTION", 2)
+
+
+@pytest.mark.parametrize(("own", "news"), [(5, 5), (4, 4), (2, 0), (0, 3), (3, 1), (0, 0)])
+@pytest.mark.parametrize("name", ["read", "archived"])
+def test_all_of_many_items_are_marked_in_parts_and_undone(
+    recipient: Recipient,
+    alice: User,
+    notify: Make,
+    send: Make,
+    states: Any,
+    frames_of: Any,
+    small_parts: None,
+    own: int,
+    news: int,
+    name: str,
+) -> None:
+    items = [*(notify(alice) for _ in range(own)), *(send() for _ in range(news))]
+    far_away = 2**62
+    results = []
+
+    frames = frames_of(lambda: results.append(mark_all(recipient, name, far_away, far_away)))
+
+    assert states(*items) == [name] * len(items)
+    assert sorted(results[0].ids) == sorted(items)
+    assert counts(recipient) == (0, 0)
+    assert_consecutive(frames, own + 1, own + len(items))
+    if not items:
+        return
+    assert results[0].change_range == ChangeRange(name, own + 1, own + len(items))
+    # A client applies each frame to what it has: at that time, not more was marked than that.
+    reached = [frame["range"]["upto"] for frame in frames]
+    assert reached == sorted(reached, key=lambda upto: (upto["seq"], upto["broadcast_seq"]))
+    assert all(upto["broadcast_seq"] == 0 for upto in reached if upto["seq"] < own)
+
+    undone = undo(recipient, ChangeRange(name, 0, far_away))
+
+    assert states(*items) == ["unread"] * len(items)
+    assert sorted(undone.ids) == sorted(items)
+    assert counts(recipient) == (own, news)
+
+
+def assert_consecutive(frames: list[protocol.Frame], first: int, last: int) -> None:
+    for frame in frames:
+        assert frame["entry"]["first"] == first
+        first = frame["entry"]["seq"] + 1
+    assert first == last + 1
+
+
+def test_items_that_arrive_between_two_parts_stay(
+    recipient: Recipient,
+    alice: User,
+    notify: Make,
+    states: Any,
+    small_parts: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = [notify(alice) for _ in range(5)]
+    between: list[str] = []
+    in_short_transaction = marks.in_short_transaction
+
+    def with_an_arrival(work: Any, using: str) -> Any:
+        done = in_short_transaction(work, using)
+        between.append(notify(alice))
+        return done
+
+    monkeypatch.setattr(marks, "in_short_transaction", with_an_arrival)
+    marked = mark_all(recipient, "read", 2**62, 2**62)
+
+    assert marked.ids == before
+    assert states(*between) == ["unread"] * 3
+    assert marked.change_range
+    assert sorted(undo(recipient, marked.change_range).ids) == sorted(before)
+    assert states(*between) == ["unread"] * len(between)
+
+
+def test_a_part_that_fails_leaves_the_earlier_ones(
+    recipient: Recipient,
+    alice: User,
+    notify: Make,
+    states: Any,
+    frames_of: Any,
+    small_parts: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = [notify(alice) for _ in range(5)]
+    change_part = marks._change_part
+    calls = iter(range(3))
+
+    def fail_the_second(*args: Any) -> Any:
+        if next(calls) == 1:
+            raise RuntimeError
+        return change_part(*args)
+
+    monkeypatch.setattr(marks, "_change_part", fail_the_second)
+
+    def fail() -> None:
+        with pytest.raises(RuntimeError):
+            mark_all(recipient, "read", 5, 0)
+
+    (frame,) = frames_of(fail)
+
+    assert states(*items) == ["read"] * 2 + ["unread"] * 3
+    assert frame["range"]["upto"] == {"seq": 2, "broadcast_seq": 0}
+    assert counts(recipient) == (3, 0)
+
+
 # --- Invalid marks
 
 
