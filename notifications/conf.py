@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
 from django.db.models import DateTimeField
@@ -41,6 +43,20 @@ def _is_account_time_field(name: object) -> bool:
 
 def _is_sound_file(path: object) -> bool:
     return path == "" or (isinstance(path, str) and finders.find(path) is not None)
+
+
+# Of letters, digits and "-._~", which a browser sends as they are; it resolves "." and "..".
+_PATH: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+"
+
+
+def _is_root_path(path: object) -> bool:
+    if not isinstance(path, str) or not re.fullmatch(rf"(?:/{_PATH})*", path):
+        return False
+    return path == "" or settings.FORCE_SCRIPT_NAME in (None, "", path)
+
+
+def _is_socket_path(path: object) -> bool:
+    return isinstance(path, str) and re.fullmatch(rf"/?{_PATH}(?:/{_PATH})*/?", path) is not None
 
 
 _DAYS = positive_number("days", MAX_RETENTION_DAYS).or_none("to keep for ever")
@@ -129,6 +145,30 @@ class Conf:
         "notifications.W022",
         'A sound, such as `"mysite/new.mp3"`, that a browser plays for new messages, in one tab '
         "only. Browsers play no sound on a page before the first click or key press there.",
+    )
+    ROOT_PATH = Setting[str](
+        "",
+        Allowed(
+            "a path such as “/shop”, without a slash at its end, or “” for none, and that of "
+            "FORCE_SCRIPT_NAME where that is set too",
+            _is_root_path,
+        ),
+        "notifications.E043",
+        "The path below which the site is mounted. `FORCE_SCRIPT_NAME`, if that is set, or the "
+        "server's `--root-path` do the same; with plain Daphne the latter does not count: see "
+        "[deployment](deployment.md#below-a-path).",
+        hint=lambda: "FORCE_SCRIPT_NAME alone suffices." if settings.FORCE_SCRIPT_NAME else "",
+    )
+    SOCKET_PATH = Setting[str](
+        "ws/notifications/",
+        Allowed(
+            "a path such as “live/”, below the site's root path, or “/live/”, from the host's root "
+            "(letters, digits and “-._~”)",
+            _is_socket_path,
+        ),
+        "notifications.E044",
+        "The path of the WebSocket, relative to the site's root path. One that begins with a "
+        "slash is the whole path, as the browser requests it. It is read at the start.",
     )
     DIRECT_WRITES = Setting[bool](
         True,

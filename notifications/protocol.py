@@ -148,6 +148,8 @@ def sign_with(sign: Callable[[Frame], dict[str, Any]]) -> None:
     """Set what `account_message` calls."""
     global _sign
     _sign = sign
+
+
 def levels(value: Any) -> int:
     """Return how many lists and objects are inside each other: 0 for text, 2 for [[]]."""
     # Not recursive: Python's stack may be nearly full.

@@ -23,6 +23,7 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IListeningPort
 
 from .servers.base import Send
+from .servers.root_path import with_option
 from .servers.tuning import tune_process
 
 CLOSE_SECONDS: Final = 2.0  # for the closing handshakes, and for requests beyond the drain
@@ -65,6 +66,7 @@ class Server(BaseServer):
 
     def _run_application(self, scope: dict[str, Any], receive: Any, send: Send) -> Any:
         """Run the site's application for one request or connection, and track it until it ends."""
+        scope = with_option(scope, self.root_path)
         if scope["type"] == "http":
             send = partial(self._answer, scope, send)
         running = asyncio.ensure_future(self._site(scope, receive, send))

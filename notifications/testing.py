@@ -29,8 +29,8 @@ from django.test import Client
 
 from .hub.hub import stop_hub
 from .protocol import Frame
+from .root_path import socket_path
 
-PATH: Final = "/ws/notifications/"
 ORIGIN: Final = "http://testserver"
 TIMEOUT_SECONDS: Final = 30.0  # generous, as the machine may be busy
 
@@ -42,7 +42,7 @@ class Tab(WebsocketCommunicator):
         headers = [(b"host", b"testserver"), (b"origin", origin.encode())]
         if session:
             headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
-        super().__init__(application, f"{PATH}?{urlencode(position)}", headers)
+        super().__init__(application, f"{socket_path()}?{urlencode(position)}", headers)
         self.session = session
 
     async def receive_frame(self, timeout: float = TIMEOUT_SECONDS) -> Frame:

@@ -13,11 +13,13 @@ from typing import Any, Final
 # First: importing it installs Twisted's asyncio reactor.
 from daphne.server import Server as DaphneServer  # isort: skip
 import autobahn.websocket.protocol
+import daphne.http_protocol
 from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
 
 from notifications.adapters import differences
+from notifications.addresses import parse_address
 
 from .daphne import DAPHNE
 from .logs import DaphneFilter
@@ -31,6 +33,30 @@ MAX_MESSAGE_SIZE: Final = 256 * 1024  # Autobahn holds as many bytes for each di
 DETAILS: Final = {"application_instance", "connected", "disconnected"}
 
 
+class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]  # Daphne has no types
+    """Daphne's request, also that of a WebSocket's handshake, without headers that it misreads."""
+
+    def process(self) -> Any:
+        # Daphne would prefer it to its option --root-path, and fail if it is not ASCII.
+        self.requestHeaders.removeHeader("Daphne-Root-Path")
+        server = self.server  # with --proxy-headers, it has the names of three headers
+        self._check(server.proxy_forwarded_address_header, _is_address)
+        self._check(server.proxy_forwarded_port_header, _is_port)
+        self._check(server.proxy_forwarded_proto_header, {b"http", b"https"}.__contains__)
+        return super().process()
+
+    def _check(self, header: str | None, is_allowed: Callable[[bytes], bool]) -> None:
+        """Remove the header if its first part is not allowed; Daphne would take any text."""
+        values = header and self.requestHeaders.getRawHeaders(header.encode())
+        if not values:
+            return
+        first = values[0].partition(b",")[0].strip()
+        if not is_allowed(first):
+            self.requestHeaders.removeHeader(header)
+        elif header == self.server.proxy_forwarded_proto_header:
+            self.requestHeaders.setRawHeaders(header, [first])  # Daphne would take all parts
+
+
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server, whose periodic work does not hold the event loop for long."""
 
@@ -38,15 +64,17 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def prepare(self) -> None:
         """Check the private parts once the server runs, and set what Daphne has no option for."""
-        logging.getLogger("daphne.ws_protocol").addFilter(DaphneFilter())
+        for name in ("daphne.http_protocol", "daphne.ws_protocol"):
+            logging.getLogger(name).addFilter(DaphneFilter())
         if not DAPHNE.is_on:
             return
-        found = differences(self, connections=dict, ws_factory=object) + differences(
-            autobahn.websocket.protocol, pformat=Callable
-        )
+        found = differences(self, connections=dict, ws_factory=object)
+        found += differences(autobahn.websocket.protocol, pformat=Callable)
+        found += differences(daphne.http_protocol, WebRequest=type)
         if found:
             DAPHNE.turn_off(", ".join(found))
             return
+        vars(daphne.http_protocol)["WebRequest"] = Request
         # Sends a client with malformed frames a close code, where Autobahn would only drop it.
         self.ws_factory.setProtocolOptions(failByDrop=False)
         # For each connection, Autobahn formats all options for a debug line, even if it is not
@@ -124,6 +152,14 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             websocket_max_message_size=MAX_MESSAGE_SIZE,
             websocket_max_frame_size=MAX_MESSAGE_SIZE,
         )
+
+
+def _is_address(value: bytes) -> bool:
+    return parse_address(value.decode("latin-1")) is not None
+
+
+def _is_port(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= 5
 
 
 def _has_ended(details: dict[str, Any]) -> bool:

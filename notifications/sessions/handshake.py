@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,6 +11,8 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
+
+from notifications.addresses import parse_address
 
 MAX_USER_AGENT_LENGTH: Final = 200  # characters
 
@@ -31,11 +32,7 @@ def client_address(request: HttpRequest) -> str | None:
 
     Behind a proxy it comes from a header whose first part the client may set.
     """
-    try:
-        address = ip_address(request.META.get("REMOTE_ADDR") or "")
-    except ValueError:
-        return None
-    return None if getattr(address, "scope_id", None) else str(address)
+    return parse_address(request.META.get("REMOTE_ADDR") or "")
 
 
 def user_agent(request: HttpRequest) -> str:

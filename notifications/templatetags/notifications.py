@@ -22,43 +22,44 @@ from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.conf import conf
 from notifications.inbox import marks, pages
+from notifications.private_pages import make_private
+from notifications.root_path import socket_path
 
 register = template.Library()
 
-SOCKET_PATH: Final = "/ws/notifications/"
 MAX_BANNERS: Final = 3
 STATE_ATTRIBUTE: Final = "site_notifications"
 
 
 @register.inclusion_tag("notifications/_bell.html", takes_context=True)
-def notifications_bell(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+def notifications_bell(context: Context) -> dict[str, Any]:
     """
     Render the bell with the unread count of the logged-in account, and all it needs.
 
     It renders nothing for anonymous visitors. Without JavaScript the bell is a link to the inbox.
     """
-    return _setup(context, socket_path)
+    return _setup(context)
 
 
 @register.inclusion_tag("notifications/_setup.html", takes_context=True)
-def notifications_setup(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+def notifications_setup(context: Context) -> dict[str, Any]:
     """Render what the bell needs, without a bell: for pages with elements of their own."""
-    return _setup(context, socket_path)
+    return _setup(context)
 
 
 @register.simple_tag(takes_context=True)
-def notifications_config(context: Context, socket_path: str = SOCKET_PATH) -> SafeString:
+def notifications_config(context: Context) -> SafeString:
     """
     Render only what `connect()` of client.js needs: for pages that have no element of ours.
 
     It renders nothing for anonymous visitors, or where another tag has rendered it already.
     """
     request = _own_request(context)
-    return _config(request, socket_path) if request else SafeString()
+    return _config(request) if request else SafeString()
 
 
 @register.inclusion_tag("notifications/_banner.html", takes_context=True)
-def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> dict[str, Any]:
+def notifications_banner(context: Context) -> dict[str, Any]:
     """
     Render the newest three of the account's unread broadcasts of level warning or error.
 
@@ -68,7 +69,7 @@ def notifications_banner(context: Context, socket_path: str = SOCKET_PATH) -> di
     request = _own_request(context)
     if request is None:
         return {}
-    setup = _setup(context, socket_path)
+    setup = _setup(context)
     banners = []
     if setup["unread_broadcasts"]:
         recipient = PageState.of(request).recipient
@@ -123,6 +124,7 @@ class PageState:
         if state is None:
             state = cls(Recipient.of(request.user))
             setattr(request, STATE_ATTRIBUTE, state)
+            make_private(request)
         return state
 
     @cached_property
@@ -145,7 +147,7 @@ def _own_request(context: Context) -> HttpRequest | None:
     return request if account is not None and account.is_authenticated else None
 
 
-def _setup(context: Context, socket_path: str) -> dict[str, Any]:
+def _setup(context: Context) -> dict[str, Any]:
     """Return the variables that the templates of all elements have."""
     request = _own_request(context)
     if request is None:
@@ -156,11 +158,11 @@ def _setup(context: Context, socket_path: str) -> dict[str, Any]:
         "unread": state.latest.counts.total,
         "unread_broadcasts": state.latest.counts.unread_broadcasts,
         "needs_setup": state.is_first("setup"),
-        "config": _config(request, socket_path),
+        "config": _config(request),
     }
 
 
-def _config(request: HttpRequest, socket_path: str) -> SafeString:
+def _config(request: HttpRequest) -> SafeString:
     state = PageState.of(request)
     if not state.is_first("config"):
         return SafeString()
@@ -177,7 +179,7 @@ def _config(request: HttpRequest, socket_path: str) -> SafeString:
                 "items": reverse("notifications:items"),
                 "mark": reverse("notifications:mark"),
                 "inbox": reverse("notifications:inbox"),
-                "socket": socket_path,
+                "socket": socket_path(),
             },
             # Not from the cookie, which scripts may not be able to read (CSRF_COOKIE_HTTPONLY).
             "csrf_token": get_token(request),

@@ -121,6 +121,21 @@ async def test_a_trusted_origin_may_connect(connect, alice, settings):
     assert await tab.receive("register")
 
 
+@pytest.mark.parametrize("path", ["/ws/notifications/", "/shop/ws/notifications/"])
+@pytest.mark.parametrize("root_path", ["/shop", ""])
+async def test_the_path_may_have_the_root_path_of_the_site(
+    transactional_db, alice, settings, path, root_path
+):
+    """From the server if not from the settings."""
+    settings.NOTIFICATIONS_ROOT_PATH = "" if root_path else "/shop"
+    tab = Tab(websocket_application, await sync_to_async(log_in)(alice))
+    tab.scope.update(path=path, root_path=root_path)
+
+    assert await tab.connect(TIMEOUT_SECONDS) == (True, None)
+    assert await tab.receive("register")
+    await tab.disconnect()
+
+
 async def test_a_connection_to_another_path_is_refused(transactional_db):
     tab = WebsocketCommunicator(websocket_application, "/ws/elsewhere/")
 

@@ -5,32 +5,117 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
 from django.test import Client
+from django.urls import path
 
 from notifications.asgi import with_notifications
 from notifications.hub.hub import get_hub, is_draining, stop_hub
-from notifications.testing import TIMEOUT_SECONDS
+from notifications.testing import TIMEOUT_SECONDS, log_in
+from notify_site.urls import urlpatterns as site_urlpatterns
 
 
-def test_while_debugging_the_static_files_are_served(settings: Any) -> None:
+async def get(application: Any, path: str, **scope: Any) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, the headers and the body of a page."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"testserver")],
+        **scope,
+    }
+    request = ApplicationCommunicator(application, scope)
+    await request.send_input({"type": "http.request", "body": b""})
+    start = await request.receive_output(TIMEOUT_SECONDS)
+    body = b""
+    more = True
+    while more:
+        event = await request.receive_output(TIMEOUT_SECONDS)
+        body, more = body + event.get("body", b""), event.get("more_body", False)
+    await request.wait(TIMEOUT_SECONDS)
+    headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    return start["status"], headers, body
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("static_url", "path", "root_path"),
+    [
+        ("/static/", "/static/notifications/index.js", ""),
+        ("/static/", "/static/notifications/index.js", "/shop"),
+        ("/shop/static/", "/shop/static/notifications/index.js", "/shop"),
+        ("/shop/static/", "/static/notifications/index.js", "/shop"),  # the proxy removed it
+    ],
+)
+async def test_while_debugging_the_static_files_are_served(
+    settings: Any, static_url: str, path: str, root_path: str
+) -> None:
     settings.DEBUG = True
+    settings.STATIC_URL = static_url
+    application = with_notifications(get_asgi_application())
 
-    pages = with_notifications(get_asgi_application()).application_mapping["http"]
+    status, headers, body = await get(application, path, root_path=root_path)
 
-    assert isinstance(pages, ASGIStaticFilesHandler)
+    assert (status, headers["content-type"].partition(";")[0]) == (200, "text/javascript")
+    assert b"import" in body
 
 
-def test_in_production_the_static_files_are_left_to_the_web_server(settings: Any) -> None:
+@pytest.mark.django_db(transaction=True)
+async def test_in_production_the_static_files_are_left_to_the_web_server(settings: Any) -> None:
     settings.DEBUG = False
-    django_application = get_asgi_application()
 
-    mapping = with_notifications(django_application).application_mapping
+    application = with_notifications(get_asgi_application())
 
-    assert mapping["http"] is django_application
-    assert "websocket" in mapping
+    assert (await get(application, "/static/notifications/index.js"))[0] == 404
+
+
+# --- Caches
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """A page of a site, with the headers that its query names."""
+    return HttpResponse(
+        Template("{% load notifications %}{% notifications_config %}").render(
+            RequestContext(request)
+        ),
+        status=int(request.GET.get("status", 200)),
+        headers={name: value for name, value in request.GET.items() if name != "status"},
+    )
+
+
+urlpatterns = [path("page/", page), *site_urlpatterns]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("query", "name", "expected"),
+    [
+        ("", "alice", "private"),
+        ("status=404", "alice", "private"),
+        ("Cache-Control=max-age%3D60", "alice", "max-age=60"),
+        ("CACHE-CONTROL=no-store", "alice", "no-store"),
+        # Nobody's account is on it.
+        ("", "", None),
+    ],
+)
+async def test_a_page_with_our_configuration_is_private_unless_the_site_sets_something(
+    settings: Any, alice: Any, query: str, name: str, expected: str | None
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    headers = [(b"host", b"testserver")]
+    if name:
+        headers.append((b"cookie", f"sessionid={await sync_to_async(log_in)(alice)}".encode()))
+    application = with_notifications(get_asgi_application())
+
+    _, answer, body = await get(application, "/page/", query_string=query.encode(), headers=headers)
+
+    assert (b'id="notifications-config"' in body) == bool(name)
+    assert answer.get("cache-control") == expected
 
 
 @pytest.mark.django_db(transaction=True)

@@ -163,6 +163,62 @@ def test_the_defaults_are_allowed(settings: Any) -> None:
     assert found() == []
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["shop", "/", "/shop/", "//evil.example", "https://evil.example", "/a//b", "/../x", "/a/."]
+    + ["/a b", "/a?b", "/a#b", "/%2e%2e", "/größe", "/a\n", "\\evil.example", None, 3],
+)
+def test_a_root_path_that_no_site_can_have(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_ROOT_PATH = value
+
+    [message] = found()
+
+    assert message.id == "notifications.E043"
+    assert message.msg.startswith("NOTIFICATIONS_ROOT_PATH must be a path such as “/shop”")
+    assert message.msg.endswith(f"not {value!r}.")
+
+
+@pytest.mark.parametrize("value", ["", "/shop", "/shop/a.b_c~d-e", "/.well-known", "/..."])
+def test_a_root_path(settings: Any, value: str) -> None:
+    settings.NOTIFICATIONS_ROOT_PATH = value
+
+    assert found() == []
+
+
+@pytest.mark.parametrize(("forced", "ids"), [("/shop", []), ("/other", ["notifications.E043"])])
+def test_a_site_has_one_root_path(settings: Any, forced: str, ids: list[str]) -> None:
+    settings.NOTIFICATIONS_ROOT_PATH = "/shop"
+    settings.FORCE_SCRIPT_NAME = forced
+
+    messages = found()
+
+    assert [message.id for message in messages] == ids
+    assert [message.hint for message in messages] == ["FORCE_SCRIPT_NAME alone suffices."] * len(
+        ids
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "/", "//evil.example/", "wss://evil.example/", "live/?a=1", "live/#a", "a//b", "../ws/"]
+    + ["a b/", "live/\n", "/ws/<int:pk>/", "\\live", None, 3],
+)
+def test_a_path_that_no_websocket_can_have(settings: Any, value: Any) -> None:
+    settings.NOTIFICATIONS_SOCKET_PATH = value
+
+    [message] = found()
+
+    assert message.id == "notifications.E044"
+    assert message.msg.startswith("NOTIFICATIONS_SOCKET_PATH must be a path such as “live/”")
+
+
+@pytest.mark.parametrize("value", ["live", "live/", "/live/", "/shop/ws/live_2/"])
+def test_a_path_of_the_websocket(settings: Any, value: str) -> None:
+    settings.NOTIFICATIONS_SOCKET_PATH = value
+
+    assert found() == []
+
+
 @pytest.mark.parametrize("value", [0, 1, "False", None])
 def test_direct_writes_are_on_or_off(settings: Any, value: Any) -> None:
     settings.NOTIFICATIONS_DIRECT_WRITES = value

@@ -15,7 +15,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_script_prefix
 from django.utils import timezone
 
 import notifications
@@ -162,10 +162,23 @@ def test_the_token_of_the_page_is_accepted(alice: User) -> None:
     assert answer.status_code == 200
 
 
-def test_the_path_of_the_websocket_can_be_set(alice: User, request_of: Any) -> None:
-    source = '{% load notifications %}{% notifications_bell socket_path="/live/" %}'
+@pytest.mark.parametrize(
+    ("setting", "prefix", "path"),
+    [
+        ("ws/notifications/", "/", "/ws/notifications/"),
+        ("ws/notifications/", "/shop", "/shop/ws/notifications/"),
+        ("live", "/shop", "/shop/live"),
+        ("/live/", "/", "/live/"),
+        ("/live/", "/shop", "/live/"),
+    ],
+)
+def test_the_path_of_the_websocket_is_below_the_script_prefix_or_the_setting(
+    alice: User, request_of: Any, settings: Any, setting: str, prefix: str, path: str
+) -> None:
+    settings.NOTIFICATIONS_SOCKET_PATH = setting
 
-    assert config(render(request_of(alice), source))["urls"]["socket"] == "/live/"
+    with override_script_prefix(prefix):
+        assert config(render(request_of(alice)))["urls"]["socket"] == path
 
 
 def test_two_bells_share_one_setup(alice: User, request_of: Any) -> None:
