@@ -16,6 +16,7 @@ from .settings import NOTIFICATIONS_HEARTBEAT_TIMEOUT as HEARTBEAT_TIMEOUT
 from .site import Site
 
 HAS_TOAST = "document.querySelector('[data-part=toast]') !== null"
+HAS_ITEM = "document.querySelector('[data-part=item]') !== null"
 
 
 @pytest.fixture
@@ -93,6 +94,28 @@ def test_a_page_from_the_back_forward_cache_catches_up(site: Site, chromium: Pla
     assert tab.unread == 1
     tab.wait_for(HAS_TOAST)
     assert tab.toasts == ["Meanwhile"]
+
+
+def test_a_former_accounts_page_from_the_back_forward_cache_shows_nothing(
+    site: Site, chromium: PlainChromium
+) -> None:
+    tab = open_tab(chromium, site)
+    notify(site, "For alice")
+    tab.wait_for(HAS_TOAST)
+    tab.evaluate("document.querySelector('notifications-bell').open()")
+    tab.wait_for(f"{HAS_ITEM} && document.title.startsWith('(1) ')")
+    tab.evaluate("window.isTheSame = true")
+    tab.go(f"{site.url}/admin/login/")
+    chromium.adopt(Visitor().log_in(site.url, "bob"))
+    site.shell('notify_accounts(bob, "news", "For bob")')
+
+    tab.evaluate("history.back()")
+
+    tab.wait_for("window.isTheSame")
+    tab.wait_for_status("logged_out")
+    tab.wait_for(f"!({HAS_ITEM}) && !({HAS_TOAST}) && !document.title.startsWith('(')")
+    assert tab.unread == 0
+    assert tab.evaluate(f"{CLIENT}.load().catch(({{ status }}) => status)") == 401
 
 
 @pytest.mark.realtime

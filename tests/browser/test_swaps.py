@@ -264,6 +264,39 @@ def test_items_that_arrive_during_the_swap_are_not_shown(site: Site, page: Page)
     expect_connections(site, page, 1)
 
 
+def test_a_former_accounts_page_from_a_cache_shows_nothing(
+    site: Site, page: Page, problems: Problems
+) -> None:
+    """As when Turbo goes back to a copy of it, after scripts have logged another account in."""
+    problems.expect("401")
+    site.shell(
+        "from django.contrib.auth.models import Group\n"
+        "group, _ = Group.objects.get_or_create(name='Early risers')\n"
+        "group.user_set.set([alice])\n"
+        f'broadcast("works", "{ALICES}, slow tonight", level="warning", audience=group)'
+    )
+    tell(site, "alice", ALICES, url="/orders/1/")
+    page.goto("/notifications/")
+    expect_online(page)
+    expect(items(page.locator("[data-live]"))).to_have_count(2)
+    open_bell(page)
+    page.evaluate("() => { window.cached = document.body.cloneNode(true) }")
+    become(page, "bob", site)
+    swap(page)
+    expect_online(page)
+
+    page.evaluate("() => document.body.replaceWith(cached)")
+
+    expect_status(page, "logged_out")
+    expect(page.locator("[data-part=item], [data-part=banner], [data-part=toast]")).to_have_count(0)
+    expect_no_unread(page)
+    expect(page.get_by_text("You've been logged out.")).to_be_visible()
+    assert ALICES not in page.evaluate(TEXTS)
+    tell(site, "bob", "For bob")
+    swap(page)
+    expect_only_bobs(page, "For bob")
+
+
 @pytest.fixture
 def tabs(page: Page) -> tuple[Page, Page]:
     """Two tabs of alice: the leader, and a follower."""

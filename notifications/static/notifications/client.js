@@ -20,6 +20,7 @@ const INSTANCE = Symbol.for("notifications.client")
  */
 export function connect() {
   onSwap(connect)
+  /** @type {Config | null} */
   const config = readConfig()
   /** @type {NotificationsClient | null} */
   const client = globalThis[INSTANCE] ?? null

@@ -8,11 +8,7 @@ const listeners = new Set()
 let text
 let config = null
 
-/**
- * The configuration of the page that is shown now; the same object until there is another.
- *
- * @returns {import("./client.js").Config | null}
- */
+// The configuration of the page that is shown now; the same object until there is another.
 export function readConfig() {
   const found = document.getElementById("notifications-config")?.textContent
   if (found !== text) {
@@ -22,11 +18,7 @@ export function readConfig() {
   return config
 }
 
-/**
- * Calls back whenever the page has another configuration, before the browser draws it.
- *
- * @param {() => void} listener
- */
+// Calls back whenever the page has another configuration, before the browser draws it.
 export function onSwap(listener) {
   if (!listeners.size) watch()
   listeners.add(listener)

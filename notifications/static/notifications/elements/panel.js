@@ -46,13 +46,13 @@ export class Panel {
   }
 
   close() {
-    if (!this.isOpen) return
-    this.#opened.abort()
+    this.#opened?.abort()
+    this.#inbox.forgetUndo()
+    this.#button.setAttribute("aria-expanded", "false")
+    if (!this.isOpen) return // or the browser hid it, when the bell left the page
     const { activeElement } = document
     const hadFocus = this.#element.contains(activeElement) || activeElement === document.body
-    this.#inbox.forgetUndo()
     this.#element.hidePopover()
-    this.#button.setAttribute("aria-expanded", "false")
     if (hadFocus) this.#button.focus({ preventScroll: true })
   }
 
