@@ -42,4 +42,6 @@ def connect_arguments(site: str, cookie: str, position: Mapping[str, Any]) -> di
         "origin": site,
         "additional_headers": {"Cookie": cookie},
         "compression": None,
+        # Its own pings would end a connection that a test does not read for a while.
+        "ping_interval": None,
     }

@@ -15,6 +15,7 @@ from notifications.channel_layer import sender
 from notifications.channel_layer import site as site_module
 from notifications.channel_layer.site import Site, SiteReader
 from notifications.sessions import readers
+from notifications.sessions.adapter import ADAPTER
 from tests.realtime import REASONS, without_parameters
 
 
@@ -41,6 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item.add_marker("verify")  # they test other projects more than ours
     yield
     items.sort(key=lambda item: -seconds_of(item))  # the longest first, parallel to the others
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Name the test that turned off the bulk reading of sessions, not a later one that needs it."""
+    yield
+    # By now all fixtures have restored what they changed.
+    if ADAPTER._reason and not ADAPTER._reason.startswith("not tested with"):
+        reason, ADAPTER._reason = ADAPTER._reason, None
+        pytest.fail(f"The adapter of Django's sessions was turned off: {reason}")
 
 
 def seconds_of(item: pytest.Item) -> float:

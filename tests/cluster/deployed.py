@@ -92,6 +92,7 @@ class Browser:
             origin=origin,
             additional_headers=headers,
             compression=None,
+            ping_interval=None,
         ) as connection:
             yield OpenTab(connection)
 

@@ -150,9 +150,9 @@ def test_the_demo_minifies_the_files(settings: Any, tmp_path: Path) -> None:
 def test_a_change_in_a_nested_module_renames_the_entry(settings: Any, tmp_path: Path) -> None:
     collect(settings, tmp_path / "before", DEMO)
     before = entry()
-    changed = tmp_path / "changed/notifications/elements/time.js"
+    changed = tmp_path / "changed/notifications/elements/parts/time.js"
     changed.parent.mkdir(parents=True)
-    changed.write_text((SOURCE / "elements/time.js").read_text() + "// changed\n")
+    changed.write_text((SOURCE / "elements/parts/time.js").read_text() + "// changed\n")
     settings.STATICFILES_DIRS = [tmp_path / "changed"]
 
     collect(settings, tmp_path / "after", DEMO)

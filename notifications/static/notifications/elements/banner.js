@@ -1,6 +1,6 @@
-import { AccountElement } from "./element.js";
-import { Rows } from "./rows.js";
-import { clone, define, eachFrame, fill, slot } from "./template.js";
+import { AccountElement } from "./parts/element.js";
+import { Rows } from "./parts/rows.js";
+import { clone, define, eachFrame, fill, slot } from "./parts/template.js";
 
 const MAX_BANNERS = 3
 const FOLDER = "important"

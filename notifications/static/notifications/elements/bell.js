@@ -1,5 +1,5 @@
-import { AccountElement } from "./element.js";
-import { clone, define, eachFrame, setText, showStatus } from "./template.js";
+import { AccountElement } from "./parts/element.js";
+import { clone, define, eachFrame, setText, showStatus } from "./parts/template.js";
 
 const MAX_COUNT = 99
 

@@ -1,7 +1,7 @@
-import { AccountElement } from "./element.js";
-import { Rows } from "./rows.js";
-import { clone, define, eachFrame, fill, showStatus, slot } from "./template.js";
-import { fillTime, refreshTime } from "./time.js";
+import { AccountElement } from "./parts/element.js";
+import { Rows } from "./parts/rows.js";
+import { clone, define, eachFrame, fill, showStatus, slot } from "./parts/template.js";
+import { fillTime, refreshTime } from "./parts/time.js";
 
 const TIMES_INTERVAL_MS = 30_000
 const LOAD_AHEAD = 300 // pixels

@@ -1,4 +1,4 @@
-import { slot } from "./template.js";
+import { slot } from "./parts/template.js";
 
 const MARGIN = 8 // pixels between the panel and the sides of the window
 const MIN_HEIGHT = 320 // pixels; with less space below the bell, the panel may open above it

@@ -1,5 +1,5 @@
-import { AccountElement } from "./element.js";
-import { clone, define, eachFrame, fill, setCount } from "./template.js";
+import { AccountElement } from "./parts/element.js";
+import { clone, define, eachFrame, fill, setCount } from "./parts/template.js";
 
 const MAX_TOASTS = 3
 const DURATIONS_MS = { info: 7000, success: 7000, warning: 14_000, error: 14_000 }

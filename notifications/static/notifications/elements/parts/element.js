@@ -1,5 +1,5 @@
-import { connect } from "../client.js";
-import { onSwap } from "../page.js";
+import { connect } from "../../client.js";
+import { onSwap } from "../../page.js";
 
 const joined = new Set()
 
