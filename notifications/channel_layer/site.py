@@ -115,7 +115,15 @@ class _Attempt(threading.Thread):
         except Exception as failure:  # also of a test that does not allow to use the database
             self._reader.report(failure)
         finally:
-            connections.close_all()  # this thread's
+            _close_connections()
+
+
+def _close_connections() -> None:
+    """Close those of this thread."""
+    for each in connections.all(initialized_only=True):
+        each.close()
+        if each.connection:  # Django leaves that to an in-memory database open, as tests have it
+            each.connection.close()
 
 
 reader: Final = SiteReader()
