@@ -1,4 +1,4 @@
-"""Requests whose content can't be read: our views answer themselves, whatever the site's handlers."""
+"""Unreadable requests: our views answer themselves, whatever the site's handlers are."""
 
 from __future__ import annotations
 
