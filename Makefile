@@ -17,9 +17,10 @@ LONG := "verify and not realtime"
 .PHONY: run test verify verify-waiting verify-sqlite mutants matrix oldest servers latest engines \
 	engines-if-there chaos soak fuzz bench lint types messages lock screenshots clean
 
+run: export DJANGO_DEBUG ?= 1
 run: .venv/run
 	@$(PY) manage.py migrate --noinput --verbosity 0
-	@case "$${DJANGO_DEBUG:-1}" in 1|[Tt]rue|[Yy]es) $(PY) manage.py demo_data && \
+	@case "$$DJANGO_DEBUG" in 1|[Tt]rue|[Yy]es) $(PY) manage.py demo_data && \
 		echo "Log in as alice, bob, carol or operator (password demo)";; \
 		*) $(PY) manage.py collectstatic --noinput --verbosity 0;; esac
 	@echo "Notify Site: http://$(HOST):$(PORT)/"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from harness.demo_data import PUBLIC_PASSWORD
 from harness.services import chromium_executable
 
 FLAGS = [
@@ -26,7 +27,6 @@ FLAGS = [
     "NetworkTimeServiceQuerying,AimEnabled,PreconnectToSearch,"
     "WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
 ]
-PASSWORD = "demo"
 
 
 @contextmanager
@@ -37,13 +37,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def log_in(context: BrowserContext, name: str) -> None:
+def log_in(context: BrowserContext, name: str, password: str = PUBLIC_PASSWORD) -> None:
     """Post the site's log-in form in this context, without opening a page."""
     context.request.get("/login/")
     token = next(c["value"] for c in context.cookies() if c["name"] == "csrftoken")
     response = context.request.post(
         "/login/",
-        form={"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token},
+        form={"username": name, "password": password, "csrfmiddlewaretoken": token},
         max_redirects=0,
     )
     assert response.status == 302, response.text()

@@ -11,12 +11,17 @@ from pathlib import Path
 from harness.services import manage, postgres_binaries
 
 SQLITE = "sqlite:///"
+PUBLIC_PASSWORD = "demo"
+# The demo does not start with its public one unless it is debugging.
+PRIVATE_PASSWORD = "known to the tests"
+ACCOUNTS = "from django.contrib.auth.models import User\nfor account in User.objects.all()"
 
-# Keyed by the kind of database and by the settings module, which decides the password hasher.
-_dumps: dict[tuple[bool, str | None], bytes] = {}
+# Keyed by the kind of database, by the settings module, which decides the password hasher, and
+# by the password.
+_dumps: dict[tuple[bool, str | None, str], bytes] = {}
 
 
-def make_demo_data(env: Mapping[str, str]) -> None:
+def make_demo_data(env: Mapping[str, str], password: str = PUBLIC_PASSWORD) -> None:
     """
     Fill a site's empty database.
 
@@ -25,12 +30,15 @@ def make_demo_data(env: Mapping[str, str]) -> None:
     """
     url = env["DATABASE_URL"]
     is_sqlite = url.startswith(SQLITE)
-    kind = is_sqlite, env.get("DJANGO_SETTINGS_MODULE")
+    kind = is_sqlite, env.get("DJANGO_SETTINGS_MODULE"), password
     if kind in _dumps:
         (_load_sqlite if is_sqlite else _load_postgres)(url, _dumps[kind])
         return
     manage("migrate", "-v", "0", env=env)
     manage("demo_data", env=env)
+    if password != PUBLIC_PASSWORD:
+        change = f"account.set_password({password!r}); account.save()"
+        manage("shell", "-v", "0", "-c", f"{ACCOUNTS}: {change}", env=env)
     _dumps[kind] = (_dump_sqlite if is_sqlite else _dump_postgres)(url)
 
 

@@ -1,5 +1,6 @@
 """The demo site for browser tests: frequent checks, and time for a busy machine."""
 
+import harness.debugging  # noqa: F401
 from notify_site.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

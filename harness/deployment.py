@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.demo_data import make_demo_data
+from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.services import SiteServer, free_port, manage, site_server
 
 
@@ -27,7 +27,7 @@ class Deployment:
             "STATIC_CHANGED": str(self.changed),
             **env,
         }
-        make_demo_data({**self.env, "DJANGO_DEBUG": "1"})
+        make_demo_data({**self.env, "DJANGO_DEBUG": "1"}, PRIVATE_PASSWORD)
         self._collect()
 
     def _collect(self) -> None:

@@ -386,8 +386,10 @@ def manage(*args: str, env: Mapping[str, str]) -> str:
 
 
 def site_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process of the site; it is debugging unless `env` differs."""
     # pytest-django leaves the tests' settings module in the environment.
-    return {**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env}
+    defaults = {"DJANGO_SETTINGS_MODULE": "notify_site.settings", "DJANGO_DEBUG": "1"}
+    return {**os.environ, **defaults, **env}
 
 
 def postgres_binaries() -> Path:

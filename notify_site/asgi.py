@@ -1,10 +1,19 @@
 """The demo site's ASGI application: pages, static files and the notification WebSocket."""
 
 import os
+import sys
 
-from django.core.asgi import get_asgi_application
+import django
 
 from notifications.asgi import with_notifications
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notify_site.settings")
-application = with_notifications(get_asgi_application())
+django.setup()
+
+# They need the settings.
+from notify_site.guard import guarded  # noqa: E402
+from notify_site.handler import Handler  # noqa: E402
+from notify_site.start import refuse_unsafe_start  # noqa: E402
+
+refuse_unsafe_start(sys.argv[1:])
+application = guarded(with_notifications(Handler()))

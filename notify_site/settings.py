@@ -12,13 +12,17 @@ import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from notify_site.sqlite import PrivateConnection
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in {"1", "true", "yes"}
+# Off unless asked for, as the demo accounts then have a public password.
+DEBUG = os.environ.get("DJANGO_DEBUG", "0").lower() in {"1", "true", "yes"}
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("insecure-only-for-debugging" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "DJANGO_SECRET_KEY must be set when DJANGO_DEBUG is off, the same for all processes."
+        "DJANGO_SECRET_KEY is not set. Set it to a long random text, the same for all processes, "
+        "or set DJANGO_DEBUG=1 to try the demo on this machine, as “make run” does."
     )
 ALLOWED_HOSTS = [host for host in os.environ.get("DJANGO_ALLOWED_HOSTS", "").split(",") if host]
 
@@ -44,6 +48,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "notify_site.forms.UnreadableFormMiddleware",  # before the one that reads the token
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -51,6 +56,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "notify_site.urls"
 ASGI_APPLICATION = "notify_site.asgi.application"
+CSRF_FAILURE_VIEW = "notify_site.errors.csrf_failure"
 
 TEMPLATES = [
     {
@@ -69,8 +75,9 @@ TEMPLATES = [
 
 DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Writers queue for up to 20 s instead of failing with "database is locked".
     DATABASES["default"]["OPTIONS"] = {
+        "factory": PrivateConnection,
+        # Writers queue for up to 20 s instead of failing with "database is locked".
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -163,20 +170,29 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
+        "clients": {"()": "notify_site.logs.ClientErrorFilter"},
         "daphne": {"()": "notifications.servers.logs.DaphneFilter"},
         "uvicorn": {"()": "notifications.servers.logs.UvicornFilter"},
     },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["clients"],
+        }
+    },
     "loggers": {
         # The hub logs an outage of Redis once; the channel layer, a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
         # See docs/deployment.md: no tracebacks for malformed client input, no headers.
         "daphne.ws_protocol": {"filters": ["daphne"]},
+        # In place of Django's own handler, which only works while debugging.
+        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "uvicorn.error": {"filters": ["uvicorn"]},
     },
 }
 if not DEBUG:
-    # Django's own handler only works while debugging, and not every server has one.
+    # Not every server has a handler of its own.
     LOGGING["root"] = {"handlers": ["console"], "level": "INFO"}

@@ -14,3 +14,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("notifications.health")),
 ]
+
+handler400 = "notify_site.errors.bad_request"
+handler403 = "notify_site.errors.permission_denied"
+handler404 = "notify_site.errors.page_not_found"
+handler500 = "notify_site.errors.server_error"

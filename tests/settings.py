@@ -2,6 +2,7 @@ import atexit
 import shutil
 import tempfile
 
+import harness.debugging  # noqa: F401
 from notify_site.settings import *  # noqa: F403
 from notify_site.settings import DATABASES
 

@@ -242,7 +242,7 @@ def main() -> int:
     problems: list[str] = []
     with postgres_server(DURABLE, *POSTGRES_OPTIONS) as postgres:
         os.environ["DATABASE_URL"] = postgres.create_database("benchmark")
-        os.environ["DJANGO_SETTINGS_MODULE"] = "notify_site.settings"
+        os.environ |= {"DJANGO_SETTINGS_MODULE": "notify_site.settings", "DJANGO_DEBUG": "1"}
         os.environ.pop("REDIS_URL", None)
         import django
         from django.core.management import call_command

@@ -18,6 +18,7 @@ from typing import Final
 from playwright.sync_api import Page
 
 from harness.browser import await_online, chromium, log_in
+from harness.demo_data import PRIVATE_PASSWORD
 from harness.deployment import Deployment
 from harness.services import manage, postgres_server, redis_server
 
@@ -77,7 +78,7 @@ def main() -> None:
         stack.enter_context(deployment.running())
         browser = stack.enter_context(chromium())
         context = browser.new_context(base_url=deployment.server.url, reduced_motion="reduce")
-        log_in(context, "alice")
+        log_in(context, "alice", PRIVATE_PASSWORD)
         times = measure(context.new_page(), deployment.env)
     print(f"{COUNT} calls of notify_accounts(), milliseconds until the frame is …")
     for name, values in times.items():

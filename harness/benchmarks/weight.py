@@ -20,6 +20,7 @@ from typing import Final
 from playwright.sync_api import Browser, Response
 
 from harness.browser import await_online, chromium, log_in
+from harness.demo_data import PRIVATE_PASSWORD
 from harness.deployment import Deployment
 from harness.modules import ENTRY, SOURCE, reached
 
@@ -43,7 +44,7 @@ class File:
 def weigh(browser: Browser, deployment: Deployment) -> list[File]:
     """Return our files as the running deployment sends them to a logged-in account."""
     context = browser.new_context(base_url=deployment.server.url)
-    log_in(context, "carol")
+    log_in(context, "carol", PRIVATE_PASSWORD)
     page = context.new_page()
     responses: list[Response] = []
 

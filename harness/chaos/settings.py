@@ -1,5 +1,6 @@
 """The demo site's settings for servers and producers, with a faulty channel layer."""
 
+import harness.debugging  # noqa: F401
 from notify_site.settings import *  # noqa: F403
 from notify_site.settings import CHANNEL_LAYERS
 

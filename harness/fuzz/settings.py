@@ -1,5 +1,6 @@
 """The demo site's settings without any periodic activity."""
 
+import harness.debugging  # noqa: F401
 from notify_site.settings import *  # noqa: F403
 
 DEBUG = False

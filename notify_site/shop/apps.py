@@ -6,4 +6,4 @@ class ShopConfig(AppConfig):
     label = "shop"
 
     def ready(self) -> None:
-        from . import receivers  # noqa: F401  connects them
+        from . import checks, receivers  # noqa: F401  registers and connects them

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
-from harness.browser import PASSWORD
+from harness.demo_data import PUBLIC_PASSWORD
 
 from .client import wait_until
 from .conftest import log_in_as
@@ -126,7 +126,7 @@ class Story:
         page.goto("/login/")
         yield State("logging in", page.locator("main"))
         page.locator("input[name=username]").fill("alice")
-        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator("input[name=password]").fill(PUBLIC_PASSWORD)
         page.locator("main form button").click()
         expect_online(page)
 

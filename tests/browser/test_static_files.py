@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from harness.benchmarks.weight import total, weigh
 from harness.browser import log_in
+from harness.demo_data import PRIVATE_PASSWORD
 from harness.deployment import Deployment
 from harness.modules import SOURCE
 
@@ -51,7 +52,7 @@ def test_the_minified_scripts_do_what_their_source_does(
     deployment: Deployment, new_context: Callable[..., BrowserContext]
 ) -> None:
     context = new_context(base_url=deployment.server.url)
-    log_in(context, "alice")
+    log_in(context, "alice", PRIVATE_PASSWORD)
     tabs = [context.new_page() for _ in range(2)]
     for tab in tabs:
         tab.goto("/")
@@ -81,7 +82,7 @@ def test_an_upgrade_reaches_a_browser_that_caches_everything(
 ) -> None:
     problems.expect("ERR_CONNECTION_REFUSED|Connection closed before|502|4012")
     context = new_context(base_url=deployment.server.url)
-    log_in(context, "alice")
+    log_in(context, "alice", PRIVATE_PASSWORD)
     fetched_by_another_tab(context)
     assert fetched_by_another_tab(context) == set()
     changed = deployment.changed / "notifications/connection.js"

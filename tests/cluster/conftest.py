@@ -152,9 +152,9 @@ def cluster(start_site, cluster_env, shared_redis) -> Site:
 def new_visitor() -> Iterator[Callable[..., Visitor]]:
     visitors: list[Visitor] = []
 
-    def new(site: str, username: str) -> Visitor:
+    def new(site: str, username: str, **options: str) -> Visitor:
         visitors.append(Visitor())
-        return visitors[-1].log_in(site, username)
+        return visitors[-1].log_in(site, username, **options)
 
     yield new
     for visitor in visitors:

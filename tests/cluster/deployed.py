@@ -13,14 +13,16 @@ from urllib.parse import urlencode
 
 from websockets.sync.client import connect
 
-from harness.demo_data import make_demo_data
+from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.services import manage
 from harness.visitor import TIMEOUT_SECONDS, OpenTab
+
+FORM = "application/x-www-form-urlencoded"
 
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
     """Prepare the site as an operator would, with the demo's accounts; return its environment."""
-    make_demo_data(env)  # while debugging, which the command requires
+    make_demo_data(env, PRIVATE_PASSWORD)  # while debugging, which the command requires
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.cluster.production_settings",
         "DJANGO_DEBUG": "0",
@@ -57,11 +59,24 @@ class Browser:
         host: str = "127.0.0.1",
         scheme: str = "https",
     ) -> Response:
+        if form is None:
+            return self.send("GET", path, host=host, scheme=scheme)
+        return self.send("POST", path, urlencode(form).encode(), FORM, host, scheme)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str | None = None,
+        host: str = "127.0.0.1",
+        scheme: str = "https",
+    ) -> Response:
         headers = self._headers(host, scheme)
-        if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if content_type:
+            headers["Content-Type"] = content_type
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
-        connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
+        connection.request(method, path, body, headers)
         response = Response(connection.getresponse())
         connection.close()
         for header in response.headers.get_all("Set-Cookie") or []:
@@ -78,7 +93,7 @@ class Browser:
         """Submit a form of the page."""
         return self.request(action, {**fields, "csrfmiddlewaretoken": self.token(page)})
 
-    def log_in(self, name: str, password: str = "demo") -> Browser:
+    def log_in(self, name: str, password: str = PRIVATE_PASSWORD) -> Browser:
         assert self.submit("/login/", "/login/", username=name, password=password).status == 302
         return self
 

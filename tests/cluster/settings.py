@@ -3,6 +3,9 @@ import os
 from tests.settings import *  # noqa: F403
 
 ROOT_URLCONF = "tests.cluster.urls"
+if os.environ.get("DEBUG") == "0":
+    DEBUG = False
+    ALLOWED_HOSTS = ["*"]
 NOTIFICATIONS_HEARTBEAT_INTERVAL = float(os.environ.get("NOTIFICATIONS_HEARTBEAT_INTERVAL", "0.3"))
 # Clients are silent while a command runs, which takes seconds on a busy machine.
 NOTIFICATIONS_HEARTBEAT_TIMEOUT = float(

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness.demo_data import make_demo_data
+from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.frames import HEARTBEAT, frame
 from harness.network import machine
 from harness.raw_client import RawClient
@@ -25,7 +25,8 @@ def site(cluster_env, shared_redis):
     """With the default interval and timeout, listening on all interfaces."""
     numbers = {"NOTIFICATIONS_HEARTBEAT_INTERVAL": "9", "NOTIFICATIONS_HEARTBEAT_TIMEOUT": "20"}
     env = {**cluster_env(shared_redis), **FAST, **numbers}
-    make_demo_data(env)
+    make_demo_data(env, PRIVATE_PASSWORD)
+    env["DEBUG"] = "0"  # or it would refuse other machines
     with ExitStack() as stack:
         servers = [
             stack.enter_context(
@@ -40,8 +41,8 @@ def site(cluster_env, shared_redis):
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: cutting a network needs root (ip netns)")
 @pytest.mark.verify
 def test_a_client_cut_off_the_network_is_removed_everywhere(site, new_visitor):
-    bob = new_visitor(site.servers[0].url, "bob")
-    alice = new_visitor(site.servers[0].url, "alice")
+    bob = new_visitor(site.servers[0].url, "bob", password=PRIVATE_PASSWORD)
+    alice = new_visitor(site.servers[0].url, "alice", password=PRIVATE_PASSWORD)
     bobs = [bob.open_tab(server.url) for server in site.servers]
     with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as database:
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from harness.services import ROOT
+from harness.services import ROOT, site_environment
 
 THREADS = 25
 
@@ -67,7 +66,7 @@ def start_shell(env):
     return subprocess.Popen(
         [sys.executable, "manage.py", "shell", "-v", "0", "-c", NOTIFY],
         cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "notify_site.settings", **env},
+        env=site_environment(env),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.browser import PASSWORD
+from harness.demo_data import PUBLIC_PASSWORD
 from tests.browser.conftest import Site, running_site
 
 from .engine import Engine
@@ -40,7 +40,7 @@ def log_in(engine: Engine, site: Site) -> Callable[[str], None]:
     def log_in(name: str) -> None:
         engine.visit(f"{site.url}/login/?next=/")
         engine.write("[name=username]", name)
-        engine.write("[name=password]", PASSWORD)
+        engine.write("[name=password]", PUBLIC_PASSWORD)
         engine.click("form:has([name=password]) button")
         engine.expect_online()
 

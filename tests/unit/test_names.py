@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.services import site_environment
 from notifications.checks.names import DISTRIBUTION, check_names
 from notifications.templatetags.notifications import register
 
@@ -137,7 +138,7 @@ admin.site.register(Notification)
     result = subprocess.run(
         [sys.executable, "try_it.py"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "settings"},
+        env=site_environment({"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "settings"}),
         capture_output=True,
         text=True,
     )

@@ -1,0 +1,79 @@
+"""What the demo refuses to start with, under any server: what is for a developer's machine only."""
+
+from __future__ import annotations
+
+import re
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.db import connections
+
+ONLY_THIS_MACHINE: Final = (
+    "With DJANGO_DEBUG=1 the demo is for this machine only: its passwords are public, and its "
+    "error pages show everything. To serve others, set DJANGO_DEBUG=0, DJANGO_SECRET_KEY and "
+    "DJANGO_ALLOWED_HOSTS, see docs/deployment.md."
+)
+DATABASE_TIMEOUT_SECONDS: Final = 10  # a server also starts while the database is away
+
+
+def refuse_unsafe_start(arguments: Sequence[str]) -> None:
+    """
+    Exit if the demo would debug where others reach it, or has public passwords when it does not.
+
+    arguments: the server's command line.
+    """
+    if settings.DEBUG:
+        if far := [host for host in _hosts(arguments) if not is_loopback(host)]:
+            raise SystemExit(f"Not listening on {far[0] or 'all addresses'}. {ONLY_THIS_MACHINE}")
+    elif found := _check_passwords():
+        raise SystemExit("\n".join(f"{each.msg} {each.hint}" for each in found))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address, or the name “localhost”."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _hosts(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the addresses in the command line of any server that docs/deployment.md names."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-b", "--bind", "--host", dest="hosts", action="append", default=[])
+    parser.add_argument("-e", "--endpoint", dest="endpoints", action="append", default=[])
+    options, _ = parser.parse_known_args(arguments)
+    for host in options.hosts:
+        if not host.startswith(("unix:", "fd:")):
+            yield re.sub(r"^\[(.*)\](:\d+)?$|^([^:]*):\d+$", r"\1\3", host)  # without a port
+    for endpoint in options.endpoints:  # Twisted's: tcp:8000:interface=\:\:1
+        kind, *parts = re.split(r"(?<!\\):", endpoint)
+        if kind in {"tcp", "tcp6", "ssl"}:
+            named = dict(part.split("=", 1) for part in parts if "=" in part)
+            yield named.get("interface", "").replace("\\:", ":")
+
+
+def _check_passwords() -> list[CheckMessage]:
+    # In a thread, as uvicorn imports the application in its event loop, where Django refuses to
+    # query. A frozen database must not keep the process from starting, or ending.
+    found: list[CheckMessage] = []
+
+    def check() -> None:
+        from .shop.checks import check_public_passwords
+
+        try:
+            found.extend(check_public_passwords())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=check, daemon=True)
+    thread.start()
+    thread.join(DATABASE_TIMEOUT_SECONDS)
+    return found
