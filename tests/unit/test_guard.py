@@ -132,6 +132,7 @@ async def test_while_debugging_such_a_form_is_a_bad_request_as_well(
     "options",
     [
         {"query_string": b"\xff"},
+        {"headers": [(b"host", b"testserver"), (b"cookie", b'sessionid="\\000abcdefgh"')]},
         {  # Django reads the query while it looks at Content-Type
             "query_string": b"a=1&" * 1500,
             "headers": [(b"host", b"testserver"), (b"content-type", b"text/plain; charset=utf-8")],
