@@ -15,7 +15,10 @@ logger = logging.getLogger("django.request")
 class Handler(ASGIHandler):
     def create_request(self, scope: Any, body_file: Any) -> Any:
         try:
-            return self.request_class(scope, body_file), None
+            request = self.request_class(scope, body_file)
+            if any("\0" in value for value in request.COOKIES.values()):
+                raise ValueError("PostgreSQL can't look for a session with such a key")
+            return request, None
         except Exception as error:  # it only parses what the client sent
             logger.warning(
                 "Unreadable request (%s): %a",

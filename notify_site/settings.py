@@ -32,11 +32,11 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "notify_site.shop",  # first, for its runserver
     "django.contrib.staticfiles",
     "channels",
     "csp",
     "notifications",
-    "notify_site.shop",
 ]
 
 MIDDLEWARE = [

@@ -21,8 +21,10 @@ class PrivateConnection(sqlite3.Connection):
 
 
 def _make_private(database: str) -> None:
-    # Created here, so that it is never readable. SQLite gives the other files the same mode.
-    os.close(os.open(database, os.O_RDWR | os.O_CREAT, PRIVATE))
+    # Created here, so that it is never readable; SQLite gives the other files the same mode. One
+    # that exists must not be opened: closing it would end all locks of this process on it.
+    with suppress(FileExistsError):
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
     for suffix in ("", "-wal", "-shm", "-journal"):
         path = Path(f"{database}{suffix}")
         # Of another owner, or deleted just now by the last connection that closed.

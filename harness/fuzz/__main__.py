@@ -1,4 +1,4 @@
-"""`python -m harness.fuzz [--seconds …] [frames] [handshakes] [requests] [envelopes]`"""
+"""`python -m harness.fuzz [--seconds …] [target …]`"""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ class Errors(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "status_code", 500) < 500:
+            return  # Django logs some refusals as errors
         self.messages.append(self.format(record))
 
 

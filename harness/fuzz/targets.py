@@ -2,7 +2,7 @@
 The targets: how an input is read, what must hold for every input, and the seed inputs.
 
 Inputs are readable text, so that findings explain themselves: a line for each frame; the query and
-the headers of a handshake, a line each; a request's first line and its body.
+the headers of a handshake, a line each; a request's first line, perhaps its type, and its body.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MAX_ERRORS_IN_A_ROW: Final = 20
 MAX_FRAMES: Final = 30  # per input
 HEARTBEAT: Final = '{"type":"heartbeat"}'
 ORIGIN: Final = "http://testserver"
+CSRF_TOKEN: Final = "c" * 32
 HEADERS: Final = {b"host": b"testserver", b"origin": ORIGIN.encode()}
 
 
@@ -274,6 +275,83 @@ class Envelopes:
         return content
 
 
+class ContentTypes:
+    """
+    Any Content-Type, on any page, gets an answer with a 4xx status at worst.
+
+    Each has the security headers, no page for an error may be kept by a cache, and our views read
+    UTF-8 only.
+    """
+
+    seeds: ClassVar = [
+        *(
+            b"POST /%s\napplication/x-www-form-urlencoded; charset=%s\na=b" % (path, charset)
+            for path in (b"login/", b"notifications/mark/", b"nowhere")
+            for charset in (b"utf-16", b"hex", b"utf-8", b"no-such-charset")
+        ),
+        *(
+            b"POST /%s\nmultipart/form-data; boundary=x; charset=%s\n--x\r\n"
+            b'Content-Disposition: form-data; name="as"\r\n\r\nread\r\n--x--\r\n' % (path, charset)
+            for path in (b"language/", b"notifications/mark/")
+            for charset in (b"rot13", b"undefined", b"idna")
+        ),
+        b"POST /notifications/mark/\napplication/json;charset*=utf-16''utf-8\n{}",
+        b"GET /notifications/items/?limit=3\ntext/plain; charset=punycode",
+        b"GET /?a=%ff\ntext/plain; charset*0*=undefined''%ff; charset*1=x",
+        b"PUT /admin/login/\nmultipart/form-data; boundary*=utf-7''+AAA\n",
+        b"POST /healthz\nmultipart/form-data\n\x00",
+        b"GET /?" + b"&".join([b"a=1"] * 1100) + b"\ntext/plain; charset=utf-8",
+    ]
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._loop = asyncio.new_event_loop()
+
+    def __call__(self, data: bytes) -> None:
+        self._loop.run_until_complete(self._try(data))
+        self._site.check_log()
+        self._site.check_bob()
+
+    async def _try(self, data: bytes) -> None:
+        head, _, rest = data.partition(b"\n")
+        content_type, _, body = rest.partition(b"\n")
+        method, _, target = _printable(head).decode("ascii", "ignore").partition(" ")
+        path, _, query = target.partition("?")
+        cookie = f"sessionid={self._site.session}; csrftoken={CSRF_TOKEN}"
+        headers = {
+            b"host": b"testserver",
+            b"content-type": _printable(content_type),
+            b"content-length": b"%d" % len(body),
+            b"cookie": cookie.encode(),
+        }
+        if path.startswith("/notifications/"):  # elsewhere it would log out
+            headers[b"x-csrftoken"] = CSRF_TOKEN.encode()
+        untyped: Any = ApplicationCommunicator
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method or "GET",
+            "scheme": "http",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": list(headers.items()),
+            "client": ["127.0.0.1", 1],
+            "server": ["127.0.0.1", 80],
+        }
+        request = untyped(self._site.application, scope)
+        await request.send_input({"type": "http.request", "body": body})
+        start = await request.receive_output(ANSWER_TIMEOUT_SECONDS)
+        answer = {name.lower(): value for name, value in start["headers"]}
+        assert start["status"] < 500, start
+        assert b"content-security-policy" in answer and b"x-frame-options" in answer, start
+        if start["status"] in {400, 403, 404}:
+            assert b"no-store" in answer[b"cache-control"], start
+        event: Any = {"more_body": True}
+        while event.get("more_body"):
+            event = await request.receive_output(ANSWER_TIMEOUT_SECONDS)
+        await request.wait(ANSWER_TIMEOUT_SECONDS)
+
+
 async def _next_frame(connection: Any) -> dict[str, Any]:
     frame: dict[str, Any] = json.loads(
         (await connection.receive_output(ANSWER_TIMEOUT_SECONDS))["text"]
@@ -309,6 +387,7 @@ TARGETS: Final[dict[str, type[Target]]] = {
     "handshakes": Handshakes,
     "requests": Requests,
     "envelopes": Envelopes,
+    "content-types": ContentTypes,
 }
 # Words that random inputs would hardly ever contain.
 WORDS: Final = [
@@ -329,5 +408,6 @@ WORDS: Final = [
     *("%00", "%ff", "\\\\ud800", "\\\\u0000", "sessionid=", "origin:", "cookie:", "host:"),
     *("entries", "sent_at", "sessions", "connections", "code", "gone", "audience", "frame"),
     *("notifications.push", "notifications.frames", "notifications.broadcast", "1800000000"),
+    *("charset=", "charset*=", "utf-8", "utf-16", "hex", "rot13", "undefined", "idna", "boundary="),
     *("GET ", "POST ", "items/", "changes/", "mark/", "application/json", "multipart/form-data"),
 ]

@@ -17,6 +17,8 @@ from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.services import manage
 from harness.visitor import TIMEOUT_SECONDS, OpenTab
 
+FORM = "application/x-www-form-urlencoded"
+
 
 def deploy(directory: Path, env: dict[str, str]) -> dict[str, str]:
     """Prepare the site as an operator would, with the demo's accounts; return its environment."""
@@ -57,11 +59,24 @@ class Browser:
         host: str = "127.0.0.1",
         scheme: str = "https",
     ) -> Response:
+        if form is None:
+            return self.send("GET", path, host=host, scheme=scheme)
+        return self.send("POST", path, urlencode(form).encode(), FORM, host, scheme)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str | None = None,
+        host: str = "127.0.0.1",
+        scheme: str = "https",
+    ) -> Response:
         headers = self._headers(host, scheme)
-        if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if content_type:
+            headers["Content-Type"] = content_type
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
-        connection.request("GET" if form is None else "POST", path, urlencode(form or {}), headers)
+        connection.request(method, path, body, headers)
         response = Response(connection.getresponse())
         connection.close()
         for header in response.headers.get_all("Set-Cookie") or []:

@@ -60,6 +60,12 @@ def test_while_debugging_other_machines_are_not_served(
     assert "set DJANGO_DEBUG=0, DJANGO_SECRET_KEY and DJANGO_ALLOWED_HOSTS" in line
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:8000", "[::]:8000", "198.18.0.1:8000"])
+def test_runserver_does_not_serve_other_machines_either(env: dict[str, str], address: str) -> None:
+    with pytest.raises(RuntimeError, match="Not listening on .* set DJANGO_DEBUG=0"):
+        manage("runserver", "--noreload", address, env=env)
+
+
 @pytest.mark.parametrize("server", ["notifications.server", "uvicorn"])
 def test_in_production_no_account_has_the_public_password(env: dict[str, str], server: str) -> None:
     make_demo_data(env)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.services import SiteServer, free_port, site_server
+from harness.services import ServerName, SiteServer, free_port, site_server
 from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.deployed import Browser, Response, deploy
 
@@ -33,6 +33,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
 SECRET_KEY = secrets.token_urlsafe(64)
 
 
@@ -125,11 +126,36 @@ def test_error_pages_are_the_sites_own_and_reveal_nothing(
     ]
 
     private = [SECRET_KEY, str(database), "Traceback", "Exception", "SELECT", "elsewhere", "evil"]
+    private += ["alice", "csrfmiddlewaretoken", "notifications-config"]
     private += ["what was asked", "what+was+asked", browser.cookies["sessionid"].value]
     for status, title, response in errors:
         assert response.status == status
         assert f"<h1>{title}</h1>" in response.text
         assert protection(response) == HEADERS, title
+        assert {"no-store", "private"} <= set(response.headers["Cache-Control"].split(", ")), title
         assert [text for text in private if text in str(response)] == [], title
     assert browser.request("/").status == 200
     assert "Traceback" in server.output()  # operators can read it
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+def test_a_bad_request_takes_one_line_of_the_log(server: SiteServer, kind: ServerName) -> None:
+    form, multipart = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+    types = [
+        *(f"{form}; charset={name}" for name in ("utf-16", "hex", "no-such-charset")),
+    ]
+    if kind == "uvicorn":  # Daphne parses such forms itself, and cuts the connection off
+        types += [f"{multipart}; charset={name}" for name in ("rot13", "undefined")]
+        types += [f"{form}; charset*=undefined''%ff"]
+    with site_server(free_port(), server.env or {}, kind) as other:
+        browser = Browser(other.port)
+        for path in ("/login/", "/nowhere/", "/language/", "/notifications/mark/", "/healthz"):
+            for content_type in types:
+                body = PART if "multipart" in content_type else b"a=b"
+                answer = browser.send("POST", path, body, content_type)
+                assert answer.status in (400, 403, 404, 405), (path, content_type)
+                assert protection(answer) == HEADERS, (path, content_type)
+        output = other.output()
+    lines = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line]
+    assert "Traceback" not in output
+    assert len(lines) == 5 * len(types), output

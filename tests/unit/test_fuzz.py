@@ -39,4 +39,5 @@ def test_the_seed_inputs_have_no_findings():
         "handshakes: 8",
         "requests: 12",
         "envelopes: 11",
+        "content-types: 24",
     ]

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from django.conf import settings as site
 from django.http import HttpRequest
-from django.test import override_settings
 
 from notifications.testing import TIMEOUT_SECONDS
 from notify_site import errors, guard
@@ -116,10 +114,25 @@ async def test_a_form_that_cannot_be_read_is_a_bad_request(
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("content_type", [FORM + b"; charset=utf-16", b"multipart/form-data"])
+async def test_while_debugging_such_a_form_is_a_bad_request_as_well(
+    settings: Any, content_type: bytes, caught: Any
+) -> None:
+    settings.DEBUG = True
+    settings.ALLOWED_HOSTS = ["testserver"]
+
+    answer = await post("/login/", content_type)
+
+    assert answer.status == 400
+    (line,) = lines(caught)
+    assert "Unreadable form" in line and "\n" not in line
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"query_string": b"\xff"},
+        {"headers": [(b"host", b"testserver"), (b"cookie", b'sessionid="\\000abcdefgh"')]},
         {  # Django reads the query while it looks at Content-Type
             "query_string": b"a=1&" * 1500,
             "headers": [(b"host", b"testserver"), (b"content-type", b"text/plain; charset=utf-8")],
@@ -136,25 +149,19 @@ async def test_a_request_that_cannot_be_read_is_a_bad_request(options: Any, caug
     assert "\n" not in line
 
 
-class FailingMiddleware:
-    """Fails where the setting FAILS says."""
-
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> Any:
+def failing_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[..., Any]:
+    def middleware(request: HttpRequest) -> Any:
         raise RuntimeError("in a middleware")
+
+    return middleware
 
 
 @pytest.mark.parametrize("position", [0, 4, -1])
-@override_settings()
 async def test_a_failing_middleware_is_answered_with_all_headers(
     settings: Any, position: int, caught: Any
 ) -> None:
-    settings.MIDDLEWARE = [*site.MIDDLEWARE]
-    settings.MIDDLEWARE.insert(position, f"{__name__}.FailingMiddleware")
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE]
+    settings.MIDDLEWARE.insert(position, f"{__name__}.failing_middleware")
 
     answer = await ask(Handler())
 
