@@ -172,6 +172,7 @@ LOGGING = {
         # The hub logs an outage of Redis once; the channel layer, a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
         # See docs/deployment.md: no tracebacks for malformed client input, no headers.
+        "daphne.http_protocol": {"filters": ["daphne"]},
         "daphne.ws_protocol": {"filters": ["daphne"]},
         "notifications": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "uvicorn.error": {"filters": ["uvicorn"]},
