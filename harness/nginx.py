@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.services import ROOT, Service, free_port, running
 
@@ -46,13 +47,17 @@ class ProxiedRequest:
 
 
 class Nginx(Service):
-    def __init__(self, directory: Path, servers: Sequence[int]) -> None:
+    def __init__(
+        self, directory: Path, servers: Sequence[int], root_path: str, keeps_root_path: bool
+    ) -> None:
         self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}{root_path}"
         self._access_log = directory / "proxied"
         configuration = directory / "nginx.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                directory=directory, documented=documented_blocks(self.port, servers)
+                directory=directory,
+                documented=documented_blocks(self.port, servers, root_path, keeps_root_path),
             )
         )
         options: list[str | Path] = ["-p", directory, "-e", directory / "log", "-c", configuration]
@@ -61,7 +66,7 @@ class Nginx(Service):
     def answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz")
+            connection.request("GET", f"{urlsplit(self.url).path}/healthz")
             return connection.getresponse().status == 200
         finally:
             connection.close()
@@ -78,16 +83,20 @@ class Nginx(Service):
 
 
 @contextmanager
-def nginx(servers: Sequence[int]) -> Iterator[Nginx]:
-    """Run nginx in front of these loopback ports."""
-    with running(lambda directory: Nginx(directory, servers)) as server:
+def nginx(
+    servers: Sequence[int], root_path: str = "", keeps_root_path: bool = True
+) -> Iterator[Nginx]:
+    """Run nginx in front of these loopback ports. It keeps the site's root path or removes it."""
+    with running(lambda directory: Nginx(directory, servers, root_path, keeps_root_path)) as server:
         try:
             yield server
         finally:
             server.stop()  # after a kill, its worker would live on
 
 
-def documented_blocks(port: int, servers: Sequence[int]) -> str:
+def documented_blocks(
+    port: int, servers: Sequence[int], root_path: str = "", keeps_root_path: bool = True
+) -> str:
     """Return the configuration of docs/deployment.md, changed to use these ports."""
     text = (ROOT / "docs/deployment.md").read_text()
     (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
@@ -100,6 +109,11 @@ def documented_blocks(port: int, servers: Sequence[int]) -> str:
     listens = re.findall(r"listen .*;", block)
     assert listens == ["listen 443 ssl;"]
     block = re.sub(r" *ssl_certificate.*;\n", "", block)
+    for path in ("/", "/ws/"):
+        location = f"location {path} {{\n        proxy_pass http://notify"
+        assert location in block
+        below = location.replace(path, root_path + path, 1)
+        block = block.replace(location, below + ("" if keeps_root_path else path))
     return block.replace(listens[0], f"listen 127.0.0.1:{port};").replace(
         "server_name www.example.com;", ""
     )

@@ -269,24 +269,27 @@ class SiteServer(Service):
         application: str = "notify_site.asgi",
         host: str = "127.0.0.1",
         through: str = "",
+        options: str = "",
     ) -> None:
         """
         tls: the paths of a key and its certificate.
         host: the address to listen on.
         through: a module, with options, that runs the server's module.
+        options: more options for the server.
         """
         self.port = port
         self.host = host
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self.ws_url = self.url.replace("http", "ws", 1)
-        options = f"{through} {COMMANDS[server].format(host=host, port=port)}"
+        command = f"{through} {COMMANDS[server].format(host=host, port=port)}"
         if tls and server.startswith("uvicorn"):
-            options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
+            command += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
         elif tls:
             endpoint = "ssl:{}:privateKey={}:certKey={}:interface=127.0.0.1"
-            options = "notifications.server -e " + endpoint.format(port, *tls)
+            command = "notifications.server -e " + endpoint.format(port, *tls)
+        command = f"{command} {options}"
         super().__init__(
-            [sys.executable, "-m", *options.split(), f"{application}:application"],
+            [sys.executable, "-m", *command.split(), f"{application}:application"],
             directory,
             env=site_environment(env),
         )
@@ -359,9 +362,12 @@ def site_server(
     application: str = "notify_site.asgi",
     host: str = "127.0.0.1",
     through: str = "",
+    options: str = "",
 ) -> AbstractContextManager[SiteServer]:
     return running(
-        lambda directory: SiteServer(directory, port, env, server, tls, application, host, through)
+        lambda directory: SiteServer(
+            directory, port, env, server, tls, application, host, through, options
+        )
     )
 
 

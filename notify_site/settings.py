@@ -188,6 +188,7 @@ LOGGING = {
         # The hub logs an outage of Redis once; the channel layer, a traceback every second.
         "channels_redis": {"level": "CRITICAL"},
         # See docs/deployment.md: no tracebacks for malformed client input, no headers.
+        "daphne.http_protocol": {"filters": ["daphne"]},
         "daphne.ws_protocol": {"filters": ["daphne"]},
         # In place of Django's own handler, which only works while debugging.
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},

@@ -55,14 +55,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def handshake(
-    cookie: str | None = "", origin: str | None = None, host: str = "testserver", scheme: str = "ws"
+    cookie: str | None = "",
+    origin: str | None = None,
+    host: str = "testserver",
+    scheme: str = "ws",
+    root_path: str = "",
 ) -> ASGIRequest:
-    headers = {"host": host, "cookie": cookie, "origin": origin}
+    headers = {"host": host, "cookie": cookie, "origin": origin, "daphne-root-path": root_path}
     return handshake_request(
         {
             "type": "websocket",
             "scheme": scheme,
             "path": "/ws/notifications/",
+            "root_path": root_path,
             "query_string": b"",
             "headers": [
                 (name.encode(), value.encode("latin-1"))
@@ -293,6 +298,8 @@ def test_a_session_without_a_valid_account_is_refused(
 
 # --- Origins
 
+# As Daphne takes it from a header of any client.
+each_root_path = pytest.mark.parametrize("root_path", ["", "https://evil.example", "//testserver"])
 TRUSTED = ["https://www.example.com", "https://*.example.org", "capacitor://localhost"]
 UNUSUAL_ORIGINS = [
     *(None, "", "null", "undefined", "*", "\x00", " ", "http://", "file://", "about:blank"),
@@ -394,20 +401,26 @@ def test_a_page_of_the_site_may_connect(settings: Any, origin: str, host: str, s
         ("http://", "", "ws"),
     ],
 )
-def test_a_page_of_another_site_may_not_connect(origin: str | None, host: str, scheme: str) -> None:
-    assert not is_own_origin(handshake(origin=origin, host=host, scheme=scheme))
+@each_root_path
+def test_a_page_of_another_site_may_not_connect(
+    origin: str | None, host: str, scheme: str, root_path: str
+) -> None:
+    request = handshake(origin=origin, host=host, scheme=scheme, root_path=root_path)
+
+    assert not is_own_origin(request)
 
 
 @pytest.mark.parametrize("origin", UNUSUAL_ORIGINS)
 @pytest.mark.parametrize("hosts", [["testserver"], ["*"]])
+@each_root_path
 def test_a_page_of_an_unusual_origin_may_not_connect(
-    settings: Any, origin: str | None, hosts: list[str]
+    settings: Any, origin: str | None, hosts: list[str], root_path: str
 ) -> None:
     """Even with any host allowed, the host must be the page's own."""
     settings.ALLOWED_HOSTS = hosts
     settings.CSRF_TRUSTED_ORIGINS = TRUSTED
 
-    assert not is_own_origin(handshake(origin=origin))
+    assert not is_own_origin(handshake(origin=origin, root_path=root_path))
 
 
 def is_trusted_by_django(origin: str, host: str, is_secure: bool) -> bool:

@@ -40,4 +40,5 @@ def test_the_seed_inputs_have_no_findings():
         "requests: 12",
         "envelopes: 11",
         "content-types: 24",
+        "places: 8",
     ]
