@@ -61,6 +61,7 @@ def _is_socket_path(path: object) -> bool:
 
 _DAYS = positive_number("days", MAX_RETENTION_DAYS).or_none("to keep for ever")
 _CONNECTIONS = whole_number("connections", 1).or_none("for any number")
+_REQUESTS = whole_number("requests", 1).or_none("for any number")
 
 
 def _are_days_by_type(value: object) -> bool:
@@ -205,6 +206,20 @@ class Conf:
         "notifications.E017",
         "The connections of one server process, including those whose account is still being "
         "looked up. Further ones are refused (4503, with a delay of 5 to 15 s).",
+    )
+    MAX_REQUESTS_PER_ACCOUNT = Setting[int | None](
+        8,
+        _REQUESTS,
+        "notifications.E048",
+        "The requests of one account to the app's views that one server process works on at the "
+        "same time. Further ones are answered with 503 and `Retry-After`.",
+    )
+    MAX_REQUESTS_PER_WORKER = Setting[int | None](
+        32,
+        _REQUESTS,
+        "notifications.E048",
+        "The same for all accounts together. Each request may take a database connection: all "
+        "processes together must stay below what the database has.",
     )
     MAX_UNSENT = Setting[int](
         64 * 1024,

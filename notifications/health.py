@@ -6,6 +6,9 @@ A site includes them at its root: `path("", include("notifications.health"))`.
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from typing import Any
 
 from django.db import DatabaseError, connection
@@ -17,6 +20,7 @@ from django.views.decorators.http import require_GET
 
 from . import maintenance
 from .channel_layer import sender
+from .db.connections import close_old
 from .hub.hub import is_draining
 
 
@@ -37,6 +41,11 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
     `unavailable` lists what does not answer. A `warning` means that maintenance is late.
     """
+    report = _readiness.report()
+    return JsonResponse(report, status=503 if "unavailable" in report else 200)
+
+
+def _probe() -> dict[str, Any]:
     problems = ["server"] if is_draining() else []
     try:
         with connection.cursor() as cursor:
@@ -50,8 +59,36 @@ def readyz(request: HttpRequest) -> HttpResponse:
         report["unavailable"] = problems
     elif maintenance.is_late():
         report["warning"] = "Maintenance has not run lately. See notification_maintenance."
-    return JsonResponse(report, status=503 if problems else 200)
+    return report
 
+
+class _Readiness:
+    """
+    Probes once for all that ask at the same time.
+
+    Anybody may ask, as often as they like, and each probe takes a database connection. Those that
+    wait have none.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun_at = -math.inf
+        self._report: dict[str, Any] = {}
+
+    def report(self) -> dict[str, Any]:
+        asked_at = time.monotonic()
+        with self._lock:
+            if self._begun_at < asked_at:
+                begun_at = time.monotonic()
+                try:
+                    self._report = _probe()
+                finally:
+                    close_old()
+                self._begun_at = begun_at
+            return self._report
+
+
+_readiness = _Readiness()
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

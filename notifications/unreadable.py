@@ -8,7 +8,6 @@ these views alone, and the token is checked here, once the form has been read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
 from typing import Final
 
@@ -17,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-View = Callable[[HttpRequest], HttpResponse]
+from .request_limit import View
 
 UTF_8: Final = {"utf-8", "utf8"}
 # LookupError and ValueError: codecs, for names and bytes that clients choose.

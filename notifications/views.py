@@ -28,11 +28,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from . import protocol
 from .audiences import Recipient
 from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import ChangeRange, MarkError
-from .unreadable import View, refuse_unreadable
+from .request_limit import View, limited
+from .unreadable import refuse_unreadable
 
 MAX_NUMBER: Final = 2**63 - 1
 ACCOUNT_HEADER: Final = "X-Notifications-Account"
@@ -62,6 +64,7 @@ def _json_login_required(view: View) -> View:
 @never_cache
 @refuse_unreadable
 @require_GET
+@limited
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
     """The inbox as a page that works without JavaScript."""
@@ -83,6 +86,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
 @never_cache
 @refuse_unreadable
 @require_GET
+@limited
 @_json_login_required
 def items(request: HttpRequest) -> HttpResponse:
     """
@@ -111,6 +115,7 @@ def items(request: HttpRequest) -> HttpResponse:
 @never_cache
 @refuse_unreadable
 @require_GET
+@limited
 @_json_login_required
 def changes(request: HttpRequest) -> HttpResponse:
     """
@@ -143,6 +148,7 @@ def changes(request: HttpRequest) -> HttpResponse:
 @refuse_unreadable
 @require_POST
 @transaction.non_atomic_requests
+@limited
 @_json_login_required
 def mark(request: HttpRequest) -> HttpResponse:
     """
@@ -225,7 +231,9 @@ def _next_url(request: HttpRequest) -> str:
     on_site = url_has_allowed_host_and_scheme(
         url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return url if on_site else reverse("notifications:inbox")
+    # Proxies refuse longer headers.
+    is_short = len(url) <= protocol.MAX_URL_LENGTH
+    return url if on_site and is_short else reverse("notifications:inbox")
 
 
 def _number(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, WebSocket, expect
+from playwright.sync_api import BrowserContext, Page, Route, WebSocket, expect
 
 from harness.services import free_port
 
@@ -100,6 +102,30 @@ def test_without_a_network_the_list_stays_and_catches_up_later(
     expect_back_online(page)
     expect(listed).to_contain_text(["Meanwhile", "Before"])
     expect(toasts(page)).to_contain_text(["Before", "Meanwhile"])
+
+
+def test_a_busy_site_is_asked_again_later(site: Site, page: Page, problems: Problems) -> None:
+    problems.expect("503")
+    refused: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        path = urlsplit(route.request.url).path
+        if path in refused:
+            route.continue_()
+        else:
+            refused.append(path)
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": "Busy"})
+
+    page.route(re.compile("/notifications/(items|mark)/"), refuse_first)
+    notify(site, "Hello")
+    listed = items(open_bell(page))
+    expect(listed).to_contain_text(["Hello"])
+    with page.expect_response(lambda answer: "/mark/" in answer.url and answer.ok):
+        panel(page).get_by_role("button", name="Mark all as read").click()
+
+    expect(badge(page)).to_be_hidden()
+    expect(panel(page).get_by_role("alert")).to_be_hidden()
+    assert refused == ["/notifications/items/", "/notifications/mark/"]
 
 
 def test_a_browser_that_is_online_again_reconnects_at_once(

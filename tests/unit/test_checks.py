@@ -319,6 +319,8 @@ def test_messages_may_be_kept_for_ever_or_for_hours(settings: Any) -> None:
         ("E015", "MAX_FRAMES_PER_SECOND", [0, 0.9, -1, "10", True, math.nan, math.inf]),
         ("E016", "MAX_SOCKETS_PER_ACCOUNT", [0, -1, 1.5, "50", True]),
         ("E017", "MAX_SOCKETS_PER_WORKER", [0, -1, 1.5, "50", False]),
+        ("E048", "MAX_REQUESTS_PER_ACCOUNT", [0, -1, 1.5, "8", True]),
+        ("E048", "MAX_REQUESTS_PER_WORKER", [0, -1, 1.5, "32", False]),
         ("E018", "MAX_UNSENT", [0, 4095, 2**24 + 1, "64k", None, True]),
         ("E018", "STALL_TIMEOUT", [0, 0.5, 3601, "60", None, True, math.nan]),
     ],
