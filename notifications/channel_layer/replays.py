@@ -13,8 +13,9 @@ from typing import Final
 from .site import Site
 
 MAX_AGE_SECONDS: Final = 60.0
-# For as long as an envelope counts as new, if its sender's estimate of the time is ahead of ours.
-MEMORY_SECONDS: Final = 2 * MAX_AGE_SECONDS
+# An envelope counts for two minutes if its sender's estimate of the time is ahead of ours, and for
+# longer if ours goes back.
+MEMORY_SECONDS: Final = 3 * MAX_AGE_SECONDS
 MAX_REMEMBERED: Final = 100_000
 
 TOO_OLD: Final = "too old"
@@ -51,7 +52,7 @@ class Replays:
             return None
         if digest in self._digests:
             return REPEATED
-        if sent < self._complete_since:
+        if sent <= self._complete_since:
             return TOO_OLD
         self._digests.add(digest)
         self._arrivals.append((now, sent, digest))

@@ -16,11 +16,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 
 from harness.services import RedisServer, redis_server
 from notifications import notify_accounts
-from notifications.channel_layer import background_loop, sender
+from notifications.channel_layer import background_loop, sender, site
 from notifications.channel_layer.addressing import for_accounts
 from notifications.channel_layer.envelopes import (
     AccountFrame,
@@ -28,6 +29,7 @@ from notifications.channel_layer.envelopes import (
     EndSessions,
 )
 from notifications.channel_layer.sender import PROBE_PAUSE_SECONDS, Breaker, breaker, publish
+from notifications.channel_layer.site import Site, SiteReader
 from notifications.channel_layer.subscriptions import Subscriptions
 from notifications.protocol import CloseCode
 
@@ -147,6 +149,26 @@ def test_at_most_fifty_calls_run_at_a_time(own_layer: TestLayer) -> None:
 
     wait_until(lambda: len(own_layer.sent) == 240)
     assert (own_layer.calls, own_layer.max_concurrent) == (240, 50)
+
+
+def test_without_a_database_nothing_is_sent_and_nothing_fails(
+    own_layer: TestLayer, monkeypatch: pytest.MonkeyPatch, known_site: Site
+) -> None:
+    def fail() -> Site:
+        raise OperationalError
+
+    reader = SiteReader()
+    monkeypatch.setattr(site, "reader", reader)
+    monkeypatch.setattr(site, "read", fail)
+
+    publish([MESSAGE])
+    settle()
+    assert own_layer.sent == []
+    assert not breaker.is_open
+
+    reader.learn(known_site)
+    publish([MESSAGE])
+    wait_until(lambda: own_layer.sent == [SENT])
 
 
 def test_an_empty_list_of_messages_makes_no_call(own_layer: TestLayer) -> None:
