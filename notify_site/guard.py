@@ -80,9 +80,10 @@ async def _send(response: HttpResponse, send: Any) -> None:
 
 
 def _is_local(scope: Any) -> bool:
-    """Whether client and server are on this machine; a Unix socket has no address."""
-    ends = [scope.get("client"), scope.get("server")]
-    return all(is_loopback(end[0]) for end in ends if end and end[1] is not None)
+    """Whether the request came in at an address of this machine only, or at a Unix socket."""
+    # Not by the client's address, which may come from a header.
+    host, port = scope.get("server") or ("", None)
+    return port is None or is_loopback(host)
 
 
 def _with_missing(headers: Any, scope: Any) -> Headers:
