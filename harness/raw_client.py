@@ -9,13 +9,14 @@ from contextlib import suppress
 from typing import Any
 
 from harness.frames import CLOSE, TEXT, reset_when_closed, upgrade_request
+from harness.session import SOCKET_PATH
 from harness.visitor import TIMEOUT_SECONDS, Visitor
 
 
 def handshake_request(port: int, cookie: str = "", query: str = "", headers: bytes = b"") -> bytes:
     """Return the HTTP request with which a tab of the site opens its WebSocket."""
     own = {"Origin": f"http://127.0.0.1:{port}", "Cookie": cookie}
-    return upgrade_request(port, f"/ws/notifications/{query}", own, headers)
+    return upgrade_request(port, f"{SOCKET_PATH}{query}", own, headers)
 
 
 class RawClient:

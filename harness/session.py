@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from notifications.conf import Conf
+
 CSRF_TOKEN: Final = "c" * 32
+SOCKET_PATH: Final = f"/{Conf.SOCKET_PATH.default}"
 
 
 def cookie(session: str) -> str:
@@ -38,7 +41,7 @@ def send_request(
 def connect_arguments(site: str, cookie: str, position: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for `websockets.connect` that open a tab of the site."""
     return {
-        "uri": f"{site.replace('http', 'ws', 1)}/ws/notifications/?{urlencode(position)}",
+        "uri": f"{site.replace('http', 'ws', 1)}{SOCKET_PATH}?{urlencode(position)}",
         "origin": site,
         "additional_headers": {"Cookie": cookie},
         "compression": None,

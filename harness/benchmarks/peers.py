@@ -26,6 +26,7 @@ from harness.benchmarks.database import empty_inboxes
 from harness.frames import upgrade_request
 from harness.remote import Remote
 from harness.services import Service, free_port, site_environment
+from harness.session import SOCKET_PATH
 
 HERE = Path(__file__).resolve().parent
 BUILD_TIMEOUT_SECONDS = 300
@@ -137,7 +138,7 @@ class SitePeer(Peer):
 
     is_ours = True
     application = "harness.benchmarks.site:application"
-    path = "/ws/notifications/"
+    path = SOCKET_PATH
 
     def request(self, account: int, port: int) -> bytes:
         return upgrade_request(

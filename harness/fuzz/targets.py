@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 from asgiref.testing import ApplicationCommunicator
 
 from harness.fuzz.site import Site
+from harness.session import SOCKET_PATH
 from notifications.addresses import parse_address
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class _Connections:
         scope = {
             "type": "websocket",
             "scheme": "ws",
-            "path": "/ws/notifications/",
+            "path": SOCKET_PATH,
             "query_string": query,
             "headers": list({**HEADERS, b"cookie": cookie, **headers}.items()),
             "client": ["127.0.0.1", 1],

@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
 from harness.services import manage
+from harness.session import SOCKET_PATH
 from harness.visitor import TIMEOUT_SECONDS, OpenTab
 
 FORM = "application/x-www-form-urlencoded"
@@ -103,7 +104,7 @@ class Browser:
         headers = self._headers(host, "https")
         origin = f"https://{headers.pop('Host')}"
         with connect(
-            f"ws://{host}/ws/notifications/",
+            f"ws://{host}{SOCKET_PATH}",
             origin=origin,
             additional_headers=headers,
             compression=None,

@@ -13,6 +13,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 
 from notifications import protocol
+from notifications.root_path import socket_path
 from notifications.routing import websocket_application
 from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
@@ -103,9 +104,7 @@ async def test_a_page_of_another_site_is_refused(transactional_db, alice, origin
 
 
 async def test_a_handshake_without_origin_is_refused(transactional_db, alice):
-    tab = WebsocketCommunicator(
-        websocket_application, "/ws/notifications/", [(b"host", b"testserver")]
-    )
+    tab = WebsocketCommunicator(websocket_application, socket_path(), [(b"host", b"testserver")])
 
     accepted, _ = await tab.connect(TIMEOUT_SECONDS)
 

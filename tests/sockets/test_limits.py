@@ -11,6 +11,7 @@ from channels.testing import WebsocketCommunicator
 
 from notifications.hub.hub import get_hub
 from notifications.models import Connection
+from notifications.root_path import socket_path
 from notifications.routing import websocket_application
 from notifications.sessions import authentication
 from notifications.testing import TIMEOUT_SECONDS, log_in
@@ -157,7 +158,7 @@ def handshake(session, query="", headers=(), client="127.0.0.1"):
     cookie = (b"cookie", f"sessionid={session}".encode())
     origin = [(b"host", b"testserver"), (b"origin", b"http://testserver")]
     tab = WebsocketCommunicator(
-        websocket_application, f"/ws/notifications/{query}", [*origin, cookie, *headers]
+        websocket_application, f"{socket_path()}{query}", [*origin, cookie, *headers]
     )
     tab.scope["client"] = [client, 1]
     return tab
@@ -228,7 +229,7 @@ COOKIES = [
 async def test_a_client_with_an_invalid_cookie_is_asked_to_log_in(transactional_db, cookie):
     tab = WebsocketCommunicator(
         websocket_application,
-        "/ws/notifications/",
+        socket_path(),
         [(b"host", b"testserver"), (b"origin", b"http://testserver"), (b"cookie", cookie)],
     )
 

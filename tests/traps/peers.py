@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from harness.benchmarks.peers import GoServer as GoPeer
 from harness.services import Service, free_port, site_environment
+from harness.session import SOCKET_PATH
 from harness.visitor import Visitor
 
 
@@ -102,7 +103,7 @@ class Plain(Peer):
 
 class Ours(Peer):
     name = "ours"
-    path = "/ws/notifications/"
+    path = SOCKET_PATH
     ready_frame = "heartbeat"
 
     def __init__(self, directory: Path, env: dict[str, str]) -> None:
