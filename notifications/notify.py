@@ -63,7 +63,8 @@ def notify_accounts(
     accounts: an account, a primary key, or an iterable or queryset of them;
         each account is notified once.
     type: lets clients tell messages apart: `[a-z][a-z0-9_.]*`, at most 64 characters.
-    meta_data: any JSON value of at most 16 KiB.
+    body: at most 5,000 characters.
+    meta_data: any JSON value of at most 16 KiB, with at most 32 levels of lists and objects.
     url: opened by a click on the notification: an http(s) URL or a path on the site.
     level: "info", "success", "warning" or "error".
     idempotency_key: accounts that have a notification with this key are skipped.
