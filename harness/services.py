@@ -269,17 +269,19 @@ class SiteServer(Service):
         application: str = "notify_site.asgi",
         host: str = "127.0.0.1",
         through: str = "",
+        more_options: str = "",
     ) -> None:
         """
         tls: the paths of a key and its certificate.
         host: the address to listen on.
         through: a module, with options, that runs the server's module.
+        more_options: of the server's command line.
         """
         self.port = port
         self.host = host
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self.ws_url = self.url.replace("http", "ws", 1)
-        options = f"{through} {COMMANDS[server].format(host=host, port=port)}"
+        options = f"{through} {COMMANDS[server].format(host=host, port=port)} {more_options}"
         if tls and server.startswith("uvicorn"):
             options += " --ssl-keyfile {} --ssl-certfile {}".format(*tls)
         elif tls:
@@ -359,9 +361,12 @@ def site_server(
     application: str = "notify_site.asgi",
     host: str = "127.0.0.1",
     through: str = "",
+    more_options: str = "",
 ) -> AbstractContextManager[SiteServer]:
     return running(
-        lambda directory: SiteServer(directory, port, env, server, tls, application, host, through)
+        lambda directory: SiteServer(
+            directory, port, env, server, tls, application, host, through, more_options
+        )
     )
 
 

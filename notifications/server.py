@@ -23,6 +23,7 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IListeningPort
 
 from .servers.base import Send
+from .servers.daphne_bodies import body_receiver
 from .servers.tuning import tune_process
 
 CLOSE_SECONDS: Final = 2.0  # for the closing handshakes, and for requests beyond the drain
@@ -66,6 +67,7 @@ class Server(BaseServer):
     def _run_application(self, scope: dict[str, Any], receive: Any, send: Send) -> Any:
         """Run the site's application for one request or connection, and track it until it ends."""
         if scope["type"] == "http":
+            receive = body_receiver(receive, send)
             send = partial(self._answer, scope, send)
         running = asyncio.ensure_future(self._site(scope, receive, send))
         self._running.add(running)

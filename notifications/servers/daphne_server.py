@@ -6,19 +6,24 @@ Where they differ from the tested versions, Daphne is left unchanged.
 
 from __future__ import annotations
 
+import argparse
 import logging
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
 from daphne.server import Server as DaphneServer  # isort: skip
 import autobahn.websocket.protocol
+import daphne.server
 from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
 
 from notifications.adapters import differences
 
+from . import daphne_bodies
 from .daphne import DAPHNE
 from .logs import DaphneFilter
 
@@ -35,6 +40,20 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server, whose periodic work does not hold the event loop for long."""
 
     connections: dict[Any, dict[str, Any]]  # by Daphne's protocol object
+
+    def __init__(self, *args: Any, max_body: int | None = None, **options: Any) -> None:
+        """`max_body` is the size of the longest body of a request, in bytes; None: any."""
+        super().__init__(*args, **options)
+        self.max_body = max_body
+
+    def run(self) -> None:
+        if DAPHNE.is_on:
+            if found := daphne_bodies.find_differences():
+                DAPHNE.turn_off(", ".join(found))
+            else:
+                # Daphne makes its factory in `run`, before it listens.
+                vars(daphne.server)["HTTPFactory"] = daphne_bodies.RequestFactory
+        super().run()
 
     def prepare(self) -> None:
         """Check the private parts once the server runs, and set what Daphne has no option for."""
@@ -110,7 +129,9 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
 
 class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
-    """Daphne's command line, with other defaults."""
+    """Daphne's command line, with other defaults and a flag more."""
+
+    server_class: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,6 +145,25 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             websocket_max_message_size=MAX_MESSAGE_SIZE,
             websocket_max_frame_size=MAX_MESSAGE_SIZE,
         )
+        self.parser.add_argument(
+            "--max-body",
+            type=_size,
+            help="Maximum size of a request's body, in bytes or as 512K, 10M or 1G. A longer one "
+            "is answered with 413. By default, there is no limit.",
+        )
+
+    def run(self, args: Any) -> None:
+        max_body = getattr(self.parser.parse_args(args), "max_body", None)
+        self.server_class = partial(self.server_class, max_body=max_body)
+        super().run(args)
+
+
+def _size(text: str) -> int:
+    """Return the number of bytes in an option such as 10M."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
+    if not match or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1000000, 512K, 10M or 1G")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
 
 
 def _has_ended(details: dict[str, Any]) -> bool:
