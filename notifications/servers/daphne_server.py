@@ -36,6 +36,17 @@ MAX_MESSAGE_SIZE: Final = 256 * 1024  # Autobahn holds as many bytes for each di
 DETAILS: Final = {"application_instance", "connected", "disconnected"}
 
 
+class Connection(WebSocketProtocol):  # type: ignore[misc]
+    """A WebSocket whose client must wait for the answer to its handshake, as RFC 6455 says."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING and hasattr(self, "request"):
+            # Autobahn would keep all of it until the application accepts.
+            self.dropConnection(abort=True)
+        else:
+            super().dataReceived(data)
+
+
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server, whose periodic work does not hold the event loop for long."""
 
@@ -66,6 +77,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         if found:
             DAPHNE.turn_off(", ".join(found))
             return
+        self.ws_factory.protocol = Connection
         # Sends a client with malformed frames a close code, where Autobahn would only drop it.
         self.ws_factory.setProtocolOptions(failByDrop=False)
         # For each connection, Autobahn formats all options for a debug line, even if it is not
