@@ -24,7 +24,8 @@ run: .venv/run
 		echo "Log in as alice, bob, carol or operator (password demo)";; \
 		*) $(PY) manage.py collectstatic --noinput --verbosity 0;; esac
 	@echo "Notify Site: http://$(HOST):$(PORT)/"
-	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) notify_site.asgi:application
+	@exec $(PY) -m notifications.server -b $(HOST) -p $(PORT) --max-body 10M \
+		notify_site.asgi:application
 
 # All tests that wait for conditions and measure no time: a failure is a real problem.
 test: lint types .venv/dev

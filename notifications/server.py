@@ -23,6 +23,7 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IListeningPort
 
 from .servers.base import Send
+from .servers.daphne_bodies import body_receiver
 from .servers.root_path import with_option
 from .servers.tuning import tune_process
 
@@ -68,6 +69,7 @@ class Server(BaseServer):
         """Run the site's application for one request or connection, and track it until it ends."""
         scope = with_option(scope, self.root_path)
         if scope["type"] == "http":
+            receive = body_receiver(receive, send)
             send = partial(self._answer, scope, send)
         running = asyncio.ensure_future(self._site(scope, receive, send))
         self._running.add(running)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import uuid
+from functools import lru_cache
 from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
@@ -69,8 +69,7 @@ class LiveConnection:
         self.account = str(recipient.account_id)
         self.recipient = recipient
         self.session = session
-        # Interned: many connections share few user agents.
-        self.user_agent = sys.intern(user_agent)
+        self.user_agent = _shared(user_agent)
         self.address = address
         self.opened_at = timezone.now()
         self.heard_at = time.monotonic()
@@ -163,7 +162,7 @@ class LiveConnection:
             position.broadcast_seq,
             position.epoch,
         )
-        self.scope = sys.intern(position.scope)  # many connections share few scopes
+        self.scope = _shared(position.scope)
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
         """Remember the counts in a frame; None if it has none."""
@@ -188,6 +187,16 @@ class LiveConnection:
             or self._missed_broadcast_seq > self.broadcast_seq
             or self.scope != self.recipient.audience_hash
         )
+
+
+@lru_cache(1000)
+def _shared(text: str) -> str:
+    """
+    Return the same string for equal ones, because connections share few user agents and scopes.
+
+    Unlike `sys.intern`, which keeps every string for ever in Python 3.12, it forgets rare ones.
+    """
+    return text
 
 
 def read_query(query_string: bytes) -> QueryDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -13,6 +14,7 @@ from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.conf import conf
 from notifications.protocol import ClientError, CloseCode
+from notifications.servers.base import Treatment
 from notifications.servers.detect import open_writer
 from notifications.sessions.authentication import Admission, Session
 from notifications.sessions.handshake import (
@@ -59,6 +61,10 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
                 self.hub.capacity.leave()
             if self.connection:
                 self.hub.leave(self.connection)
+            # The server's object refers to this one, as the counter of its frames. It is freed at
+            # once if this one doesn't refer back to it.
+            del self.asgi_send
+            self.connection = None
 
     async def connect(self) -> None:
         request = handshake_request(self.scope)
@@ -89,7 +95,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.connection = LiveConnection(
             admission.recipient,
             session,
-            open_writer(self.asgi_send),
+            open_writer(self.asgi_send, self),
             parse_start(query),
             user_agent=user_agent(request),
             address=client_address(request),
@@ -125,6 +131,17 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         else:
             self.errors_in_a_row = 0
             self.hub.answer(connection)
+
+    def count_frame(self) -> Treatment:
+        """Count a ping, a pong or a part of a message, which ASGI doesn't report; see servers/."""
+        connection = self.connection
+        if connection is None:
+            return Treatment.STOP
+        early = self.frame_rate.take(time.monotonic())
+        if early > limits.BURST_SECONDS:
+            self._refuse_frame(connection, early)
+            return Treatment.IGNORE if self.connection else Treatment.STOP
+        return Treatment.IGNORE if connection.is_full else Treatment.ANSWER
 
     def _refuse_frame(self, connection: LiveConnection, early: float) -> None:
         if early > limits.FLOOD_SECONDS:

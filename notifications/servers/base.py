@@ -19,6 +19,8 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import Enum
+from functools import cache
 from typing import Any, ClassVar, Final, Protocol
 
 from notifications.adapters import Adapter
@@ -45,6 +47,24 @@ class EncodedFrame:
             header = b"\x81\x7f" + size.to_bytes(8, "big")
         self.text = text
         self.wire = header + payload
+
+
+class Treatment(Enum):
+    """How a server treats a client's frame that the application doesn't see."""
+
+    ANSWER = 1
+    IGNORE = 2  # a ping gets no pong
+    STOP = 3  # read nothing more
+
+
+class FrameCounter(Protocol):
+    """
+    Counts frames of one client that ASGI doesn't report.
+
+    These are pings, pongs, and all parts of a message but the last.
+    """
+
+    def count_frame(self) -> Treatment: ...
 
 
 class Writer(Protocol):
@@ -90,7 +110,7 @@ class ServerTransport(ABC):
         except Exception as error:
             self.adapter.note(error)
 
-    def limit(self) -> None:
+    def limit(self, counter: FrameCounter | None) -> None:
         """
         Set what ASGI can't: how long the client may read nothing, and how much it may send.
 
@@ -98,6 +118,8 @@ class ServerTransport(ABC):
         """
         try:
             self._limit()
+            if counter:
+                self._count(counter)
         except Exception as error:
             self.adapter.note(error)
 
@@ -113,6 +135,22 @@ class ServerTransport(ABC):
 
     @abstractmethod
     def _limit(self) -> None: ...
+
+    @abstractmethod
+    def _count(self, counter: FrameCounter) -> None: ...
+
+
+@cache
+def extended(kind: Any, extend: Callable[[Any], Any]) -> Any:
+    """
+    Return the class that `extend` makes of a server's class, for `thing.__class__ = …`.
+
+    So new methods cost a connection no memory, and other connections of the process have none of
+    them. It has to inherit from the old class alone, or Python refuses the assignment.
+    """
+    extension = extend(kind)
+    extension.__name__, extension.__module__ = kind.__name__, kind.__module__
+    return extension
 
 
 def set_user_timeout(connection: Any) -> None:

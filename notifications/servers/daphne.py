@@ -9,18 +9,29 @@ from typing import Any, Final
 
 from notifications.adapters import Adapter, Versions, differences
 
-from .base import EncodedFrame, Send, ServerTransport, set_user_timeout
+from .base import (
+    EncodedFrame,
+    FrameCounter,
+    Send,
+    ServerTransport,
+    Treatment,
+    extended,
+    set_user_timeout,
+)
 from .direct import DirectWriter
 
 DAPHNE: Final = Adapter(
     Versions("daphne", "4.2.2", "4.2"),
     Versions("twisted", "24.7", "26.10"),
     Versions("autobahn", "24.4.2", "26.11"),
-    off="Frames are sent through ASGI, which takes more CPU time, and memory for clients that "
-    "read slowly is not limited.",
+    off="Frames are sent through ASGI, which takes more CPU time; memory for clients that read "
+    "slowly is not limited, nor are pings, and bodies of requests are kept in memory.",
     check_id="notifications.W028",
 )
 MAX_LAYERS: Final = 5  # of transports above TCP; TLS has one or two
+# Of the protocol's class: Daphne's own, and that of our runner.
+MODULES: Final = {"daphne.ws_protocol", "notifications.servers.daphne_server"}
+CLOSE, PING = 8, 9  # opcodes
 
 
 class DaphneTransport(ServerTransport):
@@ -33,7 +44,7 @@ class DaphneTransport(ServerTransport):
         # Daphne's `send` is partial(server.handle_reply, protocol).
         args = getattr(send, "args", None)
         protocol: Any = args[0] if args and isinstance(args, tuple) else None
-        if type(protocol).__module__ != "daphne.ws_protocol" or not DAPHNE.is_on:
+        if type(protocol).__module__ not in MODULES or not DAPHNE.is_on:
             return None
         transport = _lowest(getattr(protocol, "transport", None))
         if transport is None:
@@ -64,6 +75,34 @@ class DaphneTransport(ServerTransport):
 
     def _limit(self) -> None:
         set_user_timeout(getattr(self.transport, "socket", None))
+
+    def _count(self, counter: FrameCounter) -> None:
+        kind: Any = type(self.protocol)
+        self.protocol.frame_counter = counter
+        self.protocol.__class__ = extended(kind, counting)
+
+
+def counting(kind: Any) -> Any:
+    """Extend Autobahn's protocol: count frames as they are read, before any answer."""
+
+    class Counting(kind):  # type: ignore[misc]
+        current_frame: Any
+
+        def onFrameEnd(self) -> Any:
+            header = self.current_frame
+            if header.opcode <= CLOSE and header.fin:
+                return super().onFrameEnd()
+            treatment = self.frame_counter.count_frame()
+            if treatment is Treatment.STOP:
+                self.data = b""  # hundreds of frames may have arrived with this one
+                self.transport.pauseProducing()
+                return False
+            if treatment is Treatment.IGNORE and header.opcode == PING:
+                self.current_frame = None
+                return None
+            return super().onFrameEnd()
+
+    return Counting
 
 
 class DaphneWriter(DirectWriter):
@@ -124,6 +163,7 @@ def _differences(protocol: Any, transport: Any) -> list[str]:
     return differences(
         protocol,
         STATE_OPEN=int,
+        onFrameEnd=Callable,
         dropConnection=Callable,
         send_queue=Sized,
         sendData=Callable,

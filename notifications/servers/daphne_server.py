@@ -6,14 +6,18 @@ Where they differ from the tested versions, Daphne is left unchanged.
 
 from __future__ import annotations
 
+import argparse
 import logging
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 # First: importing it installs Twisted's asyncio reactor.
 from daphne.server import Server as DaphneServer  # isort: skip
 import autobahn.websocket.protocol
 import daphne.http_protocol
+import daphne.server
 from daphne.cli import CommandLineInterface as DaphneCommandLineInterface
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
@@ -21,6 +25,7 @@ from twisted.internet import reactor as twisted_reactor
 from notifications.adapters import differences
 from notifications.addresses import parse_address
 
+from . import daphne_bodies
 from .daphne import DAPHNE
 from .logs import DaphneFilter
 
@@ -33,7 +38,7 @@ MAX_MESSAGE_SIZE: Final = 256 * 1024  # Autobahn holds as many bytes for each di
 DETAILS: Final = {"application_instance", "connected", "disconnected"}
 
 
-class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]  # Daphne has no types
+class Request(daphne_bodies.Request):
     """Daphne's request, also that of a WebSocket's handshake, without headers that it misreads."""
 
     def process(self) -> Any:
@@ -57,10 +62,44 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]  # Daphne 
             self.requestHeaders.setRawHeaders(header, [first])  # Daphne would take all parts
 
 
+class RequestFactory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
+    """Daphne's factory of HTTP connections, whose requests are those above."""
+
+    def buildProtocol(self, address: Any) -> Any:
+        protocol = super().buildProtocol(address)
+        protocol.requestFactory = Request
+        return protocol
+
+
+class Connection(WebSocketProtocol):  # type: ignore[misc]
+    """A WebSocket whose client must wait for the answer to its handshake, as RFC 6455 says."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING and hasattr(self, "request"):
+            # Autobahn would keep all of it until the application accepts.
+            self.dropConnection(abort=True)
+        else:
+            super().dataReceived(data)
+
+
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server, whose periodic work does not hold the event loop for long."""
 
     connections: dict[Any, dict[str, Any]]  # by Daphne's protocol object
+
+    def __init__(self, *args: Any, max_body: int | None = None, **options: Any) -> None:
+        """`max_body` is the size of the longest body of a request, in bytes; None: any."""
+        super().__init__(*args, **options)
+        self.max_body = max_body
+
+    def run(self) -> None:
+        if DAPHNE.is_on:
+            if found := daphne_bodies.find_differences():
+                DAPHNE.turn_off(", ".join(found))
+            else:
+                # Daphne makes its factory in `run`, before it listens.
+                vars(daphne.server)["HTTPFactory"] = RequestFactory
+        super().run()
 
     def prepare(self) -> None:
         """Check the private parts once the server runs, and set what Daphne has no option for."""
@@ -70,11 +109,10 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             return
         found = differences(self, connections=dict, ws_factory=object)
         found += differences(autobahn.websocket.protocol, pformat=Callable)
-        found += differences(daphne.http_protocol, WebRequest=type)
         if found:
             DAPHNE.turn_off(", ".join(found))
             return
-        vars(daphne.http_protocol)["WebRequest"] = Request
+        self.ws_factory.protocol = Connection
         # Sends a client with malformed frames a close code, where Autobahn would only drop it.
         self.ws_factory.setProtocolOptions(failByDrop=False)
         # For each connection, Autobahn formats all options for a debug line, even if it is not
@@ -138,7 +176,9 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
 
 class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
-    """Daphne's command line, with other defaults."""
+    """Daphne's command line, with other defaults and a flag more."""
+
+    server_class: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,6 +192,25 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
             websocket_max_message_size=MAX_MESSAGE_SIZE,
             websocket_max_frame_size=MAX_MESSAGE_SIZE,
         )
+        self.parser.add_argument(
+            "--max-body",
+            type=_size,
+            help="Maximum size of a request's body, in bytes or as 512K, 10M or 1G. A longer one "
+            "is answered with 413. By default, there is no limit.",
+        )
+
+    def run(self, args: Any) -> None:
+        max_body = getattr(self.parser.parse_args(args), "max_body", None)
+        self.server_class = partial(self.server_class, max_body=max_body)
+        super().run(args)
+
+
+def _size(text: str) -> int:
+    """Return the number of bytes in an option such as 10M."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
+    if not match or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1000000, 512K, 10M or 1G")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
 
 
 def _is_address(value: bytes) -> bool:

@@ -8,18 +8,22 @@ from functools import cache
 from notifications.conf import conf
 
 from .asgi import AsgiWriter
-from .base import Send, ServerTransport, Writer
+from .base import FrameCounter, Send, ServerTransport, Writer
 from .daphne import DaphneTransport
 from .uvicorn import UvicornTransport
 
 logger = logging.getLogger(__name__)
 
 
-def open_writer(send: Send) -> Writer:
-    """Return the fastest tested way to write to the connection that this ASGI `send` belongs to."""
+def open_writer(send: Send, counter: FrameCounter | None = None) -> Writer:
+    """
+    Return the fastest tested way to write to the connection that this ASGI `send` belongs to.
+
+    Frames that ASGI doesn't report are counted by `counter`, with servers that allow it.
+    """
     transport = _find(DaphneTransport, send) or _find(UvicornTransport, send)
     if transport:
-        transport.limit()
+        transport.limit(counter)
     if conf.DIRECT_WRITES:
         if transport and (writer := transport.direct(send)):
             return writer

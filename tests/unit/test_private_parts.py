@@ -17,18 +17,32 @@ DOCUMENTED = {"_asdict", "_base_manager", "_default_manager", "_meta"}
 # Adapters, and the names that only they may use, besides those with an underscore.
 ADAPTERS = {
     "channel_layer/taps.py": {"receive_buffer"},
-    "servers/daphne.py": {"STATE_OPEN", "dataBuffer", "dropConnection", "sendData", "send_queue"},
+    "servers/daphne.py": {"STATE_OPEN", "dataBuffer", "onFrameEnd", "sendData", "send_queue"},
+    "servers/daphne_bodies.py": {
+        "basic_error",
+        "gotLength",
+        "handleContentChunk",
+        "requestReceived",
+    },
     "servers/daphne_server.py": {
         "application_checker",
         "application_instance",
         "check_timeouts",
+        "dropConnection",
         "is_closed",
         "pformat",
         "setProtocolOptions",
         "timeout_checker",
         "ws_factory",
     },
-    "servers/uvicorn.py": {"close_sent", "max_message_size", "writable"},
+    "servers/uvicorn.py": {
+        "close_sent",
+        "connection_lost_waiter",
+        "handle_events",
+        "max_message_size",
+        "recv_frame",
+        "writable",
+    },
 }
 
 
