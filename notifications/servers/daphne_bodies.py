@@ -2,15 +2,16 @@
 Bodies of HTTP requests with Daphne: on disk above 64 KiB, and no longer than a maximum.
 
 Daphne takes a body to its end before it starts the application, and then puts all of it into the
-application's queue. Twisted parses forms, although the application does that as well. Here, both
-find large bodies empty, and the application reads them from disk, as fast as it likes.
+application's queue. Twisted parses forms, although the application does that as well. Here, Daphne
+finds large bodies empty, the application reads them from disk, as fast as it likes, and Twisted sees
+no form.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
@@ -40,7 +41,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Body:
-    """A body that Twisted writes and the application reads. To Twisted and Daphne it is empty."""
+    """A body that Twisted writes and the application reads. To Daphne it is empty."""
 
     def __init__(self) -> None:
         self._file: SpooledTemporaryFile[bytes] | None = None
@@ -95,6 +96,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
     """A request that is refused if its body is too long, or if it has one and must not."""
 
     _refused_with = 0  # a status
+    _content_type: Sequence[bytes] = ()
 
     def gotLength(self, length: int | None) -> None:
         """Twisted has read the headers; `length` is None if the body comes in chunks."""
@@ -118,6 +120,9 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Twisted has read the whole request."""
         if not self._refused_with:
+            # Or Twisted would parse forms, and cut off those whose charset it can't read.
+            self._content_type = self.requestHeaders.getRawHeaders(b"Content-Type", [])
+            self.requestHeaders.removeHeader(b"Content-Type")
             super().requestReceived(command, path, version)
         elif self._is_alone:
             # Never another request after one that was refused: its body may only look as if it
@@ -128,6 +133,12 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
             self.path = path.partition(b"?")[0]
             title, text = REFUSALS[self._refused_with]
             self.basic_error(self._refused_with, title.encode(), text)
+
+    def process(self) -> Any:
+        """Twisted is about to run the application."""
+        if self._content_type:
+            self.requestHeaders.setRawHeaders(b"Content-Type", self._content_type)
+        return super().process()
 
     @property
     def _is_alone(self) -> bool:
