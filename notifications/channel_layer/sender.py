@@ -122,6 +122,7 @@ def publish(addressed: list[Addressed]) -> None:
     """
     if not addressed or not breaker.allows():
         return
+    site.reader.known()  # begins to read it, which takes a thread: an ending process starts none
     try:
         background_loop.start(lambda: _outbox().put(addressed), _loop())
     except Exception as failure:

@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 2.0  # while nothing is known
-WAIT_SECONDS: Final = 1.0  # for the first attempt, or for one of the retries
+WAIT_SECONDS: Final = 1.0  # of a thread, for the first attempt or for one of the retries
+BACKGROUND_WAIT_SECONDS: Final = 5.0  # of what holds up nobody
+POLL_SECONDS: Final = 0.01
 
 
 class Site(NamedTuple):
@@ -59,13 +61,15 @@ class SiteReader:
     def wait(self) -> Site | None:
         """Return the same, after a moment for the first attempt; for threads."""
         if self.known() is None and self._attempt:
-            self._attempt.join(self._attempt.remaining)
+            self._attempt.join(self._attempt.rest_of(WAIT_SECONDS))
         return self._site
 
     async def wait_async(self) -> Site | None:
-        """Return the same; for event loops."""
-        if self.known() is None and self._attempt and (remaining := self._attempt.remaining):
-            await asyncio.to_thread(self._attempt.join, remaining)
+        """Return the same, after a longer wait; for tasks of an event loop."""
+        if self.known() is None and (attempt := self._attempt):
+            # Not in another thread: a process that is about to end starts none.
+            while attempt.is_alive() and attempt.rest_of(BACKGROUND_WAIT_SECONDS):
+                await asyncio.sleep(POLL_SECONDS)
         return self._site
 
     def learn(self, site: Site) -> None:
@@ -104,10 +108,9 @@ class _Attempt(threading.Thread):
         self.begun_at = time.monotonic()
         self._reader = reader
 
-    @property
-    def remaining(self) -> float:
-        """For how many seconds this attempt is waited for."""
-        return max(0.0, self.begun_at + WAIT_SECONDS - time.monotonic())
+    def rest_of(self, seconds: float) -> float:
+        """Return what is left of this many seconds since the attempt began."""
+        return max(0.0, self.begun_at + seconds - time.monotonic())
 
     def run(self) -> None:
         try:

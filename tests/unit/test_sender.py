@@ -598,3 +598,15 @@ def test_an_exiting_process_sends_what_it_can_within_two_seconds(
     assert "Traceback" not in ended.stderr
     assert "destroyed" not in ended.stderr
     assert ended.returncode == 0
+
+
+def test_the_last_thing_that_a_process_does_is_sent_though_it_knows_no_site_yet() -> None:
+    slow = "(time.sleep(0.3), site.Site('a', 0))[1]"
+    program = PROGRAM.format(seconds=0).replace('site.Site("a", 0)', slow)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import time{program}"], capture_output=True, text=True
+    )
+
+    assert ended.stdout.splitlines() == ["sent 0", "sent 1", "sent 2"]
+    assert "Traceback" not in ended.stderr

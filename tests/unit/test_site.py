@@ -152,7 +152,9 @@ async def test_a_frozen_database_is_waited_for_once(
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
     assert reader.wait() is None
 
-    monkeypatch.setattr(module, "WAIT_SECONDS", 3600)  # of which nothing is left
+    # An hour, of which nothing is left.
+    monkeypatch.setattr(module, "WAIT_SECONDS", 3600)
+    monkeypatch.setattr(module, "BACKGROUND_WAIT_SECONDS", 3600)
     clock.now += 3600
     assert reader.wait() is None
     assert await reader.wait_async() is None
