@@ -13,6 +13,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     atexit.register(shutil.rmtree, directory)
     DATABASES["default"]["TEST"] = {"NAME": f"{directory}/test.sqlite3"}
 
+# These tests open connections in threads of their own, which a pool would hold back.
+DATABASES["default"].get("OPTIONS", {}).pop("pool", None)
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 NOTIFICATIONS_HEARTBEAT_INTERVAL = 0.3

@@ -14,7 +14,7 @@ import pytest
 from harness.services import PostgresServer, RedisServer, postgres_server
 from harness.visitor import TIMEOUT_SECONDS, Visitor
 
-from .conftest import FAST, Site
+from .conftest import Site
 
 AT_ONCE = 80
 NEIGHBOURS_REQUESTS = 5
@@ -69,6 +69,10 @@ def read(visitor: Visitor) -> tuple[str, str, dict[str, str], str]:
     return "GET", "/notifications/items/?limit=100", {"Cookie": visitor.cookie_header}, ""
 
 
+def open_page(visitor: Visitor) -> tuple[str, str, dict[str, str], str]:
+    return "GET", "/", {"Cookie": visitor.cookie_header}, ""
+
+
 def ask_readiness(visitor: Visitor) -> tuple[str, str, dict[str, str], str]:
     return "GET", "/readyz", {}, ""
 
@@ -76,8 +80,8 @@ def ask_readiness(visitor: Visitor) -> tuple[str, str, dict[str, str], str]:
 @pytest.mark.verify
 @pytest.mark.parametrize(
     ("server", "request_of"),
-    [("daphne", mark), ("daphne", ask_readiness), ("uvicorn", read)],
-    ids=["mark", "readyz", "items"],
+    [("daphne", mark), ("daphne", ask_readiness), ("uvicorn", read), ("daphne", open_page)],
+    ids=["mark", "readyz", "items", "page"],
 )
 def test_a_crowd_of_requests_leaves_connections_for_others(
     small_postgres: PostgresServer,
@@ -87,8 +91,12 @@ def test_a_crowd_of_requests_leaves_connections_for_others(
     server: str,
     request_of: Callable[[Visitor], tuple[str, str, dict[str, str], str]],
 ) -> None:
-    env = {"DATABASE_URL": small_postgres.create_database("site"), "REDIS_URL": shared_redis.url}
-    site = start_site({**env, **FAST}, server=server)
+    env = {
+        "DATABASE_URL": small_postgres.create_database("site"),
+        "REDIS_URL": shared_redis.url,
+        "DJANGO_SETTINGS_MODULE": "harness.demo_settings",  # with the demo's pool
+    }
+    site = start_site(env, server=server)
     (process,) = site.servers
     alice, bob = (new_visitor(process.url, name) for name in ("alice", "bob"))
 

@@ -248,7 +248,7 @@ def assert_is_split(published: Published, first: int, count: int) -> None:
     assert with_counts == [False] * (len(with_counts) - 1) + [True]
 
 
-MANY = 2 * IDS_PER_FRAME + 1
+MANY = IDS_PER_FRAME + 51  # in one transaction
 
 
 @pytest.fixture

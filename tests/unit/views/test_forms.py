@@ -54,6 +54,7 @@ def test_a_form_marks_all_up_to_the_position_of_the_page(
         "\\\\evil.example",
         "javascript:alert(1)",
         " //evil.example",
+        "/" + "a" * 2000,  # proxies refuse so long a header
         "\x08//evil.example",
         "http://testserver@evil.example/",
         "",
