@@ -16,7 +16,7 @@ from django.utils.cache import add_never_cache_headers
 logger = logging.getLogger(__name__)
 
 # In case a template is what failed, or a static file that it names.
-PLAIN = '<!doctype html><html lang="en"><title>{0}</title><h1>{0}</h1><a href="/">Notify Site</a>'
+PLAIN = '<!doctype html><html lang="en"><title>{0}</title><h1>{0}</h1><p>Notify Site'
 
 
 def bad_request(request: HttpRequest | None = None, exception: object = None) -> HttpResponse:

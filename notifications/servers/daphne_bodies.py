@@ -3,8 +3,8 @@ Bodies of HTTP requests with Daphne: on disk above 64 KiB, and no longer than a 
 
 Daphne takes a body to its end before it starts the application, and then puts all of it into the
 application's queue. Twisted parses forms, although the application does that as well. Here, Daphne
-finds large bodies empty, the application reads them from disk, as fast as it likes, and Twisted sees
-no form.
+finds large bodies empty, the application reads them from disk, as fast as it likes, and Twisted
+sees no form.
 """
 
 from __future__ import annotations
