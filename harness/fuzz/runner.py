@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daphne.access import AccessLogGenerator
-from daphne.http_protocol import HTTPFactory
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -17,6 +16,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from notifications.server import Server
+from notifications.servers.daphne_server import RequestFactory
 
 CLIENT: Final = IPv4Address("TCP", "127.0.0.1", 50000)
 SERVER: Final = IPv4Address("TCP", "127.0.0.1", 80)
@@ -52,7 +52,7 @@ class Runner:
         )
         # As Server.run() does before the event loop runs.
         self._server.connections = {}
-        self._server.http_factory = HTTPFactory(self._server)
+        self._server.http_factory = RequestFactory(self._server)
         self._server.ws_factory = WebSocketFactory(self._server)
         self._server.prepare()
 
