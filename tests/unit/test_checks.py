@@ -219,13 +219,14 @@ def test_a_path_of_the_websocket(settings: Any, value: str) -> None:
     assert found() == []
 
 
+@pytest.mark.parametrize(("name", "number"), [("DIRECT_WRITES", 32), ("ACCEPT_UNSIGNED", 40)])
 @pytest.mark.parametrize("value", [0, 1, "False", None])
-def test_direct_writes_are_on_or_off(settings: Any, value: Any) -> None:
-    settings.NOTIFICATIONS_DIRECT_WRITES = value
+def test_switches_are_on_or_off(settings: Any, name: str, number: int, value: Any) -> None:
+    setattr(settings, f"NOTIFICATIONS_{name}", value)
 
     (message,) = found()
-    assert message.id == "notifications.E032"
-    assert message.msg == f"NOTIFICATIONS_DIRECT_WRITES must be True or False, not {value!r}."
+    assert message.id == f"notifications.E0{number}"
+    assert message.msg == f"NOTIFICATIONS_{name} must be True or False, not {value!r}."
 
 
 @pytest.mark.parametrize(
