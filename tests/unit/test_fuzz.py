@@ -34,4 +34,5 @@ def test_the_seed_inputs_have_no_findings():
     )
 
     assert (replayed.returncode, replayed.stderr) == (0, "")
-    assert replayed.stdout.split("\n")[:3] == ["frames: 5", "handshakes: 8", "requests: 12"]
+    counts = ["control: 4", "frames: 5", "handshakes: 8", "requests: 12"]
+    assert replayed.stdout.split("\n")[:4] == counts
