@@ -190,6 +190,7 @@ class Conf:
         number("frames", 1).or_none("for any number"),
         "notifications.E015",
         "The maximum rate of one connection in the long run; ten seconds' worth may come at once. "
+        "Pings, pongs and parts of messages count too, with Daphne and uvicorn. "
         "The first frame above it is answered with the error `rate_limited`, the next ones are "
         "ignored, and after another ten seconds' worth the connection is closed (4429).",
     )

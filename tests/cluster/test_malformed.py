@@ -52,7 +52,7 @@ FRAMES = {
     "garbage": (GARBAGE, 1002),
     "2 MB": (frame(b"x" * 2_000_000), 1009),
     "2 MB in fragments": (
-        frame(b"x" * 10_000, fin=False) + frame(b"x" * 10_000, 0, fin=False) * 200,
+        frame(b"x" * 20_000, fin=False) + frame(b"x" * 20_000, 0, fin=False) * 100,
         1009,
     ),
     "a length of 2**62": (b"\x81\xff" + struct.pack("!Q", 2**62) + bytes(4) + b"x", 1009),

@@ -35,6 +35,7 @@ def test_the_seed_inputs_have_no_findings():
 
     assert (replayed.returncode, replayed.stderr) == (0, "")
     assert replayed.stdout.splitlines() == [
+        "control: 4",
         "frames: 5",
         "handshakes: 8",
         "requests: 12",

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from notifications.hub import limits
+from notifications.hub.connection import _shared
+from notifications.hub.consumer import NotificationConsumer
 from notifications.hub.limits import BURST_SECONDS, FLOOD_SECONDS, Capacity, FrameRate, surplus
+from notifications.servers.base import Treatment
 
 
 def test_a_client_within_the_rate_is_never_too_early() -> None:
@@ -81,3 +84,41 @@ def test_clients_refused_for_capacity_return_at_different_times() -> None:
 
     assert 5 <= min(delays) < max(delays) <= 15
     assert len(set(delays)) > 90
+
+
+# --- Frames that only the server sees
+
+
+def consumer_of(connection: Any) -> NotificationConsumer:
+    consumer = NotificationConsumer()
+    consumer.connection = connection
+    consumer.frame_rate = FrameRate()
+    return consumer
+
+
+def test_a_client_that_does_not_read_gets_no_pongs() -> None:
+    connection = SimpleNamespace(is_full=False)
+    consumer = consumer_of(connection)
+
+    assert consumer.count_frame() is Treatment.ANSWER
+    connection.is_full = True
+    assert consumer.count_frame() is Treatment.IGNORE
+
+
+def test_frames_after_the_end_of_a_connection_are_not_read() -> None:
+    assert consumer_of(None).count_frame() is Treatment.STOP
+
+
+# --- Strings that connections share
+
+
+def test_few_user_agents_are_shared_and_many_are_not_kept() -> None:
+    agents = [f"Browser {n}" for n in range(200_000)]
+    first = _shared("Browser 0")
+
+    assert _shared(agents[0]) is first
+    for agent in agents:
+        assert _shared(agent) == agent
+
+    assert _shared.cache_info().currsize <= 1000
+    assert _shared(agents[0]) is not first
