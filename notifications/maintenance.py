@@ -212,10 +212,13 @@ def _close_overdue() -> int:
 
 def _number_left_overs(using: str) -> int:
     """Number the rows of processes that crashed between their commit and the numbering."""
-    unnumbered = Notification.objects.using(using).unnumbered().order_by()
-    numbered = 0
-    while keys := set(unnumbered.values_list("account_id", flat=True)[:BATCH_SIZE]):
+    unnumbered = Notification.objects.using(using).unnumbered().order_by("account_id")
+    accounts = unnumbered.values_list("account_id", flat=True).distinct()
+    numbered, rest = 0, accounts
+    while keys := list(rest[:BATCH_SIZE]):
         numbered += numbering.number_and_publish(keys, using)
+        # A row that can't be read stays unnumbered.
+        rest = accounts.filter(account_id__gt=keys[-1])
     return numbered
 
 

@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from notifications import protocol
 from notifications.db.bulk import is_one_of, update_rows
+from notifications.db.rows import read_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import (
     Broadcast,
@@ -101,7 +102,7 @@ def number_broadcasts(using: str) -> int:
 
     def number() -> list[Broadcast]:
         sequence = BroadcastSequence.objects.using(using).lock()
-        rows = list(Broadcast.objects.using(using).unnumbered().order_by("pk"))
+        rows = read_rows(Broadcast.objects.using(using).unnumbered().order_by("pk"))
         for row in rows:
             sequence.seq += 1
             row.number = row.seq = sequence.seq
@@ -135,7 +136,7 @@ def _read_unnumbered(account_ids: Sequence[Any], using: str) -> list[UnnumberedR
         .order_by("account_id", "pk")
         .values_list("pk", "account_id", "replace_key", "stored_meta_data", *MESSAGE_FIELDS)
     )
-    return [(row[0], row[1], row[2], row[3:]) for row in values]
+    return [(row[0], row[1], row[2], row[3:]) for row in read_rows(values)]
 
 
 def _read_replaceable(rows: Iterable[UnnumberedRow], using: str) -> dict[Place, list[int]]:

@@ -20,6 +20,7 @@ from notifications.inbox.changes import read_changes
 from notifications.inbox.pages import Position, read_latest
 from notifications.lifecycle import numbering, retraction
 from notifications.lifecycle.publishing import IDS_PER_FRAME
+from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, Notification
 
 from .conftest import Commit, Make, Published
@@ -318,6 +319,37 @@ def unreadable(alice: User) -> Callable[[type[Any], str], None]:
             )
 
     return spoil
+
+
+def test_a_row_that_cannot_be_read_keeps_no_other_from_its_number(
+    alice: User,
+    bob: User,
+    unreadable: Callable[[type[Any], str], None],
+    published: Published,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accounts = [alice, alice, bob]
+    rows = [Notification.objects.create(account=who, type="x", body="Hi") for who in accounts]
+    unreadable(Notification, rows[0].wire_id)
+
+    for numbered in (2, 0):
+        assert numbering.number_and_publish([alice.pk, bob.pk], "default") == numbered
+
+    assert [frame["id"] for frame in published.frames] == [row.wire_id for row in rows[1:]]
+    assert f"Notification {rows[0].pk} can't be read" in caplog.text
+    assert Maintenance().run().notifications_numbered == 0
+
+
+def test_a_broadcast_that_cannot_be_read_keeps_no_other_from_its_number(
+    unreadable: Callable[[type[Any], str], None], published: Published
+) -> None:
+    bad, fine = (Broadcast.objects.create(type="x", body="Hi") for _ in range(2))
+    unreadable(Broadcast, bad.wire_id)
+
+    for numbered in (1, 0):
+        assert numbering.number_broadcasts("default") == numbered
+
+    assert [frame["id"] for frame in published.frames] == [fine.wire_id]
 
 
 def test_a_row_that_cannot_be_read_is_left_out(
