@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from harness.browser import PASSWORD
+from harness.demo_data import PUBLIC_PASSWORD
 from tests.javascript import package_file
 
 # Links and forms of the whole page. Both libraries want a page that has been loaded.
@@ -72,6 +72,6 @@ def log_in(page: Page, name: str, path: str = "/") -> None:
     if not page.get_by_label("Username").count():
         page.get_by_role("link", name=re.compile("Log in")).first.click()
     page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").fill(PUBLIC_PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.locator(".site-account__name")).to_contain_text(name)
