@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -95,6 +95,11 @@ class BroadcastForm(MessageForm):
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
+        try:
+            expires_at = expires_at and expires_at.astimezone(UTC)
+        except OverflowError:  # the last hours of the year 9999, west of Greenwich
+            invalid = forms.DateTimeField.default_error_messages["invalid"]
+            raise ValidationError(invalid) from None
         if expires_at and expires_at <= timezone.now():
             raise ValidationError(_("Choose a time in the future."))
         return expires_at

@@ -87,7 +87,11 @@ else:
     # Under ASGI each request has a thread. Threads wait here for a connection, instead of taking
     # more of them than PostgreSQL has; CONN_HEALTH_CHECKS replaces those that a restart ended.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 20}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+        "min_size": 2,
+        "max_size": 20,
+        "timeout": 10,
+    }
 
 if REDIS_URL := os.environ.get("REDIS_URL"):
     CHANNEL_LAYERS = {

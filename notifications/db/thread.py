@@ -26,11 +26,14 @@ class DatabaseThread:
     """
     One thread with its own database connections; calls run one after another.
 
-    The connections stay open, whatever CONN_MAX_AGE says: that is for requests.
+    The connections stay open, whatever CONN_MAX_AGE says: that is for requests. So is a pool, where
+    this thread would wait when requests have taken all, or while the database is unavailable.
     """
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=name, initializer=_leave_pools
+        )
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the function's result. Lost connections are closed first, and so reopened."""
@@ -41,6 +44,15 @@ class DatabaseThread:
         """Close the connections and end the thread."""
         await self.run(connections.close_all)
         self._executor.shutdown(wait=False)
+
+
+def _leave_pools() -> None:
+    for connection in connections.all():
+        options = connection.settings_dict.get("OPTIONS", {})
+        if "pool" in options:
+            own = {name: value for name, value in options.items() if name != "pool"}
+            # A dict of this thread's, as the other one is shared.
+            connection.settings_dict = {**connection.settings_dict, "OPTIONS": own}
 
 
 def _run(function: Callable[..., T], *arguments: Any) -> T:

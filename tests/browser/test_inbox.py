@@ -240,7 +240,7 @@ def test_the_panel_is_in_the_window_wherever_the_bell_is(site: Site, open_tab: O
 def test_a_long_body_is_cut_off_and_complete_in_its_title(
     site: Site, open_tab: OpenTab, path: str, lines: int
 ) -> None:
-    body = "word " * 2999 + "end"
+    body = "word " * 999 + "end"
     site.shell(f'notify_accounts(alice, "news", {body!r}); notify_accounts(alice, "news", "Short")')
     page = open_tab("alice", path)
     expect_online(page)

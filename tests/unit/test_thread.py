@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 
 from notifications.db.thread import DatabaseThread
 
@@ -46,3 +46,15 @@ async def test_a_lost_database_connection_is_replaced_without_an_error(
     await thread.run(lose_connection)
 
     assert await thread.run(use_connection) is not first
+
+
+async def test_the_thread_waits_for_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.settings["default"].setdefault("OPTIONS", {}), "pool", True)
+    thread = DatabaseThread("test")
+
+    def has_pool() -> bool:
+        return "pool" in connections["default"].settings_dict["OPTIONS"]
+
+    assert not await thread.run(has_pool)
+    assert "pool" in connections.settings["default"]["OPTIONS"]  # as it is for requests
+    await thread.close()

@@ -1,7 +1,4 @@
 // @ts-check
-const MAX_TRIES = 3 // while the site is busy
-const MAX_RETRY_DELAY_MS = 5000
-
 export class ApiError extends Error {
   constructor(status) {
     super(status ? `The inbox answered with status ${status}` : "The inbox did not answer")
@@ -62,45 +59,34 @@ export class Api {
   }
 
   // Another server may answer instead of the site, such as the log-in page of a public network.
-  async #fetch(url, options) {
+  async #fetch(url, { headers = {}, ...options }) {
     let response
     let answer
-    if (this.#hasEnded) throw new ApiError(401)
+    const send = () => {
+      if (this.#hasEnded) throw new ApiError(401)
+      return fetch(url, {
+        credentials: "same-origin",
+        redirect: "error",
+        headers: { ...headers, "X-Notifications-Account": this.config.account },
+        ...options
+      })
+    }
     try {
-      response = await this.#send(url, options)
-      for (let tries = 1; tries < MAX_TRIES && isBusy(response); tries++) {
-        await new Promise((resolve) => setTimeout(resolve, retryDelay(response)))
-        response = await this.#send(url, options)
+      response = await send()
+      for (let tries = 1; response.status === 503 && tries < 3; tries++) {
+        const seconds = Math.min(Number(response.headers.get("Retry-After")) || 1, 5)
+        await new Promise((resolve) => setTimeout(resolve, seconds * (1000 + Math.random() * 500)))
+        response = await send()
       }
       answer = await response.json()
     } catch {
-      throw new ApiError(0)
+      throw new ApiError(this.#hasEnded ? 401 : 0)
     }
     if (this.#hasEnded) throw new ApiError(401)
     if (!response.ok) throw new ApiError(response.status)
     if (answer.now) this.#skew = Date.parse(answer.now) - Date.now()
     return answer
   }
-
-  #send(url, { headers = {}, ...options }) {
-    return fetch(url, {
-      credentials: "same-origin",
-      redirect: "error",
-      headers: { ...headers, "X-Notifications-Account": this.config.account },
-      ...options
-    })
-  }
-}
-
-// Too many requests are at work: nothing was done.
-function isBusy({ status, headers }) {
-  return status === 503 && headers.has("Retry-After")
-}
-
-// In ms. A bit more than was asked for, so that what was refused together is not repeated together.
-function retryDelay({ headers }) {
-  const seconds = Number(headers.get("Retry-After")) || 1 // it may be a date
-  return Math.min(seconds * 1000, MAX_RETRY_DELAY_MS) * (1 + Math.random() / 2)
 }
 
 export function withParams(address, params) {

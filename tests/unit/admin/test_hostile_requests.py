@@ -12,7 +12,7 @@ from django.test import Client
 
 from notifications.models import Broadcast, Connection, Notification
 
-from .pages import BROADCASTS, CONNECTIONS, NOTIFICATIONS, USERS, text
+from .pages import BROADCASTS, COMPOSE, CONNECTIONS, NOTIFICATIONS, USERS, composed, text
 
 WORKERS = "/admin/site_notifications/worker/"
 LISTS = [NOTIFICATIONS, BROADCASTS, CONNECTIONS, WORKERS]
@@ -126,6 +126,14 @@ def test_a_malformed_key_beside_others_is_ignored(rows: None, admin: Client, ali
     admin.post(USERS, {**form, "_send": "1", "body": "x", "type": "x", "level": "info"})
 
     assert Notification.objects.get(body="x").account_id == alice.pk
+
+
+def test_a_broadcast_cannot_expire_after_the_last_day(admin: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "America/New_York"
+    form = composed(expires_at_0="9999-12-31", expires_at_1="23:59:59")
+
+    for button in ({}, {"_send": "1"}):
+        assert "Enter a valid date/time." in text(admin.post(COMPOSE, {**form, **button}))
 
 
 @pytest.mark.parametrize("newest", ["", "x", "9" * 30, "-" + "9" * 30, "9" * 5000, "\x00"])
