@@ -1,4 +1,4 @@
-"""`python -m harness.fuzz [--seconds …] [frames] [handshakes] [requests]`"""
+"""`python -m harness.fuzz [--seconds …] [control] [frames] [handshakes] [requests]`"""
 
 from __future__ import annotations
 
