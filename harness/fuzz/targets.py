@@ -169,8 +169,8 @@ class ControlFrames:
         connection.parser = connection.parse()
         next(connection.parser)
         # What the adapter does when a connection is accepted.
-        connection.frame_counter = counter = _Counter(self.LIMIT)
-        connection.frame_transport = counter
+        counter = _Counter(self.LIMIT)
+        connection.counting = counter, counter
         connection.__class__ = counting_sans_io(ServerProtocol)
         expected, pings, is_open = 0, 0, False
         for line in data.decode("ascii", "ignore").split("\n"):

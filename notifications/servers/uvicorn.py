@@ -114,8 +114,8 @@ class UvicornTransport(ServerTransport):
         part, extend, _ = COUNTING[self.implementation]
         reader = self._part(part)
         kind: Any = type(reader)
-        reader.frame_counter = counter
-        reader.frame_transport = self.protocol.transport
+        # One attribute: with a second one, the connection of websockets would take 1.3 KB more.
+        reader.counting = counter, self.protocol.transport
         reader.__class__ = extended(kind, extend)
 
 
@@ -125,10 +125,11 @@ def counting_sans_io(kind: Any) -> Any:
     class Counting(kind):  # type: ignore[misc]
         def recv_frame(self, frame: Any) -> None:
             if frame.opcode > CLOSE or not frame.fin:
-                treatment = self.frame_counter.count_frame()
+                counter, transport = self.counting
+                treatment = counter.count_frame()
                 if treatment is Treatment.STOP:
                     self.reader.discard()  # hundreds of frames may have arrived with this one
-                    self.frame_transport.pause_reading()
+                    transport.pause_reading()
                     return
                 if treatment is Treatment.IGNORE and frame.opcode == PING:
                     return
@@ -146,9 +147,10 @@ def counting_legacy(kind: Any) -> Any:
                 frame = await super().read_frame(max_size)
                 if frame.opcode <= CLOSE and frame.fin:
                     return frame
-                treatment = self.frame_counter.count_frame()
+                counter, transport = self.counting
+                treatment = counter.count_frame()
                 if treatment is Treatment.STOP:
-                    self.frame_transport.pause_reading()
+                    transport.pause_reading()
                     await asyncio.shield(self.connection_lost_waiter)
                     raise EOFError
                 if treatment is Treatment.ANSWER or frame.opcode != PING:
@@ -180,9 +182,10 @@ def counting_wsproto(kind: Any) -> Any:
             super().handle_message(event)
 
         def count_event(self) -> Treatment:
-            treatment: Treatment = self.frame_counter.count_frame()
+            counter, transport = self.counting
+            treatment: Treatment = counter.count_frame()
             if treatment is Treatment.STOP:
-                self.frame_transport.pause_reading()
+                transport.pause_reading()
                 raise _Stopped
             return treatment
 
