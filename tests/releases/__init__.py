@@ -19,3 +19,5 @@ RECORDED: Final = HERE / PREVIOUS
 SQLITE: Final = "sqlite.sql"
 POSTGRESQL: Final = "postgresql.sql"
 ITEMS: Final = "items.json"
+ENVELOPES: Final = "envelopes.json"
+ENVELOPES_SCRIPT: Final = "release_envelopes.py"

@@ -1,13 +1,15 @@
 """
 Record this version, as the previous release of the next one: `python -m tests.releases.record`.
 
-A version is recorded once, when it is cut: its wheel, and a database of each kind with a little of
-everything in it, with the items of the inboxes as this version shows them.
+A version is recorded once, when it is cut: its wheel, an envelope of each type, and a
+database of each kind with a little of everything in it, with the items of the inboxes as this
+version shows them.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.services import ROOT, postgres_server
-from tests.releases import HERE, ITEMS, POSTGRESQL, SQLITE
+from tests.releases import ENVELOPES, HERE, ITEMS, POSTGRESQL, SQLITE
 from tests.releases.databases import dump_postgresql, dump_sqlite
 from tests.releases.release import CURRENT
 
@@ -31,6 +33,10 @@ def main() -> None:
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", directory, ROOT],
         check=True,
     )
+    shutil.copy(CURRENT.envelopes_script, directory)
+    envelopes = json.loads(CURRENT.envelopes("dump"))
+    envelopes["contents"] = json.loads(CURRENT.envelopes("parse", json.dumps(envelopes)))
+    write(directory / ENVELOPES, envelopes)
     items = {}
     with TemporaryDirectory() as temporary, postgres_server() as postgres:
         path = Path(temporary) / "db.sqlite3"
@@ -39,7 +45,11 @@ def main() -> None:
         url = postgres.create_database("recorded")
         items[POSTGRESQL] = fill(url)
         (directory / POSTGRESQL).write_text(dump_postgresql(url))
-    (directory / ITEMS).write_text(json.dumps(items, indent=1, ensure_ascii=False) + "\n")
+    write(directory / ITEMS, items)
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def fill(url: str) -> list[Any]:

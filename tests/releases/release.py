@@ -16,7 +16,7 @@ from harness.accounts import session_key
 from harness.services import ROOT, SiteServer, free_port, running, site_environment
 from harness.session import send_request
 from harness.visitor import TIMEOUT_SECONDS
-from tests.releases import RECORDED, SITE
+from tests.releases import ENVELOPES_SCRIPT, RECORDED, SITE
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "release_site"}
 
@@ -24,17 +24,18 @@ SETTINGS = {"DJANGO_SETTINGS_MODULE": "release_site"}
 @dataclass(frozen=True)
 class Release:
     directory: Path  # has the package `notifications`
+    envelopes_script: Path = SITE / ENVELOPES_SCRIPT
 
     def environment(self, services: Mapping[str, str]) -> dict[str, str]:
         return {**SETTINGS, "PYTHONPATH": f"{self.directory}:{SITE}", **services}
 
-    def run(self, services: Mapping[str, str], *arguments: str) -> str:
-        """Run Python with these arguments; return what it prints."""
+    def run(self, services: Mapping[str, str], *arguments: str, text: str = "") -> str:
+        """Run Python with these arguments and `text` as its input; return what it prints."""
         result = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.directory,
             env=site_environment(self.environment(services)),
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
         )
@@ -44,6 +45,11 @@ class Release:
     def act(self, services: Mapping[str, str], action: str, *arguments: str) -> None:
         """Run one of release_actions.py in a process of this release."""
         self.run(services, str(SITE / "release_actions.py"), action, *arguments)
+
+    def envelopes(self, action: str, text: str = "") -> str:
+        """Run release_envelopes.py, which needs no services, in a process of this release."""
+        services = {"DATABASE_URL": "sqlite://:memory:"}
+        return self.run(services, str(self.envelopes_script), action, text=text)
 
     def manage(self, services: Mapping[str, str], *arguments: str) -> str:
         return self.run(services, "-m", "django", *arguments)
@@ -103,4 +109,4 @@ def unpacked(directory: Path) -> Release:
     (wheel,) = RECORDED.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(directory)
-    return Release(directory)
+    return Release(directory, RECORDED / ENVELOPES_SCRIPT)
