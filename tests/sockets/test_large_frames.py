@@ -67,7 +67,7 @@ async def test_no_connection_takes_a_frame_above_the_limit_from_the_channel_laye
     await tab.receive_until_caught_up()
 
     for body in (LONG, "Short"):
-        message = {"type": "notifications.frame", "frame": protocol.frame("progress", body)}
+        message = protocol.account_message(protocol.frame("progress", body))
         await get_channel_layer().group_send(protocol.account_group(alice.pk), message)
 
     assert (await tab.receive("progress"))["content"]["body"] == "Short"

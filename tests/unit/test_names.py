@@ -88,11 +88,10 @@ def test_an_app_labelled_notifications_has_its_own_tables_and_urls(
 ) -> None:
     write(
         {
-            "settings.py": f"""
+            "settings.py": """
 from notify_site.settings import *
 
 INSTALLED_APPS.append("shop.notifications")
-DATABASES["default"]["NAME"] = {str(tmp_path / "db.sqlite3")!r}
 """,
             "try_it.py": """
 import django
@@ -138,7 +137,13 @@ admin.site.register(Notification)
     result = subprocess.run(
         [sys.executable, "try_it.py"],
         cwd=tmp_path,
-        env=site_environment({"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "settings"}),
+        env=site_environment(
+            {
+                "PYTHONPATH": str(ROOT),
+                "DJANGO_SETTINGS_MODULE": "settings",
+                "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+            }
+        ),
         capture_output=True,
         text=True,
     )
