@@ -42,6 +42,7 @@ for number in range({count}):
 def start(start_site, shared_redis):
     def start(server, direct=True, **env):
         env["NOTIFICATIONS_DIRECT_WRITES"] = "1" if direct else "0"
+        env["NOTIFICATIONS_MAX_UNSENT"] = str(2 * max(SIZES))  # a longer frame becomes a `resync`
         return start_site({"REDIS_URL": shared_redis.url, **FAST, **env}, server=server)
 
     return start
