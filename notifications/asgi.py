@@ -45,7 +45,7 @@ class Pages:
         self._application = django_application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Send) -> None:
-        scope = at_root_path(scope, send)
+        scope = at_root_path(scope)
         await self._application(scope, receive, with_private_pages(scope, send))
 
 

@@ -13,14 +13,16 @@ from django.conf import settings
 from django.urls import get_script_prefix
 
 from .conf import conf
-from .servers.base import Send
 from .servers.root_path import received_path, server_root_path
 
 
-def at_root_path(scope: dict[str, Any], send: Send) -> dict[str, Any]:
+def at_root_path(scope: dict[str, Any]) -> dict[str, Any]:
     """Return the scope with the site's root path, and the whole path below it."""
     root_path = settings_root_path() or _without_slash(server_root_path(scope))
-    path = root_path + below(root_path, received_path(scope, send))
+    path = below(root_path, received_path(scope))
+    # Django removes its own prefix once more, with the slash that it may end with.
+    if not (settings.FORCE_SCRIPT_NAME or "").endswith("/"):
+        path = root_path + path
     return {**scope, "root_path": root_path, "path": path}
 
 

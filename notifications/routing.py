@@ -39,7 +39,7 @@ class WebSocketRouter(URLRouter):
         super().__init__([*routes, re_path("", _refuse)])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        here: Any = at_root_path(scope, send)
+        here: Any = at_root_path(scope)
         await super().__call__(here, receive, send)
 
 

@@ -12,10 +12,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from .base import Send
-
 OPTION: Final = "notifications.root_path"
-UVICORN: Final = "uvicorn.protocols."
 
 
 def with_option(scope: dict[str, Any], root_path: str) -> dict[str, Any]:
@@ -30,11 +27,16 @@ def server_root_path(scope: dict[str, Any]) -> str:
     return "" if _is_daphne() else scope.get("root_path") or ""
 
 
-def received_path(scope: dict[str, Any], send: Send) -> str:
+def received_path(scope: dict[str, Any]) -> str:
     """Return the path that the client or the proxy sent: uvicorn puts its root path before it."""
     path: str = scope["path"]
-    server = type(getattr(send, "__self__", None)).__module__
-    return path.removeprefix(scope["root_path"]) if server.startswith(UVICORN) else path
+    is_whole = OPTION in scope or not _is_uvicorn()
+    return path if is_whole else path.removeprefix(scope.get("root_path") or "")
+
+
+def _is_uvicorn() -> bool:
+    # Not by `send`, which other ASGI middleware may wrap.
+    return "uvicorn.server" in sys.modules and not _is_daphne()
 
 
 def _is_daphne() -> bool:

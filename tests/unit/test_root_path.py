@@ -15,12 +15,14 @@ SOURCES = ["FORCE_SCRIPT_NAME", "NOTIFICATIONS_ROOT_PATH", "scope"]
 HOSTILE = ["https://evil.example", "//evil.example", "/evil", "evil", "/../..", "/shop/admin", "?"]
 
 
-async def send(event: dict[str, Any]) -> None:
-    """Any server's, but uvicorn's."""
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests may have imported it."""
+    monkeypatch.delitem(sys.modules, "uvicorn.server", raising=False)
 
 
-def place(path: str, root_path: str = "", send: Any = send) -> tuple[str, str]:
-    found = at_root_path({"type": "http", "path": path, "root_path": root_path}, send)
+def place(path: str, root_path: str = "") -> tuple[str, str]:
+    found = at_root_path({"type": "http", "path": path, "root_path": root_path})
     return found["root_path"], found["path"]
 
 
@@ -62,6 +64,15 @@ def test_the_settings_count_more_than_any_server(
     assert place("/orders/", root_path) == ("/shop", "/shop/orders/")
 
 
+@pytest.mark.parametrize("path", ["/orders/", "/shop/orders/"])
+def test_a_forced_prefix_that_ends_with_a_slash_is_removed_by_nobody_twice(
+    settings: Any, path: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/shop/"  # Django removes it as it is
+
+    assert place(path) == ("/shop", "/orders/")
+
+
 @pytest.fixture
 def daphne(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that Twisted's event loop runs."""
@@ -79,22 +90,18 @@ def test_under_plain_daphne_the_root_path_of_the_scope_does_not_count(root_path:
 def test_under_our_runner_its_option_counts(root_path: str) -> None:
     scope = with_option({"type": "http", "path": "/orders/", "root_path": root_path}, "/shop")
 
-    found = at_root_path(scope, send)
+    found = at_root_path(scope)
 
     assert (found["root_path"], found["path"]) == ("/shop", "/shop/orders/")
 
 
-class UvicornRequest:
-    async def send(self, event: dict[str, Any]) -> None:
-        """As uvicorn's, a method of a class of its own."""
-
-
-UvicornRequest.__module__ = "uvicorn.protocols.http.h11_impl"
-
-
 @pytest.mark.parametrize("path", ["/shop/orders/", "/shop/shop/orders/"])
-def test_uvicorn_puts_its_root_path_before_a_path_that_may_have_it(path: str) -> None:
-    found = place(path, "/shop", UvicornRequest().send)
+def test_uvicorn_puts_its_root_path_before_a_path_that_may_have_it(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn.server", SimpleNamespace())
+
+    found = place(path, "/shop")
 
     assert found == ("/shop", "/shop/orders/")
 
