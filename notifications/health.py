@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
@@ -27,6 +27,7 @@ from .hub.hub import is_draining
 @never_cache
 @csrf_exempt  # it takes no forms, so Django need not read one
 @require_GET
+@transaction.non_atomic_requests
 def healthz(request: HttpRequest) -> HttpResponse:
     """200: this process answers."""
     return JsonResponse({"status": "ok"})
@@ -35,6 +36,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @csrf_exempt  # it takes no forms, so Django need not read one
 @require_GET
+@transaction.non_atomic_requests
 def readyz(request: HttpRequest) -> HttpResponse:
     """
     200 if the database and the channel layer answer and the server is not shutting down, else 503.

@@ -34,7 +34,7 @@ from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import ChangeRange, MarkError
 from .request_limit import View, limited
-from .unreadable import refuse_unreadable
+from .unreadable import UNREADABLE, refuse_unreadable
 
 MAX_NUMBER: Final = 2**63 - 1
 ACCOUNT_HEADER: Final = "X-Notifications-Account"
@@ -64,6 +64,7 @@ def _json_login_required(view: View) -> View:
 @never_cache
 @refuse_unreadable
 @require_GET
+@transaction.non_atomic_requests
 @limited
 @login_required
 def inbox_page(request: HttpRequest) -> HttpResponse:
@@ -86,6 +87,7 @@ def inbox_page(request: HttpRequest) -> HttpResponse:
 @never_cache
 @refuse_unreadable
 @require_GET
+@transaction.non_atomic_requests
 @limited
 @_json_login_required
 def items(request: HttpRequest) -> HttpResponse:
@@ -115,6 +117,7 @@ def items(request: HttpRequest) -> HttpResponse:
 @never_cache
 @refuse_unreadable
 @require_GET
+@transaction.non_atomic_requests
 @limited
 @_json_login_required
 def changes(request: HttpRequest) -> HttpResponse:
@@ -210,7 +213,7 @@ def _folder(request: HttpRequest) -> pages.Folder:
 def _json_object(request: HttpRequest) -> dict[str, Any]:
     try:
         data = json.loads(request.body)
-    except (ValueError, RecursionError):
+    except (*UNREADABLE, RecursionError):
         raise MarkError("The body must be JSON.") from None
     if not isinstance(data, dict):
         raise MarkError("The body must be a JSON object.")

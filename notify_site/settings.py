@@ -92,6 +92,8 @@ else:
         "max_size": 20,
         "timeout": 10,
     }
+    # Or three accounts could fill the pool, and all other pages would wait.
+    NOTIFICATIONS_MAX_REQUESTS_PER_WORKER = 12
 
 if REDIS_URL := os.environ.get("REDIS_URL"):
     CHANNEL_LAYERS = {

@@ -23,11 +23,12 @@ class PrivateConnection(sqlite3.Connection):
 def _make_private(database: str) -> None:
     # Created here, so that it is never readable; SQLite gives the other files the same mode. One
     # that exists must not be opened: closing it would end all locks of this process on it.
-    with suppress(FileExistsError):
+    # Where that fails, SQLite says why.
+    with suppress(OSError):
         os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
     for suffix in ("", "-wal", "-shm", "-journal"):
         path = Path(f"{database}{suffix}")
         # Of another owner, or deleted just now by the last connection that closed.
-        with suppress(PermissionError, FileNotFoundError):
+        with suppress(OSError):
             if path.stat().st_mode & 0o077:
                 path.chmod(PRIVATE)

@@ -66,8 +66,11 @@ def _check_passwords() -> list[CheckMessage]:
     found: list[CheckMessage] = []
 
     def check() -> None:
+        from notifications.db.connections import leave_pools
+
         from .shop.checks import check_public_passwords
 
+        leave_pools()  # a server that forks after the import must not share its connections
         try:
             found.extend(check_public_passwords())
         finally:

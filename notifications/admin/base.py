@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
@@ -11,7 +12,9 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest
+from django.utils.dateparse import parse_datetime
 from django.utils.text import Truncator
+from django.utils.timezone import is_naive
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -62,6 +65,7 @@ class ReadOnlyAdmin(ActionMixin, ModelAdmin):
         """Allow what the list's filters ask for: a regular expression may take minutes."""
         return (
             "\x00" not in value
+            and _is_in_time(value)
             and any(_asks_for(list_filter, lookup) for list_filter in self.get_list_filter(request))
             and super().lookup_allowed(lookup, value, request)
         )
@@ -121,3 +125,12 @@ def sent_to(accounts: int) -> str:
     return ngettext("Sent to %(accounts)d account.", "Sent to %(accounts)d accounts.", accounts) % {
         "accounts": accounts
     }
+
+
+def _is_in_time(value: str) -> bool:
+    """Whether a value is not a time that UTC has no year for, west or east of Greenwich."""
+    try:
+        time = parse_datetime(value)
+        return time is None or is_naive(time) or bool(time.astimezone(UTC))
+    except (OverflowError, ValueError):
+        return False

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections, router
 
+from notifications.db.connections import leave_pools
 from notifications.models import BroadcastSequence
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class _Attempt(threading.Thread):
         return max(0.0, self.begun_at + seconds - time.monotonic())
 
     def run(self) -> None:
+        leave_pools()
         try:
             self._reader.learn(read())
         except Exception as failure:  # also of a test that does not allow to use the database

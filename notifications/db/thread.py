@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 
 from django.db import DatabaseError, connections
 
+from .connections import leave_pools
+
 MAX_BATCH: Final = 500  # calls answered by one run
 # Between two runs: one costs hardly more for many calls than for a single one.
 GATHER_SECONDS: Final = 0.02
@@ -26,13 +28,12 @@ class DatabaseThread:
     """
     One thread with its own database connections; calls run one after another.
 
-    The connections stay open, whatever CONN_MAX_AGE says: that is for requests. So is a pool, where
-    this thread would wait when requests have taken all, or while the database is unavailable.
+    The connections stay open, whatever CONN_MAX_AGE says: that is for requests. So is a pool.
     """
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=name, initializer=_leave_pools
+            max_workers=1, thread_name_prefix=name, initializer=leave_pools
         )
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -44,15 +45,6 @@ class DatabaseThread:
         """Close the connections and end the thread."""
         await self.run(connections.close_all)
         self._executor.shutdown(wait=False)
-
-
-def _leave_pools() -> None:
-    for connection in connections.all():
-        options = connection.settings_dict.get("OPTIONS", {})
-        if "pool" in options:
-            own = {name: value for name, value in options.items() if name != "pool"}
-            # A dict of this thread's, as the other one is shared.
-            connection.settings_dict = {**connection.settings_dict, "OPTIONS": own}
 
 
 def _run(function: Callable[..., T], *arguments: Any) -> T:

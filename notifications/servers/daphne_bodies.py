@@ -167,7 +167,11 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
             f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
             f"Content-Length: {len(text) + 1}\r\n\r\n{text}\n".encode()
         )
-        reactor.callLater(LINGER_SECONDS, transport.abortConnection)
+        reactor.callLater(LINGER_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if self.channel is not None:  # the connection was not lost meanwhile
+            self.channel.transport.abortConnection()
 
 
 def find_differences() -> list[str]:
@@ -184,5 +188,6 @@ def find_differences() -> list[str]:
 def body_receiver(receive: Receive, send: Any) -> Receive:
     """Return the `receive` for the request that Daphne's `receive` and `send` belong to."""
     # Daphne's `send` is partial(server.handle_reply, request).
-    body = getattr(send.args[0], "content", None)
+    args = getattr(send, "args", None)
+    body = getattr(args[0], "content", None) if args else None
     return partial(body.receive, receive) if isinstance(body, Body) else receive

@@ -200,8 +200,9 @@ class CommandLineInterface(DaphneCommandLineInterface):  # type: ignore[misc]
         )
 
     def run(self, args: Any) -> None:
-        max_body = getattr(self.parser.parse_args(args), "max_body", None)
-        self.server_class = partial(self.server_class, max_body=max_body)
+        if hasattr(self, "parser"):
+            max_body = getattr(self.parser.parse_args(args), "max_body", None)
+            self.server_class = partial(self.server_class, max_body=max_body)
         super().run(args)
 
 

@@ -119,6 +119,25 @@ async def test_a_page_with_our_configuration_is_private_unless_the_site_sets_som
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_middleware_that_copies_the_scope_leaves_the_page_private(
+    settings: Any, alice: Any
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    cookie = f"sessionid={await sync_to_async(log_in)(alice)}".encode()
+    django = get_asgi_application()
+
+    async def copying(scope: Any, receive: Any, send: Any) -> None:
+        await django(dict(scope), receive, send)
+
+    application = with_notifications(copying)
+
+    headers = [(b"host", b"testserver"), (b"cookie", cookie)]
+    _, answer, _ = await get(application, "/page/", headers=headers)
+
+    assert answer["cache-control"] == "private"
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_the_lifespan_of_the_server_starts_and_stops_the_hub() -> None:
     application = with_notifications(get_asgi_application())
     server = ApplicationCommunicator(application, {"type": "lifespan"})

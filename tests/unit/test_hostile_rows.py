@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from notifications import notify_accounts, protocol
 from notifications.audiences import Recipient
+from notifications.db.rows import read_rows
 from notifications.inbox import marks
 from notifications.inbox.changes import read_changes
 from notifications.inbox.pages import Position, read_latest
@@ -41,6 +42,7 @@ UNSENDABLE = {
     "33 levels of objects": '{"a":' * 33 + "1" + "}" * 33,
     "a number of 5,000 digits": "9" * 5000,
     "a megabyte": json.dumps("x" * 2**20),
+    "infinity without an exponent": f"[{'1' * 400}.5]",
     **({} if IS_POSTGRESQL else {"infinity": "[1e400]", "half a pair": r'{"a": "\ud800"}'}),
 }
 
@@ -376,3 +378,32 @@ def test_a_row_that_cannot_be_read_is_left_out(
     changes = read_changes(recipient, start(recipient), 10)
     assert [frame["id"] for frame in changes.frames] == [one, three, news]
     assert changes.position == read_latest(recipient).position
+
+
+class LostConnection:
+    """Rows of which the first can't be read, and then the connection is lost."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    def __getitem__(self, part: slice) -> Any:
+        raise self.failure
+
+    def values_list(self, *names: str, **options: Any) -> list[int]:
+        return [1, 2, 3]
+
+    def filter(self, pk: int) -> Any:
+        return LostConnection(ValueError("year 20000") if pk == 1 else OperationalError("closed"))
+
+    def __iter__(self) -> Any:
+        raise self.failure
+
+    model = Notification
+
+
+@pytest.mark.parametrize("failure", [OperationalError("closed"), ValueError("year 20000")])
+def test_a_lost_connection_leaves_out_no_row(failure: Exception) -> None:
+    rows: Any = LostConnection(failure)
+
+    with pytest.raises(OperationalError):
+        read_rows(rows)

@@ -270,6 +270,17 @@ def test_a_mark_does_not_move_the_position(run: Run) -> None:
     ) == [{"n11": "read"}, [11, 5], {"n11": "unread", "n12": "unread"}]
 
 
+def test_the_answer_to_a_mark_in_parts_undoes_no_change_in_between(run: Run) -> None:
+    # Items 11 to 13 are marked in two parts, and the first is marked as unread before the second.
+    assert run(
+        """let state = after(start(), own(11), own(12), own(13))
+        state = after(state, marked("read", ["n11"], 14), marked("unread", ["n11"], 15))
+        const range = { as: "read", from: 14, seq: 17 }
+        const ids = ["n11", "n12", "n13"]
+        return states(applyMark(state, { range, ids, unread: 1, unread_broadcasts: 0 }))"""
+    ) == {"n11": "unread", "n12": "read", "n13": "read"}
+
+
 def test_an_item_moved_out_of_the_archive_gets_the_state_of_its_frame(run: Run) -> None:
     assert run(
         """let state = after(start(), own(11), own(12), marked("archived", ["n11", "n12"], 14))

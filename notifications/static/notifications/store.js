@@ -6,7 +6,7 @@
 // the position is the last pair received, and any change not above it is old.
 
 const MAX_EARLY_STATES = 1000
-const MAX_RANGES = 20
+const MAX_RANGES = 200 // a mark of 20,000 items has 80
 const NOWHERE = { seq: -1, broadcast_seq: -1 }
 
 const NOTHING_PENDING = {
@@ -103,12 +103,13 @@ export function endMark(state, mark) {
 export function applyMark(state, { range, ids, ...counts }, mark) {
   const { marks } = endMark(state, mark)
   if (!range) return { ...state, marks }
-  const { as, seq } = range
+  const { as, seq, from } = range
   const items = new Map(state.items)
   // Moved out of the archive, an item returns to its earlier state, which only the frame has.
   for (const id of as === "inbox" ? [] : ids) {
     const item = items.get(id)
-    if (item?.changedAt < seq) items.set(id, { ...item, state: as, changedAt: seq })
+    // Not the last number: a mark in parts may have changes by others in between.
+    if (item?.changedAt < from) items.set(id, { ...item, state: as, changedAt: from })
   }
   if (mark && seq > state.seq) marks.push({ ...mark, seq })
   return count({ ...state, items, marks }, { seq, ...counts })
