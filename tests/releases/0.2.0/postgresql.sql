@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict mH6LrgMkm5uLvwPNWffIf3uA7m9ZhlPeZbdcy8OThdDxKLc2TSU2ojHh23Fchlf
+\restrict 5U7AnPwas7ykw4OsjddaYgKnHJnZJnBC19lVxT2de7JGbFcgJbQqaHnKI1zXosf
 
 -- Dumped from database version 18.6
 -- Dumped by pg_dump version 18.6
@@ -524,9 +524,9 @@ INSERT INTO public.auth_permission VALUES (53, 'Can view connection', 13, 'view_
 -- Data for Name: auth_user; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.auth_user VALUES (1, '!benchmark', NULL, false, 'account1', '', '', '', false, true, '2026-12-01 14:18:18.258473+00');
-INSERT INTO public.auth_user VALUES (2, '!benchmark', NULL, false, 'account2', '', '', '', false, true, '2026-12-01 14:18:18.258641+00');
-INSERT INTO public.auth_user VALUES (3, '!benchmark', NULL, false, 'account3', '', '', '', false, true, '2026-12-01 14:18:18.258677+00');
+INSERT INTO public.auth_user VALUES (1, '!benchmark', NULL, false, 'account1', '', '', '', false, true, '2026-12-01 14:46:30.152101+00');
+INSERT INTO public.auth_user VALUES (2, '!benchmark', NULL, false, 'account2', '', '', '', false, true, '2026-12-01 14:46:30.152256+00');
+INSERT INTO public.auth_user VALUES (3, '!benchmark', NULL, false, 'account3', '', '', '', false, true, '2026-12-01 14:46:30.152285+00');
 
 
 --
@@ -564,55 +564,55 @@ INSERT INTO public.django_content_type VALUES (13, 'site_notifications', 'connec
 -- Data for Name: django_migrations; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_migrations VALUES (1, 'contenttypes', '0001_initial', '2026-12-01 14:18:16.654377+00');
-INSERT INTO public.django_migrations VALUES (2, 'contenttypes', '0002_remove_content_type_name', '2026-12-01 14:18:16.662162+00');
-INSERT INTO public.django_migrations VALUES (3, 'auth', '0001_initial', '2026-12-01 14:18:16.709377+00');
-INSERT INTO public.django_migrations VALUES (4, 'auth', '0002_alter_permission_name_max_length', '2026-12-01 14:18:16.721369+00');
-INSERT INTO public.django_migrations VALUES (5, 'auth', '0003_alter_user_email_max_length', '2026-12-01 14:18:16.730918+00');
-INSERT INTO public.django_migrations VALUES (6, 'auth', '0004_alter_user_username_opts', '2026-12-01 14:18:16.739583+00');
-INSERT INTO public.django_migrations VALUES (7, 'auth', '0005_alter_user_last_login_null', '2026-12-01 14:18:16.749451+00');
-INSERT INTO public.django_migrations VALUES (8, 'auth', '0006_require_contenttypes_0002', '2026-12-01 14:18:16.75074+00');
-INSERT INTO public.django_migrations VALUES (9, 'auth', '0007_alter_validators_add_error_messages', '2026-12-01 14:18:16.759565+00');
-INSERT INTO public.django_migrations VALUES (10, 'auth', '0008_alter_user_username_max_length', '2026-12-01 14:18:16.771883+00');
-INSERT INTO public.django_migrations VALUES (11, 'auth', '0009_alter_user_last_name_max_length', '2026-12-01 14:18:16.782073+00');
-INSERT INTO public.django_migrations VALUES (12, 'auth', '0010_alter_group_name_max_length', '2026-12-01 14:18:16.793794+00');
-INSERT INTO public.django_migrations VALUES (13, 'auth', '0011_update_proxy_permissions', '2026-12-01 14:18:16.802085+00');
-INSERT INTO public.django_migrations VALUES (14, 'auth', '0012_alter_user_first_name_max_length', '2026-12-01 14:18:16.812027+00');
-INSERT INTO public.django_migrations VALUES (15, 'sessions', '0001_initial', '2026-12-01 14:18:16.819244+00');
-INSERT INTO public.django_migrations VALUES (16, 'site_notifications', '0001_inbox', '2026-12-01 14:18:17.177929+00');
-INSERT INTO public.django_migrations VALUES (17, 'site_notifications', '0002_site', '2026-12-01 14:18:17.183426+00');
+INSERT INTO public.django_migrations VALUES (1, 'contenttypes', '0001_initial', '2026-12-01 14:46:28.80145+00');
+INSERT INTO public.django_migrations VALUES (2, 'contenttypes', '0002_remove_content_type_name', '2026-12-01 14:46:28.807552+00');
+INSERT INTO public.django_migrations VALUES (3, 'auth', '0001_initial', '2026-12-01 14:46:28.847826+00');
+INSERT INTO public.django_migrations VALUES (4, 'auth', '0002_alter_permission_name_max_length', '2026-12-01 14:46:28.858871+00');
+INSERT INTO public.django_migrations VALUES (5, 'auth', '0003_alter_user_email_max_length', '2026-12-01 14:46:28.866317+00');
+INSERT INTO public.django_migrations VALUES (6, 'auth', '0004_alter_user_username_opts', '2026-12-01 14:46:28.872823+00');
+INSERT INTO public.django_migrations VALUES (7, 'auth', '0005_alter_user_last_login_null', '2026-12-01 14:46:28.880202+00');
+INSERT INTO public.django_migrations VALUES (8, 'auth', '0006_require_contenttypes_0002', '2026-12-01 14:46:28.881042+00');
+INSERT INTO public.django_migrations VALUES (9, 'auth', '0007_alter_validators_add_error_messages', '2026-12-01 14:46:28.887125+00');
+INSERT INTO public.django_migrations VALUES (10, 'auth', '0008_alter_user_username_max_length', '2026-12-01 14:46:28.89519+00');
+INSERT INTO public.django_migrations VALUES (11, 'auth', '0009_alter_user_last_name_max_length', '2026-12-01 14:46:28.902169+00');
+INSERT INTO public.django_migrations VALUES (12, 'auth', '0010_alter_group_name_max_length', '2026-12-01 14:46:28.910041+00');
+INSERT INTO public.django_migrations VALUES (13, 'auth', '0011_update_proxy_permissions', '2026-12-01 14:46:28.916329+00');
+INSERT INTO public.django_migrations VALUES (14, 'auth', '0012_alter_user_first_name_max_length', '2026-12-01 14:46:28.924286+00');
+INSERT INTO public.django_migrations VALUES (15, 'sessions', '0001_initial', '2026-12-01 14:46:28.930979+00');
+INSERT INTO public.django_migrations VALUES (16, 'site_notifications', '0001_inbox', '2026-12-01 14:46:29.234246+00');
+INSERT INTO public.django_migrations VALUES (17, 'site_notifications', '0002_site', '2026-12-01 14:46:29.238692+00');
 
 
 --
 -- Data for Name: django_session; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000001', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNc6cfjem9NS5AXnQfF9sWuZtndg2xR602mERfd0O9--gUC2tdigxUxcAU0yioNmzg0vwOQfNfcdCZ8gI7DQ59tBHDIg-REAvxObzBfy3OCI:1xYOgU:pYwuuIYfDEP6b1-jEQ9yBscbjUES3i0i_XS3F0oMAlE', '2026-12-02 14:18:18.269899+00');
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000002', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNZ05_W5M6alzA_Kg-b7YtMzbOrFtij1otcMi-rod7t9BoVpa7VBipi4ApphEQbNnB5fgcw6a-46FzpAR2Gly7KGPGBB9iIBeiM3nC_1QOCM:1xYOgU:JAozydRpG8RRSRsosBedmt0CAb04kX6IGREaKbd7lAE', '2026-12-02 14:18:18.269899+00');
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000003', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zRHbs0AJKpaadEHdHlTrA-t97_20SbeuYtqZLmsRcjTen340pP7XuQB5U77PNc12Xie2u2IM2O8yir9vh_h2M1Ma9diixUBcAc8yioMWzg0vwpQQtfcdCZygI7DQ79tBHDIg-REAvxObzBf3pOCQ:1xYOgU:Bf04e1dSej-oL5svCGpWTz24ZxkNbIriqh07Nd5KgXA', '2026-12-02 14:18:18.269899+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000001', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNc6cfjem9NS5AXnQfF9sWuZtndg2xR602mERfd0O9--gUC2tdigxUxcAU0yioNmzg0vwOQfNfcdCZ8gI7DQ59tBHDIg-REAvxObzBfy3OCI:1xYP7m:fdMI5AgQY9bULpVG0_NZt2rWQkeSr2Cnovweqq5Ia7E', '2026-12-02 14:46:30.160331+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000002', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNZ05_W5M6alzA_Kg-b7YtMzbOrFtij1otcMi-rod7t9BoVpa7VBipi4ApphEQbNnB5fgcw6a-46FzpAR2Gly7KGPGBB9iIBeiM3nC_1QOCM:1xYP7m:s4ytJP2dw2JbREaPb1o_VdIoYZslfrnS9RbHulJmQJI', '2026-12-02 14:46:30.160331+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000003', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zRHbs0AJKpaadEHdHlTrA-t97_20SbeuYtqZLmsRcjTen340pP7XuQB5U77PNc12Xie2u2IM2O8yir9vh_h2M1Ma9diixUBcAc8yioMWzg0vwpQQtfcdCZygI7DQ79tBHDIg-REAvxObzBf3pOCQ:1xYP7m:xAajzo42cjIuMoi0BuPD34kbGBKVRv7niVE5MDvlphE', '2026-12-02 14:46:30.160331+00');
 
 
 --
 -- Data for Name: site_notifications_broadcast; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcast VALUES (1, 'news', 'A broadcast', '""', '', 'warning', '2026-12-01 14:18:26.4895+00', NULL, 1, 1, NULL, 'everyone', NULL);
-INSERT INTO public.site_notifications_broadcast VALUES (2, 'news', 'A broadcast, to be read by account 3', '""', '', 'warning', '2026-12-01 14:18:27.385686+00', NULL, 2, 2, NULL, 'everyone', NULL);
-INSERT INTO public.site_notifications_broadcast VALUES (3, 'news', 'A broadcast, taken back', '""', '', 'warning', '2026-12-01 14:18:28.434089+00', '2026-12-01 14:18:30.39275+00', 3, 4, '2026-12-01 14:18:30.402553+00', 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (1, 'news', 'A broadcast', '""', '', 'warning', '2026-12-01 14:46:37.359649+00', NULL, 1, 1, NULL, 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (2, 'news', 'A broadcast, to be read by account 3', '""', '', 'warning', '2026-12-01 14:46:38.201326+00', NULL, 2, 2, NULL, 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (3, 'news', 'A broadcast, taken back', '""', '', 'warning', '2026-12-01 14:46:39.466367+00', '2026-12-01 14:46:41.16002+00', 3, 4, '2026-12-01 14:46:41.168736+00', 'everyone', NULL);
 
 
 --
 -- Data for Name: site_notifications_broadcastreceipt; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcastreceipt VALUES (1, '2026-12-01 14:18:32.197209+00', NULL, 4, 3, 2);
+INSERT INTO public.site_notifications_broadcastreceipt VALUES (1, '2026-12-01 14:46:42.655027+00', NULL, 4, 3, 2);
 
 
 --
 -- Data for Name: site_notifications_broadcastsequence; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcastsequence VALUES (1, 4, 0, 1, 'e69ee542ebef4c95a58df29a88d72042');
+INSERT INTO public.site_notifications_broadcastsequence VALUES (1, 4, 0, 1, '3a133be7bb4446d5931c21f0fe642172');
 
 
 --
@@ -640,24 +640,24 @@ INSERT INTO public.site_notifications_inbox VALUES (3, 4, 1, 0);
 -- Data for Name: site_notifications_notification; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_notification VALUES (1, 'hello', 'One, with a link and meta data', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:18:19.225501+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (4, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:18:22.332052+00', NULL, 4, 4, NULL, NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (5, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:18:22.332052+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (6, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:18:22.332052+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 3);
-INSERT INTO public.site_notifications_notification VALUES (11, 'hello', 'The latest', '""', '', 'info', '2026-12-01 14:18:25.490479+00', NULL, 5, 5, NULL, NULL, 'latest', 10, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (10, 'hello', 'Replaced', '""', '', 'info', '2026-12-01 14:18:24.477065+00', NULL, 3, 4, '2026-12-01 14:18:25.503802+00', NULL, 'latest', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (7, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:18:23.602536+00', '2026-12-01 14:18:29.430421+00', 5, 6, '2026-12-01 14:18:29.441844+00', NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (8, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:18:23.602536+00', '2026-12-01 14:18:29.430421+00', 2, 6, '2026-12-01 14:18:29.441844+00', NULL, '', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (9, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:18:23.602536+00', '2026-12-01 14:18:29.430421+00', 2, 3, '2026-12-01 14:18:29.441844+00', NULL, '', NULL, NULL, NULL, 3);
-INSERT INTO public.site_notifications_notification VALUES (2, 'hello', '一, to be read', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:18:20.318064+00', NULL, 2, 7, NULL, NULL, '', NULL, '2026-12-01 14:18:32.13069+00', NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (3, 'hello', 'One, to be archived', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:18:21.324985+00', NULL, 3, 8, NULL, NULL, '', NULL, '2026-12-01 14:18:32.16529+00', '2026-12-01 14:18:32.16529+00', 1);
+INSERT INTO public.site_notifications_notification VALUES (1, 'hello', 'One, with a link and meta data', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:30.929413+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (4, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 4, 4, NULL, NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (5, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (6, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 3);
+INSERT INTO public.site_notifications_notification VALUES (11, 'hello', 'The latest', '""', '', 'info', '2026-12-01 14:46:36.477884+00', NULL, 5, 5, NULL, NULL, 'latest', 10, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (10, 'hello', 'Replaced', '""', '', 'info', '2026-12-01 14:46:35.34809+00', NULL, 3, 4, '2026-12-01 14:46:36.491712+00', NULL, 'latest', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (7, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 5, 6, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (8, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 2, 6, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (9, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 2, 3, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 3);
+INSERT INTO public.site_notifications_notification VALUES (2, 'hello', '一, to be read', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:31.687947+00', NULL, 2, 7, NULL, NULL, '', NULL, '2026-12-01 14:46:42.57366+00', NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (3, 'hello', 'One, to be archived', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:32.439442+00', NULL, 3, 8, NULL, NULL, '', NULL, '2026-12-01 14:46:42.621078+00', '2026-12-01 14:46:42.621078+00', 1);
 
 
 --
 -- Data for Name: site_notifications_worker; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_worker VALUES ('8d486ca6-8c2e-4374-9f66-c07c023d4be6', 'vm', 7570, '2026-12-01 14:18:31.946859+00', '2026-12-01 14:33:31.977595+00');
+INSERT INTO public.site_notifications_worker VALUES ('883164fe-df8f-41dd-abef-a269c5b82f91', 'vm', 13609, '2026-12-01 14:46:42.378064+00', '2026-12-01 15:01:42.396341+00');
 
 
 --
@@ -1239,5 +1239,5 @@ ALTER TABLE ONLY public.site_notifications_connection
 -- PostgreSQL database dump complete
 --
 
-\unrestrict mH6LrgMkm5uLvwPNWffIf3uA7m9ZhlPeZbdcy8OThdDxKLc2TSU2ojHh23Fchlf
+\unrestrict 5U7AnPwas7ykw4OsjddaYgKnHJnZJnBC19lVxT2de7JGbFcgJbQqaHnKI1zXosf
 
