@@ -152,7 +152,6 @@ class Client:
         own_cookie = cookie(session_key(self.account))
         async with connect(
             **connect_arguments(f"http://127.0.0.1:{port}", own_cookie, self.tab.position),
-            ping_interval=None,
             open_timeout=OPEN_TIMEOUT_SECONDS,
             close_timeout=1,
         ) as connection:

@@ -55,7 +55,6 @@ class Client:
     async def _stay_connected(self, port: int) -> None:
         async with connect(
             **connect_arguments(f"http://127.0.0.1:{port}", cookie(self.session), self.position),
-            ping_interval=None,
             open_timeout=60,
             close_timeout=2,
         ) as connection:
