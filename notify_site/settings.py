@@ -93,7 +93,7 @@ else:
         "timeout": 10,
     }
     # Or three accounts could fill the pool, and all other pages would wait.
-    NOTIFICATIONS_MAX_REQUESTS_PER_WORKER = 12
+    NOTIFICATIONS_MAX_REQUESTS_PER_WORKER = 18
 
 if REDIS_URL := os.environ.get("REDIS_URL"):
     CHANNEL_LAYERS = {
