@@ -213,6 +213,8 @@ def test_only_addresses_are_logged_as_such(server, alice, request):
                 headers.append(("X-Forwarded-For", "203.0.113.7"))
             status, found, _ = answer(server.port, "/login/", headers=headers)
             assert status in {200, 400}, value
+            if "\x1b" in value and "uvicorn" in request.node.name:
+                continue  # with h11 instead of httptools, it never answers such a handshake
             text = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
             with closing(RawClient(server.port)) as client:
                 handshake = handshake_request(server.port, alice.cookie_header, headers=text)
