@@ -38,11 +38,8 @@ _TYPE = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 _PLAIN_GROUP_SUFFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
 # PostgreSQL can't store NUL. After an odd number of backslashes, "\u0000" is plain text.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-# JSON that may contain half a surrogate pair or an infinite number.
-# Half a surrogate pair, or a number that may be infinite.
-_MAYBE_NOT_SENDABLE = re.compile(
-    r"\\ud[89a-f]|\de\+?\d{3}|\d{200}|nan|infinity", re.ASCII | re.IGNORECASE
-)
+# JSON that may contain half a surrogate pair or an infinite number. Databases refuse NaN.
+_MAYBE_NOT_SENDABLE = re.compile(r"\\ud[89a-f]|\de\+?\d{3}|\d{200}", re.ASCII | re.IGNORECASE)
 # Control characters, spaces, and surrogates, which can't be encoded.
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
