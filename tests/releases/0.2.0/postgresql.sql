@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict 5U7AnPwas7ykw4OsjddaYgKnHJnZJnBC19lVxT2de7JGbFcgJbQqaHnKI1zXosf
+\restrict k5e6Ce3VwP8BI8FiWUOVVA8bD6UEDJlAnZy0eaTHdKy4VQXpVYScjY7dLkwPapk
 
 -- Dumped from database version 18.6
 -- Dumped by pg_dump version 18.6
@@ -524,9 +524,9 @@ INSERT INTO public.auth_permission VALUES (53, 'Can view connection', 13, 'view_
 -- Data for Name: auth_user; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.auth_user VALUES (1, '!benchmark', NULL, false, 'account1', '', '', '', false, true, '2026-12-01 14:46:30.152101+00');
-INSERT INTO public.auth_user VALUES (2, '!benchmark', NULL, false, 'account2', '', '', '', false, true, '2026-12-01 14:46:30.152256+00');
-INSERT INTO public.auth_user VALUES (3, '!benchmark', NULL, false, 'account3', '', '', '', false, true, '2026-12-01 14:46:30.152285+00');
+INSERT INTO public.auth_user VALUES (1, '!benchmark', NULL, false, 'account1', '', '', '', false, true, '2026-12-01 15:22:42.791787+00');
+INSERT INTO public.auth_user VALUES (2, '!benchmark', NULL, false, 'account2', '', '', '', false, true, '2026-12-01 15:22:42.791941+00');
+INSERT INTO public.auth_user VALUES (3, '!benchmark', NULL, false, 'account3', '', '', '', false, true, '2026-12-01 15:22:42.791977+00');
 
 
 --
@@ -564,55 +564,55 @@ INSERT INTO public.django_content_type VALUES (13, 'site_notifications', 'connec
 -- Data for Name: django_migrations; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_migrations VALUES (1, 'contenttypes', '0001_initial', '2026-12-01 14:46:28.80145+00');
-INSERT INTO public.django_migrations VALUES (2, 'contenttypes', '0002_remove_content_type_name', '2026-12-01 14:46:28.807552+00');
-INSERT INTO public.django_migrations VALUES (3, 'auth', '0001_initial', '2026-12-01 14:46:28.847826+00');
-INSERT INTO public.django_migrations VALUES (4, 'auth', '0002_alter_permission_name_max_length', '2026-12-01 14:46:28.858871+00');
-INSERT INTO public.django_migrations VALUES (5, 'auth', '0003_alter_user_email_max_length', '2026-12-01 14:46:28.866317+00');
-INSERT INTO public.django_migrations VALUES (6, 'auth', '0004_alter_user_username_opts', '2026-12-01 14:46:28.872823+00');
-INSERT INTO public.django_migrations VALUES (7, 'auth', '0005_alter_user_last_login_null', '2026-12-01 14:46:28.880202+00');
-INSERT INTO public.django_migrations VALUES (8, 'auth', '0006_require_contenttypes_0002', '2026-12-01 14:46:28.881042+00');
-INSERT INTO public.django_migrations VALUES (9, 'auth', '0007_alter_validators_add_error_messages', '2026-12-01 14:46:28.887125+00');
-INSERT INTO public.django_migrations VALUES (10, 'auth', '0008_alter_user_username_max_length', '2026-12-01 14:46:28.89519+00');
-INSERT INTO public.django_migrations VALUES (11, 'auth', '0009_alter_user_last_name_max_length', '2026-12-01 14:46:28.902169+00');
-INSERT INTO public.django_migrations VALUES (12, 'auth', '0010_alter_group_name_max_length', '2026-12-01 14:46:28.910041+00');
-INSERT INTO public.django_migrations VALUES (13, 'auth', '0011_update_proxy_permissions', '2026-12-01 14:46:28.916329+00');
-INSERT INTO public.django_migrations VALUES (14, 'auth', '0012_alter_user_first_name_max_length', '2026-12-01 14:46:28.924286+00');
-INSERT INTO public.django_migrations VALUES (15, 'sessions', '0001_initial', '2026-12-01 14:46:28.930979+00');
-INSERT INTO public.django_migrations VALUES (16, 'site_notifications', '0001_inbox', '2026-12-01 14:46:29.234246+00');
-INSERT INTO public.django_migrations VALUES (17, 'site_notifications', '0002_site', '2026-12-01 14:46:29.238692+00');
+INSERT INTO public.django_migrations VALUES (1, 'contenttypes', '0001_initial', '2026-12-01 15:22:41.426469+00');
+INSERT INTO public.django_migrations VALUES (2, 'contenttypes', '0002_remove_content_type_name', '2026-12-01 15:22:41.433056+00');
+INSERT INTO public.django_migrations VALUES (3, 'auth', '0001_initial', '2026-12-01 15:22:41.477875+00');
+INSERT INTO public.django_migrations VALUES (4, 'auth', '0002_alter_permission_name_max_length', '2026-12-01 15:22:41.488014+00');
+INSERT INTO public.django_migrations VALUES (5, 'auth', '0003_alter_user_email_max_length', '2026-12-01 15:22:41.496329+00');
+INSERT INTO public.django_migrations VALUES (6, 'auth', '0004_alter_user_username_opts', '2026-12-01 15:22:41.503544+00');
+INSERT INTO public.django_migrations VALUES (7, 'auth', '0005_alter_user_last_login_null', '2026-12-01 15:22:41.512591+00');
+INSERT INTO public.django_migrations VALUES (8, 'auth', '0006_require_contenttypes_0002', '2026-12-01 15:22:41.513663+00');
+INSERT INTO public.django_migrations VALUES (9, 'auth', '0007_alter_validators_add_error_messages', '2026-12-01 15:22:41.52113+00');
+INSERT INTO public.django_migrations VALUES (10, 'auth', '0008_alter_user_username_max_length', '2026-12-01 15:22:41.531918+00');
+INSERT INTO public.django_migrations VALUES (11, 'auth', '0009_alter_user_last_name_max_length', '2026-12-01 15:22:41.540542+00');
+INSERT INTO public.django_migrations VALUES (12, 'auth', '0010_alter_group_name_max_length', '2026-12-01 15:22:41.551122+00');
+INSERT INTO public.django_migrations VALUES (13, 'auth', '0011_update_proxy_permissions', '2026-12-01 15:22:41.558124+00');
+INSERT INTO public.django_migrations VALUES (14, 'auth', '0012_alter_user_first_name_max_length', '2026-12-01 15:22:41.566871+00');
+INSERT INTO public.django_migrations VALUES (15, 'sessions', '0001_initial', '2026-12-01 15:22:41.572465+00');
+INSERT INTO public.django_migrations VALUES (16, 'site_notifications', '0001_inbox', '2026-12-01 15:22:41.883138+00');
+INSERT INTO public.django_migrations VALUES (17, 'site_notifications', '0002_site', '2026-12-01 15:22:41.887984+00');
 
 
 --
 -- Data for Name: django_session; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000001', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNc6cfjem9NS5AXnQfF9sWuZtndg2xR602mERfd0O9--gUC2tdigxUxcAU0yioNmzg0vwOQfNfcdCZ8gI7DQ59tBHDIg-REAvxObzBfy3OCI:1xYP7m:fdMI5AgQY9bULpVG0_NZt2rWQkeSr2Cnovweqq5Ia7E', '2026-12-02 14:46:30.160331+00');
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000002', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNZ05_W5M6alzA_Kg-b7YtMzbOrFtij1otcMi-rod7t9BoVpa7VBipi4ApphEQbNnB5fgcw6a-46FzpAR2Gly7KGPGBB9iIBeiM3nC_1QOCM:1xYP7m:s4ytJP2dw2JbREaPb1o_VdIoYZslfrnS9RbHulJmQJI', '2026-12-02 14:46:30.160331+00');
-INSERT INTO public.django_session VALUES ('benchmark00000000000000000000003', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zRHbs0AJKpaadEHdHlTrA-t97_20SbeuYtqZLmsRcjTen340pP7XuQB5U77PNc12Xie2u2IM2O8yir9vh_h2M1Ma9diixUBcAc8yioMWzg0vwpQQtfcdCZygI7DQ79tBHDIg-REAvxObzBf3pOCQ:1xYP7m:xAajzo42cjIuMoi0BuPD34kbGBKVRv7niVE5MDvlphE', '2026-12-02 14:46:30.160331+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000001', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNc6cfjem9NS5AXnQfF9sWuZtndg2xR602mERfd0O9--gUC2tdigxUxcAU0yioNmzg0vwOQfNfcdCZ8gI7DQ59tBHDIg-REAvxObzBfy3OCI:1xYPgo:cSAhJ9LRwHGDskDf-dibA3O_nriWMD-hdu2UINDjG04', '2026-12-02 15:22:42.801022+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000002', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zVHbskAJqpaadEHdHkTrA-t97_21G2rcy7lXXcRJzNZ05_W5M6alzA_Kg-b7YtMzbOrFtij1otcMi-rod7t9BoVpa7VBipi4ApphEQbNnB5fgcw6a-46FzpAR2Gly7KGPGBB9iIBeiM3nC_1QOCM:1xYPgo:psK61M1inkOW8pDAcI3-guqResemJU5n53SQ1bRoTaw', '2026-12-02 15:22:42.801022+00');
+INSERT INTO public.django_session VALUES ('benchmark00000000000000000000003', '.eJxVjDEOwjAMRe-SGUVOUwfCyN4zRHbs0AJKpaadEHdHlTrA-t97_20SbeuYtqZLmsRcjTen340pP7XuQB5U77PNc12Xie2u2IM2O8yir9vh_h2M1Ma9diixUBcAc8yioMWzg0vwpQQtfcdCZygI7DQ79tBHDIg-REAvxObzBf3pOCQ:1xYPgo:U5aEzlqJjn3fqrYolGFcbWn1uokaBFmGKH5GHKWs1ks', '2026-12-02 15:22:42.801022+00');
 
 
 --
 -- Data for Name: site_notifications_broadcast; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcast VALUES (1, 'news', 'A broadcast', '""', '', 'warning', '2026-12-01 14:46:37.359649+00', NULL, 1, 1, NULL, 'everyone', NULL);
-INSERT INTO public.site_notifications_broadcast VALUES (2, 'news', 'A broadcast, to be read by account 3', '""', '', 'warning', '2026-12-01 14:46:38.201326+00', NULL, 2, 2, NULL, 'everyone', NULL);
-INSERT INTO public.site_notifications_broadcast VALUES (3, 'news', 'A broadcast, taken back', '""', '', 'warning', '2026-12-01 14:46:39.466367+00', '2026-12-01 14:46:41.16002+00', 3, 4, '2026-12-01 14:46:41.168736+00', 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (1, 'news', 'A broadcast', '""', '', 'warning', '2026-12-01 15:22:49.678019+00', NULL, 1, 1, NULL, 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (2, 'news', 'A broadcast, to be read by account 3', '""', '', 'warning', '2026-12-01 15:22:50.523219+00', NULL, 2, 2, NULL, 'everyone', NULL);
+INSERT INTO public.site_notifications_broadcast VALUES (3, 'news', 'A broadcast, taken back', '""', '', 'warning', '2026-12-01 15:22:51.388193+00', '2026-12-01 15:22:53.198336+00', 3, 4, '2026-12-01 15:22:53.205937+00', 'everyone', NULL);
 
 
 --
 -- Data for Name: site_notifications_broadcastreceipt; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcastreceipt VALUES (1, '2026-12-01 14:46:42.655027+00', NULL, 4, 3, 2);
+INSERT INTO public.site_notifications_broadcastreceipt VALUES (1, '2026-12-01 15:22:54.822626+00', NULL, 4, 3, 2);
 
 
 --
 -- Data for Name: site_notifications_broadcastsequence; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_broadcastsequence VALUES (1, 4, 0, 1, '3a133be7bb4446d5931c21f0fe642172');
+INSERT INTO public.site_notifications_broadcastsequence VALUES (1, 4, 0, 1, '497621c932a2456aac911ef3958fc957');
 
 
 --
@@ -640,24 +640,24 @@ INSERT INTO public.site_notifications_inbox VALUES (3, 4, 1, 0);
 -- Data for Name: site_notifications_notification; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_notification VALUES (1, 'hello', 'One, with a link and meta data', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:30.929413+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (4, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 4, 4, NULL, NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (5, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (6, 'hello', 'To all three', '""', '', 'info', '2026-12-01 14:46:33.175575+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 3);
-INSERT INTO public.site_notifications_notification VALUES (11, 'hello', 'The latest', '""', '', 'info', '2026-12-01 14:46:36.477884+00', NULL, 5, 5, NULL, NULL, 'latest', 10, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (10, 'hello', 'Replaced', '""', '', 'info', '2026-12-01 14:46:35.34809+00', NULL, 3, 4, '2026-12-01 14:46:36.491712+00', NULL, 'latest', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (7, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 5, 6, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (8, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 2, 6, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 2);
-INSERT INTO public.site_notifications_notification VALUES (9, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 14:46:33.918676+00', '2026-12-01 14:46:40.372612+00', 2, 3, '2026-12-01 14:46:40.380895+00', NULL, '', NULL, NULL, NULL, 3);
-INSERT INTO public.site_notifications_notification VALUES (2, 'hello', '一, to be read', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:31.687947+00', NULL, 2, 7, NULL, NULL, '', NULL, '2026-12-01 14:46:42.57366+00', NULL, 1);
-INSERT INTO public.site_notifications_notification VALUES (3, 'hello', 'One, to be archived', '{"by": "a release"}', '/here/', 'info', '2026-12-01 14:46:32.439442+00', NULL, 3, 8, NULL, NULL, '', NULL, '2026-12-01 14:46:42.621078+00', '2026-12-01 14:46:42.621078+00', 1);
+INSERT INTO public.site_notifications_notification VALUES (1, 'hello', 'One, with a link and meta data', '{"by": "a release"}', '/here/', 'info', '2026-12-01 15:22:43.660027+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (4, 'hello', 'To all three', '""', '', 'info', '2026-12-01 15:22:46.250613+00', NULL, 4, 4, NULL, NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (5, 'hello', 'To all three', '""', '', 'info', '2026-12-01 15:22:46.250613+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (6, 'hello', 'To all three', '""', '', 'info', '2026-12-01 15:22:46.250613+00', NULL, 1, 1, NULL, NULL, '', NULL, NULL, NULL, 3);
+INSERT INTO public.site_notifications_notification VALUES (11, 'hello', 'The latest', '""', '', 'info', '2026-12-01 15:22:48.854022+00', NULL, 5, 5, NULL, NULL, 'latest', 10, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (10, 'hello', 'Replaced', '""', '', 'info', '2026-12-01 15:22:47.96843+00', NULL, 3, 4, '2026-12-01 15:22:48.870587+00', NULL, 'latest', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (7, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 15:22:47.106352+00', '2026-12-01 15:22:52.291966+00', 5, 6, '2026-12-01 15:22:52.302041+00', NULL, '', NULL, NULL, NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (8, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 15:22:47.106352+00', '2026-12-01 15:22:52.291966+00', 2, 6, '2026-12-01 15:22:52.302041+00', NULL, '', NULL, NULL, NULL, 2);
+INSERT INTO public.site_notifications_notification VALUES (9, 'hello', 'Taken back', '""', '', 'info', '2026-12-01 15:22:47.106352+00', '2026-12-01 15:22:52.291966+00', 2, 3, '2026-12-01 15:22:52.302041+00', NULL, '', NULL, NULL, NULL, 3);
+INSERT INTO public.site_notifications_notification VALUES (2, 'hello', '一, to be read', '{"by": "a release"}', '/here/', 'info', '2026-12-01 15:22:44.544542+00', NULL, 2, 7, NULL, NULL, '', NULL, '2026-12-01 15:22:54.761221+00', NULL, 1);
+INSERT INTO public.site_notifications_notification VALUES (3, 'hello', 'One, to be archived', '{"by": "a release"}', '/here/', 'info', '2026-12-01 15:22:45.405123+00', NULL, 3, 8, NULL, NULL, '', NULL, '2026-12-01 15:22:54.793238+00', '2026-12-01 15:22:54.793238+00', 1);
 
 
 --
 -- Data for Name: site_notifications_worker; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.site_notifications_worker VALUES ('883164fe-df8f-41dd-abef-a269c5b82f91', 'vm', 13609, '2026-12-01 14:46:42.378064+00', '2026-12-01 15:01:42.396341+00');
+INSERT INTO public.site_notifications_worker VALUES ('0579f55e-3595-4c34-a14d-5551ff9e02f7', 'vm', 16755, '2026-12-01 15:22:54.598288+00', '2026-12-01 15:37:54.625236+00');
 
 
 --
@@ -1239,5 +1239,5 @@ ALTER TABLE ONLY public.site_notifications_connection
 -- PostgreSQL database dump complete
 --
 
-\unrestrict 5U7AnPwas7ykw4OsjddaYgKnHJnZJnBC19lVxT2de7JGbFcgJbQqaHnKI1zXosf
+\unrestrict k5e6Ce3VwP8BI8FiWUOVVA8bD6UEDJlAnZy0eaTHdKy4VQXpVYScjY7dLkwPapk
 
