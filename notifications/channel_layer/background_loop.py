@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -78,10 +79,22 @@ def hub_loop() -> Loop | None:
     return None
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """
+    An event loop that looks up host names itself.
+
+    asyncio uses a thread pool, which is closed when a process ends, and in Python 3.12 fails to
+    close once more. A slow lookup holds up other servers' envelopes, but nobody who waits.
+    """
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        return socket.getaddrinfo(host, port, **options)
+
+
 class _LoopThread(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="notifications-loop", daemon=True)
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._runner = asyncio.Runner(loop_factory=_Loop)
         self.loop = self._runner.get_loop()
         self._ending = asyncio.Event()
 

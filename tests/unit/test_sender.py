@@ -18,6 +18,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from redis import Redis
 
 from harness.services import RedisServer, redis_server
 from notifications import notify_accounts
@@ -610,3 +611,31 @@ def test_the_last_thing_that_a_process_does_is_sent_though_it_knows_no_site_yet(
 
     assert ended.stdout.splitlines() == ["sent 0", "sent 1", "sent 2"]
     assert "Traceback" not in ended.stderr
+
+
+def test_the_last_thing_that_a_process_does_reaches_a_redis_that_is_given_by_name() -> None:
+    by_name = """
+from django.conf import settings
+settings.CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": ["redis://localhost:PORT"]},
+    }
+}
+from notifications.channel_layer import site
+from notifications.channel_layer.envelopes import EndSessions
+from notifications.channel_layer.sender import publish
+from notifications.protocol import CloseCode
+
+site.read = lambda: site.Site("a", 0)
+publish([("group", EndSessions(["last words"], CloseCode.NORMAL))])
+"""
+    with redis_server() as server, Redis(port=server.port).pubsub() as listener:
+        listener.psubscribe("*")
+        assert listener.get_message(timeout=10)["type"] == "psubscribe"
+
+        program = "import django\ndjango.setup()" + by_name.replace("PORT", str(server.port))
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+        assert b"last words" in listener.get_message(timeout=10)["data"]
+    assert ended.stderr == ""
