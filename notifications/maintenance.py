@@ -104,7 +104,7 @@ class Maintenance:
         report.overdue_connections = _close_overdue()
         using = router.db_for_write(Notification)
         report.notifications_numbered = _number_left_overs(using)
-        report.broadcasts_numbered = numbering.number_broadcasts(using)
+        report.broadcasts_numbered = numbering.number_broadcasts(using, waits=False)
         report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
         # Last and bounded, so that it does not delay the rest of the next pass.
@@ -216,8 +216,8 @@ def _number_left_overs(using: str) -> int:
     accounts = unnumbered.values_list("account_id", flat=True).distinct()
     numbered, rest = 0, accounts
     while keys := list(rest[:BATCH_SIZE]):
-        numbered += numbering.number_and_publish(keys, using)
-        # A row that can't be read stays unnumbered.
+        numbered += numbering.number_left_overs(keys, using)
+        # A row that can't be read stays unnumbered, and so do those of locked inboxes.
         rest = accounts.filter(account_id__gt=keys[-1])
     return numbered
 

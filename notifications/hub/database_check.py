@@ -99,6 +99,6 @@ def _number_and_read(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastS
     local = is_one_of("account_id", account_ids, account, using)
     left_over = Notification.objects.using(using).unnumbered().filter(local)
     if keys := set(left_over.values_list("account_id", flat=True)):
-        numbering.number_and_publish(keys, using)
-    numbering.number_broadcasts(using)
+        numbering.number_left_overs(keys, using)
+    numbering.number_broadcasts(using, waits=False)
     return pages.latest_seqs(account_ids)
