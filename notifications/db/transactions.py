@@ -1,8 +1,8 @@
 """
 Short transactions: limited in time, and retried after a conflict with another one.
 
-A process may be stopped, or its host lost, at any point of a transaction, whose locks it then keeps.
-PostgreSQL ends such a transaction, and whoever waited for its locks goes on.
+A process may be stopped, or its host lost, in the middle of a transaction, and then keeps its
+locks. PostgreSQL ends such a transaction, and those that waited for its locks go on.
 """
 
 from __future__ import annotations
