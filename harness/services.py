@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -228,6 +228,26 @@ class PostgresServer(Service):
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def freeze(self) -> None:
+        self._send_to_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._send_to_all(signal.SIGCONT)
+
+    def crash(self) -> None:
+        """End all processes at once, with `kill -9`."""
+        self._send_to_all(signal.SIGKILL)
+        self.process.wait()
+
+    def _send_to_all(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to its processes for connections and other tasks."""
+        with suppress(FileNotFoundError):  # it has ended
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            self.process.send_signal(number)
+            for child in children:
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), number)
 
 
 # Those of docs/deployment.md, by the command line that it gives, and some that users bring along.

@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, models, router
+from django.db import DatabaseError, OperationalError, models, router
 from django.db.models.functions import Now
 
 from . import presence
 from .channel_layer import hub_commands
 from .conf import conf
 from .db.thread import DatabaseThread
-from .db.transactions import in_short_transaction
+from .db.transactions import in_short_transaction, is_busy
 from .lifecycle import numbering, retention, retraction
 from .models import (
     BroadcastReceipt,
@@ -104,12 +106,15 @@ class Maintenance:
         report.overdue_connections = _close_overdue()
         using = router.db_for_write(Notification)
         report.notifications_numbered = _number_left_overs(using)
-        report.broadcasts_numbered = numbering.number_broadcasts(using)
-        report.expired = retraction.expire(using)
-        report.accounts_swept = self._sweep(using, full)
+        report.broadcasts_numbered = numbering.number_broadcasts(using, waits=False)
+        with _left_to_the_next_pass():
+            report.expired = retraction.expire(using)
+        with _left_to_the_next_pass():
+            report.accounts_swept = self._sweep(using, full)
         # Last and bounded, so that it does not delay the rest of the next pass.
-        for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
-            setattr(report, name, getattr(report, name) + count)
+        with _left_to_the_next_pass():
+            for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
+                setattr(report, name, getattr(report, name) + count)
         return report
 
     def _sweep(self, using: str, sweep_all: bool) -> int:
@@ -210,14 +215,25 @@ def _close_overdue() -> int:
     return len(overdue)
 
 
+@contextmanager
+def _left_to_the_next_pass() -> Iterator[None]:
+    """Give up a part of the pass for which another transaction holds a lock."""
+    try:
+        yield
+    except OperationalError as error:
+        if not is_busy(error):
+            raise
+        logger.info("Maintenance: another transaction holds a lock; the next pass tries again")
+
+
 def _number_left_overs(using: str) -> int:
     """Number the rows of processes that crashed between their commit and the numbering."""
     unnumbered = Notification.objects.using(using).unnumbered().order_by("account_id")
     accounts = unnumbered.values_list("account_id", flat=True).distinct()
     numbered, rest = 0, accounts
     while keys := list(rest[:BATCH_SIZE]):
-        numbered += numbering.number_and_publish(keys, using)
-        # A row that can't be read stays unnumbered.
+        numbered += numbering.number_left_overs(keys, using)
+        # A row that can't be read stays unnumbered, and so do those of locked inboxes.
         rest = accounts.filter(account_id__gt=keys[-1])
     return numbered
 
@@ -225,9 +241,10 @@ def _number_left_overs(using: str) -> int:
 def _delete_account_rows(account_id: Any, using: str) -> None:
     for model in (Notification, BroadcastReceipt, Connection):
         _delete_in_batches(model.objects.using(using).filter(account_id=account_id))
-    Inbox.objects.using(using).filter(pk=account_id).delete()
+    inbox = Inbox.objects.using(using).filter(pk=account_id)
+    in_short_transaction(inbox.delete, using, waits=False)
 
 
 def _delete_in_batches(rows: models.QuerySet[Any]) -> None:
     while keys := list(rows.values_list("pk", flat=True)[:BATCH_SIZE]):
-        rows.filter(pk__in=keys).delete()
+        in_short_transaction(rows.filter(pk__in=keys).delete, rows.db, waits=False)

@@ -155,11 +155,7 @@ def broadcast(
     using = router.db_for_write(Broadcast)
     with transaction.atomic(using=using, savepoint=False):
         row.save(using=using, force_insert=True)
-
-        def number() -> None:
-            numbering.number_broadcasts(using)
-
-        transaction.on_commit(number, using=using, robust=True)
+        numbering.number_broadcasts_after_commit(using)
     return row
 
 

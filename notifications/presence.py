@@ -6,17 +6,20 @@ A connection counts until its worker's lease ends, by the database's clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Count
 from django.db.models.functions import Now
 
 from .accounts import KEYS_PER_QUERY, account_keys
 from .conf import conf
+from .db.transactions import in_short_transaction
 from .models import Connection, Worker
 from .signals import account_offline, account_online
+
+T = TypeVar("T")
 
 
 def online(accounts: Any) -> set[Any]:
@@ -42,14 +45,19 @@ def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
     the process or the database was frozen. Only then is `connections` iterated.
     """
     lease_until = Now() + conf.lease
-    if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
-        return
-    with transaction.atomic():
+    rows: list[Connection] = []  # also of an attempt before
+
+    def renew() -> None:
+        if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
+            return
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
-        Connection.objects.bulk_create(list(connections), ignore_conflicts=True, batch_size=500)
+        rows.extend(connections)
+        Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         # Otherwise they would look overdue, with a `last_seen` from their opening.
         Connection.objects.filter(worker=worker.pk).update(last_seen=Now())
+
+    _write(renew)
 
 
 def record(
@@ -71,13 +79,16 @@ def record(
     has_receivers = account_online.has_listeners() or account_offline.has_listeners()
     affected = {row.account_id for row in (*opened, *closed)} if has_receivers else set()
     before = online(affected)
-    with transaction.atomic():
+
+    def write() -> None:
         # A renewal of the lease may have inserted them already.
         Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         if ended:
             Connection.objects.filter(pk__in=ended).delete()
         if seen:
             Connection.objects.filter(pk__in=seen).update(last_seen=Now())
+
+    _write(write)
     after = online(affected)
     _send_signals(after - before, before - after)
 
@@ -107,12 +118,19 @@ def reap() -> tuple[int, int]:
 
 
 def _delete(workers: Any) -> tuple[int, int]:
+    if not workers.exists():
+        return 0, 0
     accounts = set(
         Connection.objects.filter(worker__in=workers).values_list("account_id", flat=True)
     )
-    _, deleted = workers.delete()
+    _, deleted = _write(workers.delete)
     _send_signals((), accounts - online(accounts))
     return deleted.get(Worker._meta.label, 0), deleted.get(Connection._meta.label, 0)
+
+
+def _write(work: Callable[[], T]) -> T:
+    """Run `work` in a transaction that waits for nobody: a caller is going to try again soon."""
+    return in_short_transaction(work, router.db_for_write(Worker), waits=False)
 
 
 def _send_signals(arrived: Iterable[Any], left: Iterable[Any]) -> None:

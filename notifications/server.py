@@ -6,12 +6,19 @@ from its start. On SIGTERM it drains: it accepts no new connections, moves its
 connections to other servers, spread over NOTIFICATIONS_DRAIN_SECONDS, and lets
 running requests finish. SIGINT and a second SIGTERM end it without a drain; a third
 signal kills the process.
+
+It ends a few seconds after the drain at the latest, also when requests or its own threads wait
+for a database that stands still.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
+import threading
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -27,7 +34,11 @@ from .servers.daphne_bodies import body_receiver
 from .servers.root_path import with_option
 from .servers.tuning import tune_process
 
+logger = logging.getLogger(__name__)
+
 CLOSE_SECONDS: Final = 2.0  # for the closing handshakes, and for requests beyond the drain
+CANCEL_SECONDS: Final = 1.0  # for requests that were given up to end
+EXIT_SECONDS: Final = 2.0  # for their threads
 
 
 class Server(BaseServer):
@@ -122,12 +133,25 @@ class Server(BaseServer):
         running = list(self._running)
         for application in running:
             application.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:  # one whose thread waits for the database does not end
+            await asyncio.wait(running, timeout=CANCEL_SECONDS)
 
 
 class CommandLineInterface(BaseCommandLineInterface):
     description = "Daphne for a site with notifications"
     server_class = Server
+
+    def run(self, args: Sequence[str]) -> None:
+        super().run(args)
+        # The interpreter would wait for the threads of all requests.
+        timer = threading.Timer(EXIT_SECONDS, _exit)
+        timer.daemon = True
+        timer.start()
+
+
+def _exit() -> None:
+    logger.warning("Ended while requests were running, which may wait for the database")
+    os._exit(0)
 
 
 if __name__ == "__main__":

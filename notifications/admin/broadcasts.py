@@ -12,7 +12,7 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
+from django.db import router
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from notifications import audiences
+from notifications.db.transactions import in_short_transaction
 from notifications.forms import BroadcastForm
 from notifications.models import Broadcast, BroadcastSequence, State
 from notifications.notify import broadcast
@@ -210,19 +211,24 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         content = {name: form.cleaned_data[name] for name in names}
         accounts = audiences.accounts_in(form.cleaned_data["audience"]).count()
         using = router.db_for_write(Broadcast)
-        with transaction.atomic(using=using):
+
+        def send() -> Broadcast | None:
             BroadcastSequence.objects.using(using).lock()  # a second click waits for the first
             if self._was_just_sent(request, form, content):
-                self.message_user(
-                    request,
-                    _("This broadcast was sent a moment ago; it was not sent again."),
-                    messages.WARNING,
-                )
-                return self.response_post_save_add(request, form.instance)
+                return None
             row = broadcast(**content, audience=form.chosen_audience, sent_by=request.user)
             self.log_addition(request, row, [{"added": {}}])
-        self.message_user(request, sent_to(accounts), messages.SUCCESS)
-        return self.response_post_save_add(request, row)
+            return row
+
+        if row := in_short_transaction(send, using):
+            self.message_user(request, sent_to(accounts), messages.SUCCESS)
+        else:
+            self.message_user(
+                request,
+                _("This broadcast was sent a moment ago; it was not sent again."),
+                messages.WARNING,
+            )
+        return self.response_post_save_add(request, row or form.instance)
 
     def _was_just_sent(
         self, request: HttpRequest, form: BroadcastForm, content: dict[str, Any]

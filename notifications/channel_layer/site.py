@@ -16,9 +16,9 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from django.db import connections, router
+from django.db import router
 
-from notifications.db.connections import leave_pools
+from notifications.db.connections import close_all, leave_pools
 from notifications.models import BroadcastSequence
 
 logger = logging.getLogger(__name__)
@@ -120,15 +120,7 @@ class _Attempt(threading.Thread):
         except Exception as failure:  # also of a test that does not allow to use the database
             self._reader.report(failure)
         finally:
-            _close_connections()
-
-
-def _close_connections() -> None:
-    """Close those of this thread."""
-    for each in connections.all(initialized_only=True):
-        each.close()
-        if each.connection:  # Django leaves that to an in-memory database open, as tests have it
-            each.connection.close()
+            close_all()
 
 
 reader: Final = SiteReader()

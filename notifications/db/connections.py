@@ -24,3 +24,11 @@ def close_old() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+
+
+def close_all() -> None:
+    """Close them all, at the end of a thread."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if connection.connection:  # Django leaves that to an in-memory database open
+            connection.connection.close()

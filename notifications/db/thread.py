@@ -9,8 +9,12 @@ the block that opened it.
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from django.db import DatabaseError, connections
@@ -20,6 +24,7 @@ from .connections import leave_pools
 MAX_BATCH: Final = 500  # calls answered by one run
 # Between two runs: one costs hardly more for many calls than for a single one.
 GATHER_SECONDS: Final = 0.02
+CLOSE_SECONDS: Final = 1.0  # for a thread to close its connections
 
 T = TypeVar("T")
 
@@ -29,22 +34,63 @@ class DatabaseThread:
     One thread with its own database connections; calls run one after another.
 
     The connections stay open, whatever CONN_MAX_AGE says: that is for requests. So is a pool.
+
+    It is a daemon: a process that exits waits for those of an executor, and so for a database that
+    does not answer.
     """
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=name, initializer=leave_pools
-        )
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._is_closed = False
+        # Without a reference to this object, which need not be closed.
+        threading.Thread(target=_work, args=[self._calls], name=name, daemon=True).start()
+        weakref.finalize(self, self._calls.put, None)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the function's result. Lost connections are closed first, and so reopened."""
+        if self._is_closed:
+            raise RuntimeError("This thread has been closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _run, function, *arguments)
+        future: asyncio.Future[T] = loop.create_future()
+        self._calls.put(partial(_answer, loop, future, function, *arguments))
+        return await future
 
     async def close(self) -> None:
-        """Close the connections and end the thread."""
-        await self.run(connections.close_all)
-        self._executor.shutdown(wait=False)
+        """Close the connections and end the thread; one that waits for the database ends later."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.run(connections.close_all)
+        self._is_closed = True
+        self._calls.put(None)
+
+
+def _work(calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    leave_pools()
+    while call := calls.get():
+        call()
+        del call  # with its arguments, instead of keeping them until the next one
+    connections.close_all()
+
+
+def _answer(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[T],
+    function: Callable[..., T],
+    *arguments: Any,
+) -> None:
+    if future.cancelled():
+        return
+    try:
+        settle = partial(_settle, future, future.set_result, _run(function, *arguments))
+    except BaseException as error:
+        settle = partial(_settle, future, future.set_exception, error)
+    with suppress(RuntimeError):  # the loop has been closed
+        loop.call_soon_threadsafe(settle)
+
+
+def _settle(future: asyncio.Future[T], settle: Callable[[Any], None], outcome: Any) -> None:
+    if not future.done():
+        settle(outcome)
 
 
 def _run(function: Callable[..., T], *arguments: Any) -> T:

@@ -72,6 +72,10 @@ class CatchUp:
             if now - since >= conf.STALL_TIMEOUT
         ]
 
+    def restart_stalls(self) -> None:
+        """Count the time of full connections from now, as this process stood still itself."""
+        self._full_since.clear()
+
     async def step(self) -> None:
         """Wait until a connection is behind, then write missed changes to all that are."""
         await self._wake.wait()

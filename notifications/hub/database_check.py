@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ PUBLISH_GRACE_SECONDS: Final = (
 )
 IN_MEMORY_INTERVAL_SECONDS: Final = 1.0  # updates from other processes do not arrive
 ACCOUNTS_PER_QUERY: Final = 2000
+LATE_INTERVALS: Final = 2
 
 
 class DatabaseCheck:
@@ -41,6 +43,14 @@ class DatabaseCheck:
         self._accounts = accounts
         self._fan_out = fan_out
         self._fall_behind = fall_behind
+        self._completed_at = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last check was more than two intervals ago."""
+        # The grace is a part of every check.
+        limit = LATE_INTERVALS * conf.HEARTBEAT_INTERVAL + PUBLISH_GRACE_SECONDS
+        return time.monotonic() - self._completed_at > limit
 
     async def step(self) -> None:
         """
@@ -74,6 +84,7 @@ class DatabaseCheck:
                 # A position of another epoch is meaningless: catching up ends in `resync`.
                 if is_late or broadcasts.epoch != connection.epoch:
                     self._fall_behind(connection)
+        self._completed_at = time.monotonic()
         # Last, so that a failed check is retried without this wait.
         await asyncio.sleep(
             min(IN_MEMORY_INTERVAL_SECONDS, conf.HEARTBEAT_INTERVAL)
@@ -99,6 +110,6 @@ def _number_and_read(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastS
     local = is_one_of("account_id", account_ids, account, using)
     left_over = Notification.objects.using(using).unnumbered().filter(local)
     if keys := set(left_over.values_list("account_id", flat=True)):
-        numbering.number_and_publish(keys, using)
-    numbering.number_broadcasts(using)
+        numbering.number_left_overs(keys, using)
+    numbering.number_broadcasts(using, waits=False)
     return pages.latest_seqs(account_ids)

@@ -66,10 +66,18 @@ def is_draining() -> bool:
     return any(hub.drain.has_begun for hub in list(_hubs.values()))
 
 
+def is_check_late() -> bool:
+    """Whether a hub of this process has not compared its connections with the database lately."""
+    return any(hub.check.is_late for hub in list(_hubs.values()))
+
+
 class Hub:
     def __init__(self) -> None:
         self.database = DatabaseThread("notifications-hub")
-        self.authenticate = Batched(self.database, authenticate)
+        # Clients that come, and this worker's lease, do not wait for the check or for reading
+        # what others have missed.
+        self._admission = DatabaseThread("notifications-admission")
+        self.authenticate = Batched(self._admission, authenticate)
         self.capacity = limits.Capacity()
         connections: dict[str, LiveConnection] = {}
         accounts: defaultdict[str, set[LiveConnection]] = defaultdict(set)
@@ -78,8 +86,8 @@ class Hub:
         self.drain = Drain(connections, self.close)
         self._catch_up = CatchUp(self.database)
         self._liveness = LivenessCheck(self._catch_up, self.close)
-        self._session_check = SessionCheck(self.database, self.close, self._fall_behind)
-        self._registration = Registration(self.database, connections.values)
+        self._session_check = SessionCheck(self._admission, self.close, self._fall_behind)
+        self._registration = Registration(self._admission, connections.values)
         self._fan_out = FanOut(connections, self._fall_behind)
         arrivals = Arrivals(
             connections,
@@ -90,7 +98,7 @@ class Hub:
             self.close,
         )
         self._subscriptions = Subscriptions(arrivals.take)
-        check = DatabaseCheck(
+        self.check = DatabaseCheck(
             self.database, connections, accounts, self._fan_out, self._fall_behind
         )
         self._tasks = [
@@ -98,7 +106,7 @@ class Hub:
             for step in (
                 self._catch_up.step,
                 self._liveness.step,
-                check.step,
+                self.check.step,
                 self._subscriptions.step,
                 self._session_check.step,
                 self._session_check.recheck_requested,
@@ -166,7 +174,11 @@ class Hub:
             self._fall_behind(connection)
 
     async def stop(self) -> None:
-        """Close all connections with the restart code, and delete this worker from presence."""
+        """
+        Close all connections with the restart code, and delete this worker from presence.
+
+        Takes a few seconds at most, also if the database or the channel layer does not answer.
+        """
         self.drain.at_once(0)
         tasks = [*self._tasks, self._opened]
         for task in tasks:
@@ -175,7 +187,7 @@ class Hub:
         await self._fan_out.stop()
         await self._subscriptions.close()
         await self._registration.end()
-        await self.database.close()
+        await asyncio.gather(self.database.close(), self._admission.close())
 
     async def _leave_group(self, account: str) -> None:
         if account not in self._accounts:  # no new connection meanwhile

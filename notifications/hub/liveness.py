@@ -3,6 +3,9 @@ Checks whether the clients of a hub are still there.
 
 One that sends nothing for an interval is pinged, and its connection closed after the timeout. So is
 that of a client that reads nothing for the stall timeout.
+
+A process that stood still itself has not read what clients sent meanwhile. It pings them all, and
+each has the whole timeout to answer.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ class LivenessCheck:
         self._catch_up = catch_up
         self._close = close
         self._by_silence: OrderedDict[LiveConnection, None] = OrderedDict()  # longest silent first
+        # Monotonic seconds: of the last check, and when this process last went on after a stop.
+        self._checked_at = self._resumed_at = time.monotonic()
 
     def opened(self, connection: LiveConnection) -> None:
         self._by_silence[connection] = None
@@ -49,13 +54,18 @@ class LivenessCheck:
 
     async def step(self) -> None:
         """Wait for a second at most, then close and ping those that are due."""
-        await asyncio.sleep(min(MAX_PAUSE_SECONDS, conf.HEARTBEAT_INTERVAL / 2))
-        now = time.monotonic()
         # Read once, as reading an unset setting takes microseconds.
         interval, timeout = conf.HEARTBEAT_INTERVAL, conf.HEARTBEAT_TIMEOUT
+        await asyncio.sleep(min(MAX_PAUSE_SECONDS, interval / 2))
+        before, now = self._checked_at, time.monotonic()
+        self._checked_at = now
+        # Clients are silent for an interval, and may be for the timeout: half of what is between.
+        if stood_still := now - before > MAX_PAUSE_SECONDS + (timeout - interval) / 2:
+            self._resumed_at = now
+            self._catch_up.restart_stalls()
         while self._by_silence:
             connection = next(iter(self._by_silence))
-            if now - connection.heard_at <= timeout:
+            if now - max(connection.heard_at, self._resumed_at) <= timeout:
                 break
             self._close(connection, CloseCode.HEARTBEAT_LOST)
         for connection in self._catch_up.stalled():
@@ -65,7 +75,9 @@ class LivenessCheck:
             self._by_silence,
         )
         due = [
-            connection for connection in silent if connection.registered and not connection.pinged
+            connection
+            for connection in silent
+            if connection.registered and (stood_still or not connection.pinged)
         ]
         ping = EncodedFrame(protocol.encode(protocol.frame("ping")))
         async for batch in in_turns(due):

@@ -25,6 +25,7 @@ from .connection import LiveConnection
 logger = logging.getLogger(__name__)
 
 BATCH_SECONDS: Final = 0.2  # for which opened and closed connections are collected
+END_SECONDS: Final = 2.0  # for the database to delete the rows
 LAST_SEEN_SECONDS: Final = 60.0  # between two updates of `last_seen`
 
 
@@ -62,8 +63,9 @@ class Registration:
     async def end(self) -> None:
         """Delete the rows of this worker and its connections."""
         try:
-            await self._database.run(presence.retire, self._worker)
-        except DatabaseError as error:
+            async with asyncio.timeout(END_SECONDS):
+                await self._database.run(presence.retire, self._worker)
+        except (DatabaseError, TimeoutError) as error:
             logger.warning(
                 "Could not delete this worker's presence, which lasts until its lease ends: %s",
                 type(error).__name__,

@@ -9,14 +9,17 @@ ids could miss a row for good. The process that numbers a row also publishes it.
 
 from __future__ import annotations
 
+import logging
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
-from django.db import connections, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import TextField
 from django.db.models.functions import Cast
@@ -25,7 +28,7 @@ from django.utils import timezone
 from notifications import protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.rows import read_rows
-from notifications.db.transactions import in_short_transaction
+from notifications.db.transactions import in_short_transaction, is_busy
 from notifications.models import (
     Broadcast,
     BroadcastSequence,
@@ -39,7 +42,10 @@ from notifications.signals import broadcast_sent, notification_created
 from .assignment import Numbered, NumberedRow, Place, UnnumberedRow, assign_numbers
 from .publishing import LiveUpdate, publish, publish_broadcast, state_updates
 
+logger = logging.getLogger(__name__)
+
 ACCOUNTS_PER_TRANSACTION: Final = 1000
+MAX_BUSY_BATCHES: Final = 12  # each takes a tenth of a second
 MESSAGE_FIELDS: Final = ("type", "body", "url", "level", "created_at", "expires_at")
 
 
@@ -74,34 +80,97 @@ def number_after_commit(account_ids: Iterable[Any], using: str) -> None:
         if call in calls:
             accounts = set[Any]().union(*(waiting.account_ids for waiting in calls))
             calls.clear()
-            number_and_publish(accounts, using)
+            with _left_to_the_check():
+                number_and_publish(accounts, using)
 
     transaction.on_commit(number_calls, using=using, robust=True)
 
 
+def number_broadcasts_after_commit(using: str) -> None:
+    """Number and publish broadcasts once the transaction commits."""
+
+    def number() -> None:
+        with _left_to_the_check():
+            number_broadcasts(using)
+
+    transaction.on_commit(number, using=using, robust=True)
+
+
+@contextmanager
+def _left_to_the_check() -> Iterator[None]:
+    """Leave rows to the check that can't be numbered now: their caller has committed them."""
+    try:
+        yield
+    except (InterfaceError, InternalError, OperationalError) as error:
+        reason = type(error.__cause__ or error).__name__
+        logger.warning("Not numbered now (%s): the next check will do it", reason)
+
+
 def number_and_publish(account_ids: Iterable[Any], using: str) -> int:
-    """Number and publish the committed, unnumbered rows of these accounts; return how many."""
+    """
+    Number and publish the committed, unnumbered rows of these accounts; return how many.
+
+    Waits for the inboxes that others have locked, but not for long (OperationalError).
+    """
     keys = sorted(set(account_ids))
-    count = 0
-    for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION):
-        batch = keys[start : start + ACCOUNTS_PER_TRANSACTION]
-        rows = in_short_transaction(partial(_number, batch, using), using)
-        publish([*live_updates(rows)])
-        if notification_created.has_listeners(Notification):
-            ids = [row.id for row in rows]
-            for row in Notification.objects.using(using).filter(pk__in=ids).order_by("pk"):
-                notification_created.send_robust(Notification, notification=row)
-        count += len(rows)
+    return sum(
+        _number_batch(keys[start : start + ACCOUNTS_PER_TRANSACTION], using)
+        for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION)
+    )
+
+
+def number_left_overs(account_ids: Iterable[Any], using: str) -> int:
+    """
+    Do the same without waiting for others, whose rows are left to a later call.
+
+    These may hold a lock for long, if they stand still.
+    """
+    keys = sorted(set(account_ids))
+    waiting = [
+        keys[start : start + ACCOUNTS_PER_TRANSACTION]
+        for start in range(0, len(keys), ACCOUNTS_PER_TRANSACTION)
+    ]
+    count = failures = 0
+    while waiting and failures < MAX_BUSY_BATCHES:
+        batch = waiting.pop()
+        try:
+            count += _number_batch(batch, using, waits=False)
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            # A lock that can't be skipped, such as that of an inbox which another is inserting.
+            # By chance, so that the accounts it concerns keep others from it only once.
+            failures += 1
+            random.shuffle(batch)
+            half = len(batch) // 2
+            waiting += [part for part in (batch[:half], batch[half:]) if half]
     return count
 
 
-def number_broadcasts(using: str) -> int:
-    """Number and publish the committed, unnumbered broadcasts; return how many."""
+def _number_batch(account_ids: Sequence[Any], using: str, *, waits: bool = True) -> int:
+    rows = in_short_transaction(partial(_number, account_ids, using, waits), using, waits=waits)
+    publish([*live_updates(rows)])
+    if notification_created.has_listeners(Notification):
+        ids = [row.id for row in rows]
+        for row in Notification.objects.using(using).filter(pk__in=ids).order_by("pk"):
+            notification_created.send_robust(Notification, notification=row)
+    return len(rows)
+
+
+def number_broadcasts(using: str, *, waits: bool = True) -> int:
+    """
+    Number and publish the committed, unnumbered broadcasts; return how many.
+
+    waits: False leaves them to a later call if another is numbering broadcasts.
+    """
     if not Broadcast.objects.using(using).unnumbered().exists():
         return 0
 
     def number() -> list[Broadcast]:
-        sequence = BroadcastSequence.objects.using(using).lock()
+        sequences = BroadcastSequence.objects.using(using)
+        sequence = sequences.lock() if waits else sequences.lock_if_free()
+        if sequence is None:
+            return []
         rows = read_rows(Broadcast.objects.using(using).unnumbered().order_by("pk"))
         for row in rows:
             sequence.seq += 1
@@ -110,17 +179,22 @@ def number_broadcasts(using: str) -> int:
         sequence.save(using=using, update_fields=["seq"])
         return rows
 
-    rows = in_short_transaction(number, using)
+    try:
+        rows = in_short_transaction(number, using, waits=waits)
+    except OperationalError as error:
+        if waits or not is_busy(error):
+            raise
+        return 0
     for row in rows:
         publish_broadcast(row, row.frame())
         broadcast_sent.send_robust(Broadcast, broadcast=row)
     return len(rows)
 
 
-def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
+def _number(account_ids: Sequence[Any], using: str, waits: bool) -> list[NumberedRow]:
     """Number the accounts' rows, inside a transaction."""
-    inboxes = Inbox.objects.using(using).lock(account_ids)
-    rows = _read_unnumbered(account_ids, using)
+    inboxes = Inbox.objects.using(using).lock(account_ids, waits=waits)
+    rows = _read_unnumbered(sorted(inboxes), using)
     older = _read_replaceable(rows, using)
     numbered = assign_numbers(inboxes, rows, older, timezone.now())
     _write(numbered, using)

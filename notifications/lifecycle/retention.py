@@ -1,6 +1,8 @@
 """
 Deletes messages that were kept long enough, in bounded steps with short transactions.
 
+These wait for nobody: rows that others have locked are left to a later call.
+
 A notification that stays unread for too long is removed, as if it had expired,
 and so is every broadcast of that age: tabs drop it, and counts stay correct.
 Read and removed messages are deleted some time later. Clients get no change for
@@ -37,9 +39,9 @@ def steps(using: str) -> Iterator[tuple[str, int]]:
     notifications = Notification.objects.using(using)
     broadcasts = Broadcast.objects.using(using)
     for keys in _due(notifications.unread(), "created_at", unread):
-        yield "removed_by_age", remove_notifications(keys, using)
+        yield "removed_by_age", remove_notifications(keys, using, waits=False)
     for keys in _due(broadcasts.present(), "created_at", unread):
-        yield "removed_by_age", remove_broadcasts(keys, using)
+        yield "removed_by_age", remove_broadcasts(keys, using, waits=False)
     for keys in _due(notifications.settled(), "settled_at", conf.RETENTION_DAYS):
         yield "notifications_deleted", _delete_notifications(keys, using)
     for keys in _due(broadcasts.removed(), "removed_at", conf.RETENTION_DAYS):
@@ -52,7 +54,8 @@ def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[in
     """
     Yield the keys of rows whose `time` is `days` ago or more, oldest first, until none is left.
 
-    The caller has to remove or delete the rows of each step before it takes the next.
+    The caller has to remove or delete the rows of each step before it takes the next. A step after
+    which all are still there ends those of its type: others have locked them.
     Goes type by type, as each may have its own days; the index finds a type's oldest row.
     """
     now = timezone.now()
@@ -65,8 +68,10 @@ def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[in
         if kept_days is None or oldest_time > (until := now - timedelta(days=kept_days)):
             continue
         due = rows.filter(type=type, **{f"{time}__lte": until}).order_by(time)
-        while keys := list(due.values_list("pk", flat=True)[:ROWS_PER_STEP]):
+        done: list[int] = []
+        while (keys := list(due.values_list("pk", flat=True)[:ROWS_PER_STEP])) and keys != done:
             yield keys
+            done = keys
 
 
 def _delete_notifications(keys: Sequence[int], using: str) -> int:
@@ -74,17 +79,19 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
     settled = notifications.settled().filter(pk__in=one_of(keys, Notification._meta.pk, using))
 
     def delete() -> int:
-        inboxes = Inbox.objects.using(using).lock(set(settled.values_list("account_id", flat=True)))
+        accounts = set(settled.values_list("account_id", flat=True))
+        inboxes = Inbox.objects.using(using).lock(accounts, waits=False)
         deleted = []
         for pk, account_id, seq in settled.values_list("pk", "account_id", "seq"):
-            if inbox := inboxes.get(account_id):  # if not, it was settled after the lock
+            # If not, it was settled after the lock, or another has locked it.
+            if inbox := inboxes.get(account_id):
                 inbox.floor = max(inbox.floor, seq or 0)
                 deleted.append(pk)
         notifications.filter(pk__in=one_of(deleted, Notification._meta.pk, using)).delete()
         update_rows(Inbox, [*inboxes.values()], ["floor"], using)
         return len(deleted)
 
-    return in_short_transaction(delete, using)
+    return in_short_transaction(delete, using, waits=False)
 
 
 def _delete_receipts(keys: Sequence[int], using: str) -> Iterator[int]:
@@ -97,16 +104,19 @@ def _delete_receipts(keys: Sequence[int], using: str) -> Iterator[int]:
     receipts = BroadcastReceipt.objects.using(using)
     of_removed = receipts.filter(broadcast__in=keys)
     while found := list(of_removed.values_list("pk", flat=True)[:ROWS_PER_STEP]):
-        yield receipts.filter(pk__in=one_of(found, BroadcastReceipt._meta.pk, using)).delete()[0]
+        rows = receipts.filter(pk__in=one_of(found, BroadcastReceipt._meta.pk, using))
+        yield in_short_transaction(rows.delete, using, waits=False)[0]
 
 
 def _delete_broadcasts(keys: Sequence[int], using: str) -> int:
     removed = Broadcast.objects.using(using).removed().filter(pk__in=keys)
 
     def delete() -> int:
-        sequence = BroadcastSequence.objects.using(using).lock()
+        sequence = BroadcastSequence.objects.using(using).lock_if_free()
+        if sequence is None:
+            return 0
         sequence.floor = max([sequence.floor, *(row.seq or 0 for row in removed)])
         sequence.save(using=using, update_fields=["floor"])
         return removed.delete()[1].get(Broadcast._meta.label, 0)
 
-    return in_short_transaction(delete, using)
+    return in_short_transaction(delete, using, waits=False)

@@ -24,24 +24,31 @@ ROWS_PER_TRANSACTION: Final = 1000
 
 
 def expire(using: str) -> int:
-    """Remove the notifications and broadcasts that have expired; return how many."""
+    """
+    Remove the notifications and broadcasts that have expired; return how many.
+
+    Waits for nobody: those that others have locked are left to a later call.
+    """
     now = timezone.now()
     due = Notification.objects.using(using).present().filter(expires_at__lte=now).order_by()
     expired = 0
     while keys := list(due.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION]):
-        expired += remove_notifications(keys, using)
+        if not (removed := remove_notifications(keys, using, waits=False)):
+            break
+        expired += removed
     broadcasts = Broadcast.objects.using(using).present().filter(expires_at__lte=now)
     if keys := list(broadcasts.values_list("pk", flat=True)):
-        expired += remove_broadcasts(keys, using)
+        expired += remove_broadcasts(keys, using, waits=False)
     return expired
 
 
-def remove_notifications(keys: Sequence[int], using: str) -> int:
+def remove_notifications(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
     """
     Remove these notifications from their inboxes and from open tabs; return how many were removed.
 
     keys: primary keys, ROWS_PER_TRANSACTION at most. Notifications that have no number yet or are
     already removed are skipped.
+    waits: False also skips those that others have locked, or their inboxes.
     """
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
@@ -49,10 +56,12 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
     columns = ("account", "number", "read_at", "archived_at", "removed_at")
 
     def remove() -> tuple[int, list[publishing.LiveUpdate]]:
-        inboxes = Inbox.objects.using(using).lock(set(present.values_list("account_id", flat=True)))
+        accounts = set(present.values_list("account_id", flat=True))
+        inboxes = Inbox.objects.using(using).lock(accounts, waits=waits)
+        free = present if waits else present.select_for_update(skip_locked=True)
         rows = [
             row
-            for row in present.order_by("account_id", "number").only(*columns)
+            for row in free.order_by("account_id", "number").only(*columns)
             if row.account_id in inboxes  # if not, it was numbered after the lock
         ]
         now = timezone.now()
@@ -72,18 +81,26 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
         return len(rows), updates
 
-    count, updates = in_short_transaction(remove, using)
+    count, updates = in_short_transaction(remove, using, waits=waits)
     publishing.publish(updates)
     return count
 
 
-def remove_broadcasts(keys: Sequence[int], using: str) -> int:
-    """Remove these broadcasts, each with a new number; return how many were removed."""
+def remove_broadcasts(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
+    """
+    Remove these broadcasts, each with a new number; return how many were removed.
+
+    waits: False skips those that others have locked, all of them while another numbers broadcasts.
+    """
     present = Broadcast.objects.using(using).present().filter(pk__in=keys)
 
     def remove() -> list[Broadcast]:
-        sequence = BroadcastSequence.objects.using(using).lock()
-        rows = list(present.order_by("number").only("number", "audience", "created_at"))
+        sequences = BroadcastSequence.objects.using(using)
+        sequence = sequences.lock() if waits else sequences.lock_if_free()
+        if sequence is None:
+            return []
+        free = present if waits else present.select_for_update(skip_locked=True)
+        rows = list(free.order_by("number").only("number", "audience", "created_at"))
         now = timezone.now()
         for row in rows:
             sequence.seq += 1
@@ -93,7 +110,7 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
         sequence.save(using=using, update_fields=["seq"])
         return rows
 
-    rows = in_short_transaction(remove, using)
+    rows = in_short_transaction(remove, using, waits=waits)
     for row in rows:
         frame = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
         publishing.publish_broadcast(row, frame, removed=True)

@@ -31,16 +31,18 @@ class LockedInbox:
 
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
-    def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
+    def lock(self, account_ids: Iterable[Any], *, waits: bool = True) -> dict[Any, LockedInbox]:
         """
         Return the accounts' inboxes, locked until the transaction ends; missing ones are inserted.
+
+        waits: False leaves out those that others have locked.
 
         Rows are locked in primary-key order, so that two callers that lock several
         inboxes don't deadlock. Only inserting missing ones still can.
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
-        rows = self.select_for_update().filter(pk__in=wanted).order_by("pk")
+        rows = self.select_for_update(skip_locked=not waits).filter(pk__in=wanted).order_by("pk")
         locked = rows.values_list("account_id", "seq", "unread", "floor")
         inboxes = {row[0]: LockedInbox(*row) for row in locked}
         if len(inboxes) < len(keys):
@@ -94,6 +96,11 @@ class BroadcastSequenceQuerySet(models.QuerySet["BroadcastSequence"]):
     def lock(self) -> BroadcastSequence:
         self.create_missing()
         return self.select_for_update().get(pk=BroadcastSequence.ONLY)
+
+    def lock_if_free(self) -> BroadcastSequence | None:
+        """Return the row, locked, or None if others have locked it."""
+        self.create_missing()
+        return self.select_for_update(skip_locked=True).filter(pk=BroadcastSequence.ONLY).first()
 
     def create_missing(self) -> None:
         self.bulk_create([BroadcastSequence(pk=BroadcastSequence.ONLY)], ignore_conflicts=True)

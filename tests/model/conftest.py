@@ -118,7 +118,7 @@ def edges(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
 
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.model.processes.ModelLayer"}}
     monkeypatch.setattr(background_loop, "start", start)
-    monkeypatch.setattr(hub, "DatabaseThread", ParkedDatabase)
+    monkeypatch.setattr(hub, "DatabaseThread", ParkedDatabase.of_hub)
     monkeypatch.setattr(Registration, "step", never)
     yield
     sender.close()

@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 from django.db import OperationalError
@@ -131,15 +132,23 @@ class _Call:
 
 
 class ParkedDatabase:
-    """Replaces the hub's DatabaseThread; calls wait until the model lets them return."""
+    """Replaces the hub's database threads; calls wait until the model lets them return."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         self.calls: deque[_Call] = deque()
+
+    @classmethod
+    def of_hub(cls, name: str) -> ParkedDatabase:
+        """Return the same one for all threads of the running loop's hub."""
+        return _databases.setdefault(asyncio.get_running_loop(), cls())
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         call = _Call(function, arguments, asyncio.get_running_loop().create_future())
         self.calls.append(call)
         return await call.future
+
+
+_databases: WeakKeyDictionary[asyncio.AbstractEventLoop, ParkedDatabase] = WeakKeyDictionary()
 
 
 class Process:

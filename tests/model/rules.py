@@ -129,7 +129,7 @@ RULES = [
     Rule(
         "the check numbers rows that a crash left unnumbered",
         "hub.database_check._number_and_read",
-        "numbering.number_and_publish(keys, using)",
+        "numbering.number_left_overs(keys, using)",
         "pass",
         {"commit_and_crash": 20, "notify": 1, "begin": 0, "maintain": 0, "retain": 0},
     ),
