@@ -51,6 +51,7 @@ class Report:
     overdue_connections: int = 0
     notifications_numbered: int = 0
     broadcasts_numbered: int = 0
+    retracted: int = 0
     expired: int = 0
     accounts_swept: int = 0
     removed_by_age: int = 0
@@ -105,6 +106,7 @@ class Maintenance:
         using = router.db_for_write(Notification)
         report.notifications_numbered = _number_left_overs(using)
         report.broadcasts_numbered = numbering.number_broadcasts(using)
+        report.retracted = retraction.finish(using)
         report.expired = retraction.expire(using)
         report.accounts_swept = self._sweep(using, full)
         # Last and bounded, so that it does not delay the rest of the next pass.

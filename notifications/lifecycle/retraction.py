@@ -3,24 +3,77 @@ Removes expired and retracted messages from all inboxes and open tabs.
 
 The row stays until retention deletes it: its removal is a change like any other,
 numbered under the lock, and read by clients that catch up later.
+
+A caller's transaction only inserts what it retracts, as rows of its own, and never waits for
+another one. After its commit, a short transaction of ours locks the inboxes, removes the
+messages, and deletes those rows; what a crash leaves is finished by the hubs' checks and by
+maintenance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.db.bulk import one_of, update_rows
+from notifications.db.bulk import is_one_of, one_of, update_rows
 from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification, State
+from notifications.models import (
+    Broadcast,
+    BroadcastSequence,
+    Inbox,
+    Notification,
+    Retraction,
+    State,
+)
 
-from . import publishing
+from . import numbering, publishing
 
 ROWS_PER_TRANSACTION: Final = 1000
+NOT_RETRACTED: Final[Mapping[int, Retraction]] = {}
+
+
+def retract(model: type[Notification | Broadcast], keys: Sequence[int], by: Any, using: str) -> int:
+    """
+    Remove these messages once the caller's transaction commits; return how many are new to it.
+
+    keys: primary keys, any number of them.
+    by: the primary key of an account, or None.
+    """
+    inserted = Retraction.objects.using(using).insert(model, keys, timezone.now(), by)
+
+    def remove() -> None:
+        for start in range(0, len(inserted), ROWS_PER_TRANSACTION):
+            _finish(inserted[start : start + ROWS_PER_TRANSACTION], using)
+
+    if inserted:
+        transaction.on_commit(remove, using=using, robust=True)
+    return len(inserted)
+
+
+def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
+    """
+    Remove all messages whose retraction was committed; return how many were removed.
+
+    account_ids: only the notifications of these accounts, and all broadcasts.
+    """
+    waiting = Retraction.objects.using(using).order_by("pk")
+    if account_ids is not None:
+        account = Retraction._meta.get_field("account")
+        waiting = waiting.filter(
+            Q(account=None) | is_one_of("account_id", account_ids, account, using)
+        )
+    removed, rest = 0, waiting
+    while keys := list(rest.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION]):
+        removed += _finish(keys, using)
+        # What can't be removed yet stays.
+        rest = waiting.filter(pk__gt=keys[-1])
+    return removed
 
 
 def expire(using: str) -> int:
@@ -36,12 +89,15 @@ def expire(using: str) -> int:
     return expired
 
 
-def remove_notifications(keys: Sequence[int], using: str) -> int:
+def remove_notifications(
+    keys: Sequence[int], using: str, retractions: Mapping[int, Retraction] = NOT_RETRACTED
+) -> int:
     """
     Remove these notifications from their inboxes and from open tabs; return how many were removed.
 
     keys: primary keys, ROWS_PER_TRANSACTION at most. Notifications that have no number yet or are
     already removed are skipped.
+    retractions: of each of them, if they were retracted; deleted with the removal.
     """
     wanted = one_of(keys, Notification._meta.pk, using)
     present = Notification.objects.using(using).present().filter(pk__in=wanted)
@@ -68,8 +124,9 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
             updates += publishing.state_updates(
                 account_id, State.REMOVED, ids, before + 1, {"unread": inbox.unread}
             )
-        update_rows(Notification, rows, ["seq", "removed_at"], using)
+        update_rows(Notification, rows, _removed_fields(rows, retractions), using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
+        _delete(Notification, retractions, using)
         return len(rows), updates
 
     count, updates = in_short_transaction(remove, using)
@@ -77,8 +134,14 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
     return count
 
 
-def remove_broadcasts(keys: Sequence[int], using: str) -> int:
-    """Remove these broadcasts, each with a new number; return how many were removed."""
+def remove_broadcasts(
+    keys: Sequence[int], using: str, retractions: Mapping[int, Retraction] = NOT_RETRACTED
+) -> int:
+    """
+    Remove these broadcasts, each with a new number; return how many were removed.
+
+    retractions: as in `remove_notifications`.
+    """
     present = Broadcast.objects.using(using).present().filter(pk__in=keys)
 
     def remove() -> list[Broadcast]:
@@ -89,8 +152,9 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
             sequence.seq += 1
             row.seq = sequence.seq
             row.removed_at = now
-        update_rows(Broadcast, rows, ["seq", "removed_at"], using)
+        update_rows(Broadcast, rows, _removed_fields(rows, retractions), using)
         sequence.save(using=using, update_fields=["seq"])
+        _delete(Broadcast, retractions, using)
         return rows
 
     rows = in_short_transaction(remove, using)
@@ -98,3 +162,54 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
         frame = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
         publishing.publish_broadcast(row, frame, removed=True)
     return len(rows)
+
+
+def _finish(keys: Sequence[int], using: str) -> int:
+    """Remove the messages of these retractions, ROWS_PER_TRANSACTION at most; return how many."""
+    wanted = one_of(keys, Retraction._meta.pk, using)
+    rows = Retraction.objects.using(using).filter(pk__in=wanted).order_by("-pk")
+    notifications: dict[int, Retraction] = {}
+    broadcasts: dict[int, Retraction] = {}
+    for row in rows:  # if a message is there twice, its first retraction counts
+        if row.notification_id:
+            notifications[row.notification_id] = row
+        elif row.broadcast_id:
+            broadcasts[row.broadcast_id] = row
+    removed = 0
+    if notifications:
+        _number(notifications, using)
+        removed += remove_notifications([*notifications], using, notifications)
+    if broadcasts:
+        numbering.number_broadcasts(using)
+        removed += remove_broadcasts([*broadcasts], using, broadcasts)
+    return removed
+
+
+def _number(keys: Iterable[int], using: str) -> None:
+    """Number those of these notifications that have no number yet: a removal is a later change."""
+    wanted = one_of([*keys], Notification._meta.pk, using)
+    unnumbered = Notification.objects.using(using).unnumbered().filter(pk__in=wanted)
+    if accounts := set(unnumbered.values_list("account_id", flat=True)):
+        numbering.number_and_publish(accounts, using)
+
+
+def _removed_fields(rows: Iterable[Any], retractions: Mapping[int, Retraction]) -> list[str]:
+    """Copy to the rows when and by whom they were retracted; return the fields to write."""
+    if not retractions:
+        return ["seq", "removed_at"]
+    for row in rows:
+        retraction = retractions[row.pk]
+        row.retracted_at, row.retracted_by_id = retraction.retracted_at, retraction.retracted_by_id
+    return ["seq", "removed_at", "retracted_at", "retracted_by"]
+
+
+def _delete(
+    model: type[Notification | Broadcast], retractions: Mapping[int, Retraction], using: str
+) -> None:
+    """Delete the retractions of these messages, but for messages that can't be removed yet."""
+    if retractions:
+        name = "notification" if model is Notification else "broadcast"
+        keys = one_of([*retractions], model._meta.pk, using)
+        waiting = model.objects.using(using).filter(pk=OuterRef(name), removed_at=None)
+        own = Retraction.objects.using(using).filter(**{f"{name}__in": keys})
+        own.exclude(Exists(waiting)).delete()
