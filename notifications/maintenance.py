@@ -227,6 +227,7 @@ def _number_left_overs(using: str) -> int:
 def _delete_account_rows(account_id: Any, using: str) -> None:
     for model in (Notification, BroadcastReceipt, Connection):
         _delete_in_batches(model.objects.using(using).filter(account_id=account_id))
+    retraction.forget(account_id, using)
     Inbox.objects.using(using).filter(pk=account_id).delete()
 
 

@@ -13,6 +13,7 @@ maintenance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -74,6 +75,19 @@ def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
         # What can't be removed yet stays.
         rest = waiting.filter(pk__gt=keys[-1])
     return removed
+
+
+def forget(account_id: Any, using: str) -> None:
+    """Clear the name of a deleted account from what it retracted: another may get its key."""
+    own = Notification.objects.using(using).filter(retracted_by=account_id)
+    while found := dict(own.values_list("pk", "account_id")[:ROWS_PER_TRANSACTION]):
+        in_short_transaction(partial(_forget_in, found, using), using)
+
+    def forget_in_broadcasts() -> None:
+        BroadcastSequence.objects.using(using).lock()
+        Broadcast.objects.using(using).filter(retracted_by=account_id).update(retracted_by=None)
+
+    in_short_transaction(forget_in_broadcasts, using)
 
 
 def expire(using: str) -> int:
@@ -175,6 +189,10 @@ def _finish(keys: Sequence[int], using: str) -> int:
             notifications[row.notification_id] = row
         elif row.broadcast_id:
             broadcasts[row.broadcast_id] = row
+    # Maintenance finds deleted accounts by their inboxes.
+    by = {row.retracted_by_id for row in rows} - {None}
+    if by:
+        Inbox.objects.using(using).create_missing(by)
     removed = 0
     if notifications:
         _number(notifications, using)
@@ -183,6 +201,13 @@ def _finish(keys: Sequence[int], using: str) -> int:
         numbering.number_broadcasts(using)
         removed += remove_broadcasts([*broadcasts], using, broadcasts)
     return removed
+
+
+def _forget_in(notifications: Mapping[int, Any], using: str) -> None:
+    """Clear who retracted these notifications; `notifications` has their accounts by key."""
+    Inbox.objects.using(using).lock(notifications.values())
+    keys = one_of([*notifications], Notification._meta.pk, using)
+    Notification.objects.using(using).filter(pk__in=keys).update(retracted_by=None)
 
 
 def _number(keys: Iterable[int], using: str) -> None:
