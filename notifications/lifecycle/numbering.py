@@ -22,7 +22,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from notifications import protocol
+from notifications import audiences, protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.rows import read_rows
 from notifications.db.transactions import in_short_transaction
@@ -114,6 +114,11 @@ def number_broadcasts(using: str) -> int:
     for row in rows:
         publish_broadcast(row, row.frame())
         broadcast_sent.send_robust(Broadcast, broadcast=row)
+    # Last, and without the lock: a count of a million accounts takes a while.
+    for row in rows:
+        accounts = audiences.accounts_in(row.audience).filter(audiences.existed_at(row.created_at))
+        own = Broadcast.objects.using(using).filter(pk=row.pk)
+        own.update(audience_size=accounts.count())
     return len(rows)
 
 

@@ -69,9 +69,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="broadcast",
             name="audience_size",
-            field=models.PositiveIntegerField(
-                editable=False, null=True, verbose_name="audience size"
-            ),
+            field=models.PositiveIntegerField(editable=False, null=True),
         ),
         migrations.AddField(
             model_name="broadcast",

@@ -72,7 +72,7 @@ class Broadcast(Message):
     )
     # How many accounts it was sent to. Unknown if the process ended before it could count them,
     # or was of release 0.2.0.
-    audience_size = models.PositiveIntegerField(_("audience size"), null=True, editable=False)
+    audience_size = models.PositiveIntegerField(null=True, editable=False)
 
     objects = BroadcastQuerySet.as_manager()
 
