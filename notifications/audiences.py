@@ -11,7 +11,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Q, QuerySet
 
 from .conf import conf
 
@@ -124,3 +125,12 @@ def accounts_in(key: str) -> QuerySet[Any]:
     if not conditions.keys() - {"groups__pk"} <= fields:  # the user model has no staff
         return user_model._default_manager.none()
     return user_model._default_manager.filter(**conditions)
+
+
+def existed_at(time: datetime) -> Q:
+    """Return the condition that an account existed at this time: later ones get no broadcast."""
+    try:
+        get_user_model()._meta.get_field(conf.ACCOUNT_CREATED_FIELD)
+    except FieldDoesNotExist:
+        return Q()
+    return Q(**{f"{conf.ACCOUNT_CREATED_FIELD}__lte": time})

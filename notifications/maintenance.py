@@ -53,6 +53,7 @@ class Report:
     overdue_connections: int = 0
     notifications_numbered: int = 0
     broadcasts_numbered: int = 0
+    retracted: int = 0
     expired: int = 0
     accounts_swept: int = 0
     removed_by_age: int = 0
@@ -107,6 +108,7 @@ class Maintenance:
         using = router.db_for_write(Notification)
         report.notifications_numbered = _number_left_overs(using)
         report.broadcasts_numbered = numbering.number_broadcasts(using, waits=False)
+        report.retracted = retraction.finish(using)
         with _left_to_the_next_pass():
             report.expired = retraction.expire(using)
         with _left_to_the_next_pass():
@@ -241,6 +243,7 @@ def _number_left_overs(using: str) -> int:
 def _delete_account_rows(account_id: Any, using: str) -> None:
     for model in (Notification, BroadcastReceipt, Connection):
         _delete_in_batches(model.objects.using(using).filter(account_id=account_id))
+    retraction.forget(account_id, using)
     inbox = Inbox.objects.using(using).filter(pk=account_id)
     in_short_transaction(inbox.delete, using, waits=False)
 

@@ -8,7 +8,7 @@ and publishing follow after its commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,7 +23,6 @@ from django.utils import timezone
 from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
-from .db.bulk import one_of
 from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
 
@@ -141,7 +140,7 @@ def broadcast(
     """
     _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
     _check_message(type, body, meta_data, url, level, expires_at)
-    _check_sender(sent_by)
+    _check_account("sent_by", sent_by)
     row = Broadcast(
         audience=audience_key(audience),
         type=type,
@@ -159,49 +158,39 @@ def broadcast(
     return row
 
 
-def retract(messages: Any) -> int:
+def retract(messages: Any, by: Any = None) -> int:
     """
     Remove notifications or broadcasts from all inboxes and open tabs; return how many.
 
-    This is part of the caller's transaction: if it rolls back, nothing is removed.
-    Open tabs are updated after the commit. Messages that are already removed are skipped.
+    This is part of the caller's transaction: if it rolls back, nothing is removed. It locks no
+    row that another transaction may want; the messages are removed after the commit. Those that
+    are already removed, or were retracted before, are skipped.
 
     messages: a Notification, a Broadcast, or an iterable or queryset of them.
+    by: the account that retracts them, if any.
 
     Raises ValueError for anything else; RuntimeError inside a running event loop.
     """
     _require_no_running_loop("retract", "await aretract(...)")
-    notifications, broadcasts = _message_keys(messages)
-    return _retract(
-        Notification, sorted(notifications), retraction.remove_notifications
-    ) + _retract(Broadcast, sorted(broadcasts), retraction.remove_broadcasts)
-
-
-async def aretract(messages: Any) -> int:
-    """Like `retract`, for use in an event loop."""
-    return await database_sync_to_async(retract)(messages)
-
-
-def _retract(model: Any, keys: list[int], remove: Callable[[list[int], str], int]) -> int:
-    if not keys:
-        return 0
-    using = router.db_for_write(model)
-    with transaction.atomic(using=using, savepoint=False):
-        rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
-        # Lets maintenance remove them if this process ends before it can.
-        retracted: int = rows.filter(removed_at=None).update(expires_at=timezone.now())
-
-        def remove_retracted() -> None:
-            for start in range(0, len(keys), retraction.ROWS_PER_TRANSACTION):
-                remove(keys[start : start + retraction.ROWS_PER_TRANSACTION], using)
-
-        transaction.on_commit(remove_retracted, using=using, robust=True)
+    _check_account("by", by)
+    by_key = None if by is None else by.pk
+    retracted = 0
+    for model, keys in _message_keys(messages).items():
+        if keys:
+            using = router.db_for_write(model)
+            with transaction.atomic(using=using, savepoint=False):
+                retracted += retraction.retract(model, sorted(keys), by_key, using)
     return retracted
 
 
-def _message_keys(messages: Any) -> tuple[set[int], set[int]]:
+async def aretract(messages: Any, by: Any = None) -> int:
+    """Like `retract`, for use in an event loop."""
+    return await database_sync_to_async(retract)(messages, by)
+
+
+def _message_keys(messages: Any) -> dict[type[Notification | Broadcast], set[int]]:
     """Return the primary keys of the notifications and of the broadcasts."""
-    keys: dict[type[Any], set[int]] = {Notification: set(), Broadcast: set()}
+    keys: dict[type[Notification | Broadcast], set[int]] = {Notification: set(), Broadcast: set()}
     if isinstance(messages, QuerySet) and messages.model in keys:
         keys[messages.model].update(messages.values_list("pk", flat=True))
     else:
@@ -211,7 +200,7 @@ def _message_keys(messages: Any) -> tuple[set[int], set[int]]:
                     f"messages must be saved notifications or broadcasts, not {message!r:.100}"
                 )
             keys[type(message)].add(message.pk)
-    return keys[Notification], keys[Broadcast]
+    return keys
 
 
 # --- Checks
@@ -272,10 +261,10 @@ def _check_key(name: str, value: Any) -> None:
         )
 
 
-def _check_sender(sent_by: Any) -> None:
-    if sent_by is None or (isinstance(sent_by, get_user_model()) and sent_by.pk is not None):
+def _check_account(name: str, value: Any) -> None:
+    if value is None or (isinstance(value, get_user_model()) and value.pk is not None):
         return
-    raise ValueError(f"sent_by must be None or a saved account, not {sent_by!r:.100}")
+    raise ValueError(f"{name} must be None or a saved account, not {value!r:.100}")
 
 
 def _is_storable_time(value: Any) -> bool:

@@ -167,7 +167,8 @@ def _positions_if_caught_up(cluster: Cluster) -> dict[int, Frame] | None:
     """
     Return each account's position; None unless all its clients are there.
 
-    Also None while a committed row has no number, or an expired one is not removed.
+    Also None while a committed row has no number, or one that expired or was retracted is not
+    removed.
     """
     with cluster.connect() as connection:
         if truth.count_unfinished(connection):

@@ -32,12 +32,13 @@ LEFT JOIN site_notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.a
 """
 BODIES: Final = "SELECT 'b' || id, body FROM site_notifications_broadcast"
 UNREAD: Final = "SELECT account_id, unread FROM site_notifications_inbox"
-# Committed without a number, or expired but not removed.
+# Committed without a number, or expired or retracted but not removed.
 UNFINISHED: Final = """
 SELECT (SELECT count(*) FROM site_notifications_notification
         WHERE seq IS NULL OR removed_at IS NULL AND expires_at IS NOT NULL)
      + (SELECT count(*) FROM site_notifications_broadcast
         WHERE seq IS NULL OR removed_at IS NULL AND expires_at IS NOT NULL)
+     + (SELECT count(*) FROM site_notifications_retraction)
 """
 
 

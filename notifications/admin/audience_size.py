@@ -6,17 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Count, Q, QuerySet
 
 from notifications import audiences
-from notifications.conf import conf
 from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
 @dataclass(frozen=True, slots=True)
 class AudienceSize:
+    """Who joins the audience later may be online and read as well, so `accounts` is no maximum."""
+
     accounts: int
     online: int
     read: int = 0
@@ -29,22 +28,32 @@ def of_audience(key: str) -> AudienceSize:
 
 
 def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, AudienceSize]:
-    """Return the size of each broadcast's audience by primary key, in three queries."""
-    recipients = {f"b{row.pk}": _recipients_of(row) for row in broadcasts}
-    if not recipients:
-        return {}
-    # One pass over the accounts counts them for all the broadcasts.
-    counts = {name: Count("pk", filter=condition) for name, condition in recipients.items()}
+    """
+    Return the size of each broadcast's audience by primary key, in three queries at most.
+
+    It was counted when the broadcast was sent. Where it was not, by an older release, the accounts
+    are counted that would get it now.
+    """
+    rows = {row.pk: row for row in broadcasts}
     everyone = audiences.accounts_in(audiences.EVERYONE)
-    accounts = everyone.aggregate(**counts)
-    online = _online(everyone).aggregate(**counts)
-    keys = [int(name[1:]) for name in recipients]
+    sizes = {pk: row.audience_size for pk, row in rows.items() if row.audience_size is not None}
+    sizes |= _count(everyone, [row for pk, row in rows.items() if pk not in sizes])
+    online = _count(_online(everyone), rows.values())
     read = dict(
-        BroadcastReceipt.objects.filter(broadcast__in=keys, read_at__isnull=False)
+        BroadcastReceipt.objects.filter(broadcast__in=rows, read_at__isnull=False)
         .values_list("broadcast")
         .annotate(Count("pk"))
     )
-    return {pk: AudienceSize(accounts[f"b{pk}"], online[f"b{pk}"], read.get(pk, 0)) for pk in keys}
+    return {pk: AudienceSize(sizes[pk], online[pk], read.get(pk, 0)) for pk in rows}
+
+
+def _count(accounts: QuerySet[Any], broadcasts: Iterable[Broadcast]) -> dict[int, int]:
+    """Return how many of these accounts are recipients of each broadcast, in one query."""
+    recipients = {f"b{row.pk}": _recipients_of(row) for row in broadcasts}
+    counts = {name: Count("pk", filter=condition) for name, condition in recipients.items()}
+    if not counts:
+        return {}
+    return {int(name[1:]): count for name, count in accounts.aggregate(**counts).items()}
 
 
 def _online(accounts: QuerySet[Any]) -> QuerySet[Any]:
@@ -55,14 +64,4 @@ def _recipients_of(broadcast: Broadcast) -> Q:
     condition = Q(pk__isnull=False)
     if broadcast.audience != audiences.EVERYONE:
         condition &= Q(pk__in=audiences.accounts_in(broadcast.audience).values("pk"))
-    if _accounts_have(conf.ACCOUNT_CREATED_FIELD):
-        condition &= Q(**{f"{conf.ACCOUNT_CREATED_FIELD}__lte": broadcast.created_at})
-    return condition
-
-
-def _accounts_have(field: str) -> bool:
-    try:
-        get_user_model()._meta.get_field(field)
-    except FieldDoesNotExist:
-        return False
-    return True
+    return condition & audiences.existed_at(broadcast.created_at)

@@ -98,10 +98,7 @@ class AccountRowAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("account"), ordering="account_id")
     def account_name(self, row: Any) -> str:
-        try:
-            return str(row.account.get_username())
-        except ObjectDoesNotExist:
-            return str(_("deleted account %(pk)s") % {"pk": row.account_id})
+        return account_in_words(row, "account")
 
 
 def _asks_for(list_filter: Any, lookup: str) -> bool:
@@ -119,6 +116,17 @@ def _asks_for(list_filter: Any, lookup: str) -> bool:
 @admin.display(description=_("body"))
 def summary(message: Message) -> str:
     return Truncator(message.body).chars(80)
+
+
+def account_in_words(row: Any, field: str) -> str:
+    """Return the name of the account that a row refers to, even if it has been deleted."""
+    try:
+        account = getattr(row, field)
+    except ObjectDoesNotExist:
+        account = None
+    if account is None:
+        return str(_("deleted account %(pk)s") % {"pk": getattr(row, f"{field}_id")})
+    return str(account.get_username())
 
 
 def sent_to(accounts: int) -> str:

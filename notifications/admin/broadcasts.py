@@ -23,13 +23,13 @@ from django.utils.translation import ngettext
 from notifications import audiences
 from notifications.db.transactions import in_short_transaction
 from notifications.forms import BroadcastForm
-from notifications.models import Broadcast, BroadcastSequence, State
+from notifications.models import Broadcast, BroadcastSequence
 from notifications.notify import broadcast
 
 from . import audience_size
 from .audience_size import AudienceSize
 from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
-from .retraction import RetractMixin
+from .retraction import RetractMixin, removal_in_words
 
 # The same message sent again within this time is a double click, not a second broadcast.
 RESEND_WINDOW: Final = timedelta(minutes=1)
@@ -42,20 +42,20 @@ class BroadcastChangeList(ChangeList):
 
 
 def describe(broadcasts: Iterable[Broadcast]) -> None:
-    """Set `audience_size` and `audience_in_words` on a page's broadcasts, with few queries."""
+    """Set `size` and `audience_in_words` on a page's broadcasts, with few queries."""
     broadcasts = list(broadcasts)
     sizes = audience_size.of_broadcasts(broadcasts)
     pks = {audiences.group_id(row.audience) for row in broadcasts} - {None}
     groups = Group.objects.in_bulk(list(pks)) if pks else {}
     for row in broadcasts:
         group = groups.get(audiences.group_id(row.audience))
-        vars(row)["audience_size"] = sizes[row.pk]
+        vars(row)["size"] = sizes[row.pk]
         vars(row)["audience_in_words"] = group.name if group else row.audience_name
 
 
 def size_of(row: Broadcast) -> AudienceSize:
-    """Return the row's `audience_size`, which `describe` has set."""
-    size: AudienceSize = vars(row)["audience_size"]
+    """Return the row's `size`, which `describe` has set."""
+    size: AudienceSize = vars(row)["size"]
     return size
 
 
@@ -129,7 +129,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def status(self, row: Broadcast) -> str:
-        return str(State.REMOVED.label if row.removed_at else _("Sent"))
+        return removal_in_words(row) if row.removed_at else str(_("Sent"))
 
     @admin.display(description=_("online now"))
     def online_now(self, row: Broadcast) -> str:
@@ -140,6 +140,8 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         return self._of_accounts(size_of(row).read, size_of(row))
 
     def _of_accounts(self, count: int, size: AudienceSize) -> str:
+        if count > size.accounts:
+            return str(count)
         return str(_("%(count)s of %(accounts)s") % {"count": count, "accounts": size.accounts})
 
     def recipients_in_words(self, rows: list[Broadcast]) -> list[str]:

@@ -27,7 +27,7 @@ from .base import (
     sent_to,
     summary,
 )
-from .retraction import RetractMixin
+from .retraction import RetractMixin, removal_in_words
 
 MAX_ACCOUNTS_NAMED: Final = 10  # on the page with the form
 
@@ -63,7 +63,7 @@ class NotificationAdmin(RetractMixin, AccountRowAdmin):
 
     @admin.display(description=_("status"))
     def status(self, row: Notification) -> str:
-        return str(row.state.label)
+        return removal_in_words(row) if row.removed_at else str(row.state.label)
 
     def recipients_in_words(self, rows: list[Notification]) -> list[str]:
         return [self.account_name(row) for row in rows]

@@ -1,4 +1,4 @@
-"""The action that retracts messages, after a page to confirm it."""
+"""How messages were removed, and the action that retracts them, after a page to confirm it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import model_ngettext
+from django.contrib.admin.utils import display_for_value, model_ngettext
 from django.db import router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -16,11 +16,27 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from notifications.forms import RetractionForm
+from notifications.models import Message
 from notifications.notify import retract
 
-from .base import AdminMixin, add_action, summary
+from .base import AdminMixin, account_in_words, add_action, summary
 
 MAX_MESSAGES_LISTED: Final = 10  # on the page to confirm it
+
+
+def removal_in_words(message: Message) -> str:
+    """Return how and when a removed message was removed; for a retraction also by whom."""
+    at, values = message.retracted_at or message.removed_at, {}
+    if message.retracted_by_id is not None:
+        words = _("Retracted by %(account)s, %(time)s")
+        values["account"] = account_in_words(message, "retracted_by")
+    elif message.retracted_at:
+        words = _("Retracted, %(time)s")
+    elif at and message.expires_at and message.expires_at <= at:
+        words = _("Expired, %(time)s")
+    else:
+        words = _("Removed, %(time)s")
+    return str(words % {**values, "time": display_for_value(at, "")})
 
 
 class RetractMixin(AdminMixin):
@@ -33,6 +49,10 @@ class RetractMixin(AdminMixin):
     def recipients_in_words(self, rows: list[Any]) -> list[str]:
         """Return the recipients of each of these messages, as text."""
         raise NotImplementedError
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not select_related, as the accounts may be in another database.
+        return super().get_queryset(request).prefetch_related("retracted_by")
 
     def has_retract_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
@@ -53,7 +73,7 @@ class RetractMixin(AdminMixin):
             return self._confirmation_page(request, listed, present.count())
         confirmed = present.filter(pk__lte=form.cleaned_data["newest"])
         with transaction.atomic(using=router.db_for_write(self.model)):
-            retracted = retract(confirmed)
+            retracted = retract(confirmed, by=request.user)
             LogEntry.objects.log_actions(
                 cast(Any, request.user.pk), confirmed, CHANGE, str(_("Retracted."))
             )

@@ -14,7 +14,7 @@ from notifications.conf import conf
 from notifications.db.bulk import is_one_of
 from notifications.db.thread import DatabaseThread
 from notifications.inbox import pages
-from notifications.lifecycle import numbering
+from notifications.lifecycle import numbering, retraction
 from notifications.models import BroadcastSequence, Notification
 
 from .connection import LiveConnection
@@ -104,7 +104,10 @@ class DatabaseCheck:
 
 
 def _number_and_read(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastSequence]:
-    """Number these accounts' rows that a crash left over; return their latest change numbers."""
+    """
+    Number these accounts' rows that a crash left over, and finish retractions; return their
+    latest change numbers.
+    """
     using = router.db_for_write(Notification)
     account = Notification._meta.get_field("account")
     local = is_one_of("account_id", account_ids, account, using)
@@ -112,4 +115,5 @@ def _number_and_read(account_ids: list[Any]) -> tuple[dict[Any, int], BroadcastS
     if keys := set(left_over.values_list("account_id", flat=True)):
         numbering.number_left_overs(keys, using)
     numbering.number_broadcasts(using, waits=False)
+    retraction.finish(using, account_ids)
     return pages.latest_seqs(account_ids)

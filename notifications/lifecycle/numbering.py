@@ -25,7 +25,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from notifications import protocol
+from notifications import audiences, protocol
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.rows import read_rows
 from notifications.db.transactions import in_short_transaction, is_busy
@@ -80,7 +80,7 @@ def number_after_commit(account_ids: Iterable[Any], using: str) -> None:
         if call in calls:
             accounts = set[Any]().union(*(waiting.account_ids for waiting in calls))
             calls.clear()
-            with _left_to_the_check():
+            with left_to_the_check():
                 number_and_publish(accounts, using)
 
     transaction.on_commit(number_calls, using=using, robust=True)
@@ -90,20 +90,20 @@ def number_broadcasts_after_commit(using: str) -> None:
     """Number and publish broadcasts once the transaction commits."""
 
     def number() -> None:
-        with _left_to_the_check():
+        with left_to_the_check():
             number_broadcasts(using)
 
     transaction.on_commit(number, using=using, robust=True)
 
 
 @contextmanager
-def _left_to_the_check() -> Iterator[None]:
-    """Leave rows to the check that can't be numbered now: their caller has committed them."""
+def left_to_the_check() -> Iterator[None]:
+    """Leave to the check what can't be done now: the caller has committed it."""
     try:
         yield
     except (InterfaceError, InternalError, OperationalError) as error:
         reason = type(error.__cause__ or error).__name__
-        logger.warning("Not numbered now (%s): the next check will do it", reason)
+        logger.warning("Not done now (%s): the next check will do it", reason)
 
 
 def number_and_publish(account_ids: Iterable[Any], using: str) -> int:
@@ -188,6 +188,11 @@ def number_broadcasts(using: str, *, waits: bool = True) -> int:
     for row in rows:
         publish_broadcast(row, row.frame())
         broadcast_sent.send_robust(Broadcast, broadcast=row)
+    # Last, and without the lock: a count of a million accounts takes a while.
+    for row in rows:
+        accounts = audiences.accounts_in(row.audience).filter(audiences.existed_at(row.created_at))
+        own = Broadcast.objects.using(using).filter(pk=row.pk)
+        own.update(audience_size=accounts.count())
     return len(rows)
 
 

@@ -3,24 +3,98 @@ Removes expired and retracted messages from all inboxes and open tabs.
 
 The row stays until retention deletes it: its removal is a change like any other,
 numbered under the lock, and read by clients that catch up later.
+
+A caller's transaction only inserts what it retracts, as rows of its own, and never waits for
+another one. After its commit, a short transaction of ours locks the inboxes, removes the
+messages, and deletes those rows; what a crash leaves is finished by the hubs' checks and by
+maintenance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
+from django.db import OperationalError, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from notifications import protocol
-from notifications.db.bulk import one_of, update_rows
-from notifications.db.transactions import in_short_transaction
-from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification, State
+from notifications.db.bulk import is_one_of, one_of, update_rows
+from notifications.db.transactions import in_short_transaction, is_busy
+from notifications.models import (
+    Broadcast,
+    BroadcastSequence,
+    Inbox,
+    Notification,
+    Retraction,
+    State,
+)
 
-from . import publishing
+from . import numbering, publishing
 
 ROWS_PER_TRANSACTION: Final = 1000
+NOT_RETRACTED: Final[Mapping[int, Retraction]] = {}
+
+
+def retract(model: type[Notification | Broadcast], keys: Sequence[int], by: Any, using: str) -> int:
+    """
+    Remove these messages once the caller's transaction commits; return how many are new to it.
+
+    keys: primary keys, any number of them.
+    by: the primary key of an account, or None.
+    """
+    inserted = Retraction.objects.using(using).insert(model, keys, timezone.now(), by)
+
+    def remove() -> None:
+        with numbering.left_to_the_check():
+            for start in range(0, len(inserted), ROWS_PER_TRANSACTION):
+                _finish(inserted[start : start + ROWS_PER_TRANSACTION], using)
+
+    if inserted:
+        transaction.on_commit(remove, using=using, robust=True)
+    return len(inserted)
+
+
+def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
+    """
+    Remove all messages whose retraction was committed; return how many were removed.
+
+    Waits for nobody: those that others have locked are left to a later call.
+
+    account_ids: only the notifications of these accounts, and all broadcasts.
+    """
+    waiting = Retraction.objects.using(using).order_by("pk")
+    if account_ids is not None:
+        account = Retraction._meta.get_field("account")
+        waiting = waiting.filter(
+            Q(account=None) | is_one_of("account_id", account_ids, account, using)
+        )
+    removed, rest = 0, waiting
+    while keys := list(rest.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION]):
+        try:
+            removed += _finish(keys, using, waits=False)
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+        # What can't be removed yet stays.
+        rest = waiting.filter(pk__gt=keys[-1])
+    return removed
+
+
+def forget(account_id: Any, using: str) -> None:
+    """Clear the name of a deleted account from what it retracted: another may get its key."""
+    own = Notification.objects.using(using).filter(retracted_by=account_id)
+    while found := dict(own.values_list("pk", "account_id")[:ROWS_PER_TRANSACTION]):
+        in_short_transaction(partial(_forget_in, found, using), using)
+
+    def forget_in_broadcasts() -> None:
+        BroadcastSequence.objects.using(using).lock()
+        Broadcast.objects.using(using).filter(retracted_by=account_id).update(retracted_by=None)
+
+    in_short_transaction(forget_in_broadcasts, using)
 
 
 def expire(using: str) -> int:
@@ -42,12 +116,19 @@ def expire(using: str) -> int:
     return expired
 
 
-def remove_notifications(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
+def remove_notifications(
+    keys: Sequence[int],
+    using: str,
+    retractions: Mapping[int, Retraction] = NOT_RETRACTED,
+    *,
+    waits: bool = True,
+) -> int:
     """
     Remove these notifications from their inboxes and from open tabs; return how many were removed.
 
     keys: primary keys, ROWS_PER_TRANSACTION at most. Notifications that have no number yet or are
     already removed are skipped.
+    retractions: of each of them, if they were retracted; deleted with the removal.
     waits: False also skips those that others have locked, or their inboxes.
     """
     wanted = one_of(keys, Notification._meta.pk, using)
@@ -77,8 +158,9 @@ def remove_notifications(keys: Sequence[int], using: str, *, waits: bool = True)
             updates += publishing.state_updates(
                 account_id, State.REMOVED, ids, before + 1, {"unread": inbox.unread}
             )
-        update_rows(Notification, rows, ["seq", "removed_at"], using)
+        update_rows(Notification, rows, _removed_fields(rows, retractions), using)
         update_rows(Inbox, [*inboxes.values()], ["seq", "unread"], using)
+        _delete(Notification, retractions, using)
         return len(rows), updates
 
     count, updates = in_short_transaction(remove, using, waits=waits)
@@ -86,10 +168,17 @@ def remove_notifications(keys: Sequence[int], using: str, *, waits: bool = True)
     return count
 
 
-def remove_broadcasts(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
+def remove_broadcasts(
+    keys: Sequence[int],
+    using: str,
+    retractions: Mapping[int, Retraction] = NOT_RETRACTED,
+    *,
+    waits: bool = True,
+) -> int:
     """
     Remove these broadcasts, each with a new number; return how many were removed.
 
+    retractions: as in `remove_notifications`.
     waits: False skips those that others have locked, all of them while another numbers broadcasts.
     """
     present = Broadcast.objects.using(using).present().filter(pk__in=keys)
@@ -106,8 +195,9 @@ def remove_broadcasts(keys: Sequence[int], using: str, *, waits: bool = True) ->
             sequence.seq += 1
             row.seq = sequence.seq
             row.removed_at = now
-        update_rows(Broadcast, rows, ["seq", "removed_at"], using)
+        update_rows(Broadcast, rows, _removed_fields(rows, retractions), using)
         sequence.save(using=using, update_fields=["seq"])
+        _delete(Broadcast, retractions, using)
         return rows
 
     rows = in_short_transaction(remove, using, waits=waits)
@@ -115,3 +205,67 @@ def remove_broadcasts(keys: Sequence[int], using: str, *, waits: bool = True) ->
         frame = protocol.state(State.REMOVED, [row.wire_id], broadcast_seq=row.seq)
         publishing.publish_broadcast(row, frame, removed=True)
     return len(rows)
+
+
+def _finish(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
+    """Remove the messages of these retractions, ROWS_PER_TRANSACTION at most; return how many."""
+    wanted = one_of(keys, Retraction._meta.pk, using)
+    rows = Retraction.objects.using(using).filter(pk__in=wanted).order_by("-pk")
+    notifications: dict[int, Retraction] = {}
+    broadcasts: dict[int, Retraction] = {}
+    for row in rows:  # if a message is there twice, its first retraction counts
+        if row.notification_id:
+            notifications[row.notification_id] = row
+        elif row.broadcast_id:
+            broadcasts[row.broadcast_id] = row
+    # Maintenance finds deleted accounts by their inboxes.
+    by = {row.retracted_by_id for row in rows} - {None}
+    if by:
+        create = partial(Inbox.objects.using(using).create_missing, by)
+        in_short_transaction(create, using, waits=waits)
+    removed = 0
+    if notifications:
+        _number(notifications, using, waits)
+        removed += remove_notifications([*notifications], using, notifications, waits=waits)
+    if broadcasts:
+        numbering.number_broadcasts(using, waits=waits)
+        removed += remove_broadcasts([*broadcasts], using, broadcasts, waits=waits)
+    return removed
+
+
+def _forget_in(notifications: Mapping[int, Any], using: str) -> None:
+    """Clear who retracted these notifications; `notifications` has their accounts by key."""
+    Inbox.objects.using(using).lock(notifications.values())
+    keys = one_of([*notifications], Notification._meta.pk, using)
+    Notification.objects.using(using).filter(pk__in=keys).update(retracted_by=None)
+
+
+def _number(keys: Iterable[int], using: str, waits: bool) -> None:
+    """Number those of these notifications that have no number yet: a removal is a later change."""
+    wanted = one_of([*keys], Notification._meta.pk, using)
+    unnumbered = Notification.objects.using(using).unnumbered().filter(pk__in=wanted)
+    if accounts := set(unnumbered.values_list("account_id", flat=True)):
+        number = numbering.number_and_publish if waits else numbering.number_left_overs
+        number(accounts, using)
+
+
+def _removed_fields(rows: Iterable[Any], retractions: Mapping[int, Retraction]) -> list[str]:
+    """Copy to the rows when and by whom they were retracted; return the fields to write."""
+    if not retractions:
+        return ["seq", "removed_at"]
+    for row in rows:
+        retraction = retractions[row.pk]
+        row.retracted_at, row.retracted_by_id = retraction.retracted_at, retraction.retracted_by_id
+    return ["seq", "removed_at", "retracted_at", "retracted_by"]
+
+
+def _delete(
+    model: type[Notification | Broadcast], retractions: Mapping[int, Retraction], using: str
+) -> None:
+    """Delete the retractions of these messages, but for messages that can't be removed yet."""
+    if retractions:
+        name = "notification" if model is Notification else "broadcast"
+        keys = one_of([*retractions], model._meta.pk, using)
+        waiting = model.objects.using(using).filter(pk=OuterRef(name), removed_at=None)
+        own = Retraction.objects.using(using).filter(**{f"{name}__in": keys})
+        own.exclude(Exists(waiting)).delete()

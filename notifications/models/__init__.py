@@ -18,6 +18,7 @@ from .message import (
     validate_url,
 )
 from .notifications import Notification, NotificationQuerySet
+from .retractions import Retraction, RetractionQuerySet
 
 __all__ = [
     "Broadcast",
@@ -34,6 +35,8 @@ __all__ = [
     "Message",
     "Notification",
     "NotificationQuerySet",
+    "Retraction",
+    "RetractionQuerySet",
     "State",
     "Worker",
     "stored_meta_data",

@@ -70,6 +70,9 @@ class Broadcast(Message):
         editable=False,
         related_name="+",
     )
+    # How many accounts it was sent to. Unknown if the process ended before it could count them,
+    # or was of release 0.2.0.
+    audience_size = models.PositiveIntegerField(null=True, editable=False)
 
     objects = BroadcastQuerySet.as_manager()
 

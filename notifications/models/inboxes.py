@@ -50,6 +50,11 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
             inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
         return inboxes
 
+    def create_missing(self, account_ids: Iterable[Any]) -> None:
+        """Insert the inboxes that these accounts don't have yet; lock none."""
+        account = Inbox._meta.get_field("account")
+        self._insert_missing(one_of(sorted(set(account_ids)), account, self.db))
+
     def _insert_missing(self, account_ids: RawSQL) -> None:
         quote: Callable[[str], str] = connections[self.db].ops.quote_name
         account = Inbox._meta.get_field("account")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
@@ -107,6 +108,17 @@ class Message(models.Model):
     seq = models.PositiveBigIntegerField(null=True, editable=False)
     # Retracted, expired or replaced. The row stays, as clients have to learn of the removal.
     removed_at = models.DateTimeField(null=True, editable=False)
+    # When and by whom it was retracted; set together with `removed_at`.
+    retracted_at = models.DateTimeField(null=True, editable=False)
+    retracted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+    )
 
     wire_prefix: ClassVar[str]
 

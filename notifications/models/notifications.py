@@ -161,6 +161,11 @@ class Notification(Message):
                 name="site_notif_ageing",
             ),
             models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="site_notif_settled"),
+            models.Index(
+                fields=["retracted_by"],
+                condition=models.Q(retracted_by__isnull=False),
+                name="site_notif_retracted_by",
+            ),
         ]
 
     @property

@@ -292,6 +292,33 @@ def test_a_crash_between_commit_and_numbering_loses_nothing(cluster, new_visitor
 
 
 @pytest.mark.parametrize("how", DIE)
+def test_a_crash_between_a_retraction_and_the_removal_is_made_good(cluster, new_visitor, how):
+    url = cluster.servers[0].url
+    cluster.shell(
+        'notify_accounts(User.objects.filter(username__in=["alice", "bob"]), "hello", "wrong")\n'
+        'broadcast("news", "wrong")'
+    )
+    tab = new_visitor(url, "alice").open_tab(url)
+    assert tab.receive("heartbeat")["unread"] == 1
+
+    run_and_die(
+        cluster,
+        how,
+        before="from notifications.models import Broadcast, Notification\n"
+        "    transaction.on_commit(die)\n"
+        '    retract([*Notification.objects.filter(body="wrong"), Broadcast.objects.get()])',
+    )
+
+    states = [tab.receive("state") for _ in range(2)]
+    assert {(state["as"], state["ids"][0][0]) for state in states} == {("gone", "b"), ("gone", "n")}
+    # Bob has no open tab, so the periodic task removes his.
+    assert "retracted: 1" in cluster.manage("notification_maintenance", "--once")
+    items = new_visitor(url, "bob").get_json(f"{url}/notifications/items/")["items"]
+    assert [item["content"]["body"] for item in items] == ["from a crash"]
+    assert cluster.count("Retraction") == 0
+
+
+@pytest.mark.parametrize("how", DIE)
 def test_a_crash_before_the_commit_notifies_nobody(cluster, new_visitor, how):
     url = cluster.servers[0].url
     alice = new_visitor(url, "alice")

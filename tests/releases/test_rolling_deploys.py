@@ -49,6 +49,9 @@ class Deploy:
     def act(self, release: str, action: str, *arguments: str) -> None:
         self.releases[release].act(self.services, action, *arguments)
 
+    def maintain(self, release: str) -> None:
+        self.releases[release].manage(self.services, "notification_maintenance", "--once")
+
     def post(self, release: str, path: str, content: Any) -> Any:
         """Post JSON as account 1 to this release's server."""
         status, body = send_request(
@@ -164,6 +167,41 @@ def test_a_notification_is_taken_back_in_the_tabs_of_both(deploy: Deploy, releas
 
     state = deploy.received("state")
     assert (state["as"], state["ids"]) == ("gone", [wire_id])
+
+
+@each_release
+def test_what_a_release_took_back_before_it_crashed_is_removed_by_its_maintenance(
+    deploy: Deploy, release: str
+) -> None:
+    body = f"Left over, {release}"
+    deploy.act(other(release), "notify", "1", body)
+    wire_ids = [deploy.received("hello")["id"]]
+    deploy.act(other(release), "tell_all", body)
+    wire_ids.append(deploy.received("news")["id"])
+    deploy.act(release, "take_back_and_crash", body)
+
+    # What the other release does about it beside that one harms nothing.
+    for name in (other(release), release):
+        deploy.maintain(name)
+
+    states = [deploy.received("state") for _ in wire_ids]
+    assert [(state["as"], state["ids"]) for state in states] == [
+        ("gone", [wire_id]) for wire_id in wire_ids
+    ]
+
+
+def test_what_both_releases_took_back_is_removed_once(deploy: Deploy) -> None:
+    deploy.act("previous", "notify", "1", "Twice")
+    wire_id = deploy.received("hello")["id"]
+    deploy.act("current", "take_back_and_crash", "Twice")
+    deploy.act("previous", "take_back", "Twice")
+    state = deploy.received("state")
+    assert state["ids"] == [wire_id]
+
+    deploy.maintain("current")
+
+    deploy.act("current", "notify", "1", "The next")
+    assert deploy.received("hello")["seq"] == state["seq"] + 1  # it was not removed again
 
 
 @each_release

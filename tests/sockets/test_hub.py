@@ -35,7 +35,7 @@ from notifications.inbox import marks, pages
 from notifications.inbox.pages import Position
 from notifications.lifecycle import numbering, retraction
 from notifications.maintenance import Maintenance, begin_epoch
-from notifications.models import Broadcast, Connection, Inbox, Notification
+from notifications.models import Broadcast, Connection, Inbox, Notification, Retraction
 from notifications.protocol import CloseCode, account_group, account_message
 from notifications.sessions.authentication import Session
 from notifications.testing import TIMEOUT_SECONDS, log_in
@@ -682,6 +682,22 @@ async def test_a_retraction_that_is_rolled_back_reaches_no_tab(connect, alice):
     await anotify_accounts(alice, "hello", "the next one")
 
     assert (await tab.receive_frame())["content"]["body"] == "the next one"
+
+
+async def test_a_retraction_left_by_a_crash_reaches_the_tab(connect, alice):
+    await anotify_accounts(alice, "hello", "wrong")
+    news = await sync_to_async(broadcast)("news", "wrong")
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+    wrong = await Notification.objects.aget()
+
+    for message in (wrong, news):
+        await sync_to_async(Retraction.objects.insert)(
+            type(message), [message.pk], timezone.now(), None
+        )
+
+    states = [await tab.receive("state") for _ in range(2)]
+    assert sorted(state["ids"][0] for state in states) == [news.wire_id, wrong.wire_id]
 
 
 # --- Silence

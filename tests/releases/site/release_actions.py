@@ -6,12 +6,14 @@ The documented functions only, so that each release can run it.
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import timedelta
 
 import django
 from django.contrib.auth import get_user, get_user_model, logout
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -59,6 +61,13 @@ def log_out(session_key: str) -> None:
 def take_back(body: str) -> None:
     retract(Notification.objects.filter(body=body))
     retract(Broadcast.objects.filter(body=body))
+
+
+def take_back_and_crash(body: str) -> None:
+    """End after the commit, before the messages are removed."""
+    with transaction.atomic():
+        transaction.on_commit(lambda: os._exit(0))
+        take_back(body)
 
 
 if __name__ == "__main__":

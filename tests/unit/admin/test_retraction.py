@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import display_for_value
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
-from notifications import broadcast, notify_accounts
+from notifications import broadcast, notify_accounts, retract
 from notifications.audiences import Recipient
 from notifications.inbox import pages
-from notifications.models import Broadcast, Inbox, Notification, State
+from notifications.lifecycle import retraction as lifecycle
+from notifications.models import Broadcast, Inbox, Notification
 from tests.unit.conftest import Commit
 
-from .pages import BROADCASTS, NOTIFICATIONS, text
+from .pages import BROADCASTS, NOTIFICATIONS, row, text
 
 
 def retraction(*pks: int, **fields: Any) -> dict[str, Any]:
@@ -92,7 +95,9 @@ def test_retracting_a_broadcast_removes_it_from_all_inboxes(
         "Retracted.",
     )
     page = admin.get(BROADCASTS).content.decode()
-    assert re.findall(r'field-status">(\w+)<', page) == ["Sent", str(State.REMOVED.label)]
+    newest, other = re.findall(r'field-status">([^<]*)<', page)
+    assert newest == "Sent"
+    assert other.startswith("Retracted by operator, ")
 
 
 def test_the_result_counts_only_messages_not_retracted_before(
@@ -177,3 +182,52 @@ def test_retracting_needs_the_permission_to_delete(
     with commit():
         browser.post(address, answer)
     assert model.objects.get().removed_at
+
+
+@pytest.mark.parametrize("address", [NOTIFICATIONS, BROADCASTS])
+def test_the_pages_show_how_a_message_was_removed(
+    admin: Client, operator: User, alice: User, commit: Commit, address: str
+) -> None:
+    model = Notification if address == NOTIFICATIONS else Broadcast
+
+    def shown_after(change: Callable[[], Any], expires_at: Any = None) -> str:
+        model.objects.all().delete()
+        with commit():
+            notify_accounts(alice, "hello", "Hello", expires_at=expires_at)
+            broadcast("news", "News", expires_at=expires_at)
+        with commit():
+            change()
+        shown = row(admin.get(address).content.decode())["status"]
+        page = admin.get(f"{address}{model.objects.get().pk}/change/")
+        assert f"Status: {shown}" in text(page)
+        words, _, time = shown.partition(", ")
+        removed = model.objects.get()
+        assert time == display_for_value(removed.retracted_at or removed.removed_at, "")
+        return words
+
+    deleted = alice.pk
+    retract_all = lambda **by: retract(model.objects.all(), **by)  # noqa: E731
+    assert shown_after(lambda: retract_all(by=operator)) == "Retracted by operator"
+    assert shown_after(retract_all) == "Retracted"
+    assert shown_after(lambda: lifecycle.expire("default"), timezone.now()) == "Expired"
+    now = timezone.now()
+    assert shown_after(lambda: model.objects.update(removed_at=now)) == "Removed"
+    # Retracted by release 0.2.0.
+    assert shown_after(lambda: model.objects.update(removed_at=now, expires_at=now)) == "Expired"
+    assert shown_after(lambda: retract_all(by=alice)) == "Retracted by alice"
+    alice.delete()
+    assert row(admin.get(address).content.decode())["status"].startswith(
+        f"Retracted by deleted account {deleted}"
+    )
+
+
+def test_the_operator_who_retracts_is_recorded(
+    admin: Client, operator: User, alice: User, commit: Commit
+) -> None:
+    with commit():
+        (pk,) = notify_accounts(alice, "hello", "Hello").ids
+
+    with commit():
+        admin.post(NOTIFICATIONS, retraction(pk, newest=pk))
+
+    assert Notification.objects.get().retracted_by == operator

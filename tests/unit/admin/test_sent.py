@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
@@ -13,6 +14,7 @@ from notifications import broadcast
 from notifications.admin import audience_size
 from notifications.admin.audience_size import AudienceSize
 from notifications.models import Broadcast, BroadcastReceipt, Connection, Worker
+from tests.unit.conftest import Commit
 
 from .pages import BROADCASTS, composed, row, text
 
@@ -35,6 +37,62 @@ def test_the_list_shows_how_many_are_online_and_have_read(
     assert shown["sent_by"] == "operator"
     assert shown["online_now"] == "2 of 3"
     assert shown["read_by"] == "1 of 3"
+
+
+def test_the_size_of_the_audience_is_that_of_the_sending(
+    admin: Client, alice: User, bob: User, carol: User, commit: Commit
+) -> None:
+    customers = Group.objects.create(name="Customers")
+    customers.user_set.set([alice, bob, carol])
+    with commit():
+        sent = broadcast("announcement", "Hello", audience=customers)
+    for account in (alice, bob):
+        BroadcastReceipt.objects.create(
+            broadcast=sent, account=account, read_at=timezone.now(), seq=1
+        )
+
+    customers.user_set.set([alice])
+
+    assert row(admin.get(BROADCASTS).content.decode())["read_by"] == "2 of 3"
+
+
+def test_accounts_created_after_a_broadcast_are_not_in_its_size(
+    alice: User, make_account: Callable[..., User], commit: Commit
+) -> None:
+    with commit():
+        sent = broadcast("announcement", "Hello")
+        make_account("dave")
+    sent.refresh_from_db()
+
+    assert sent.audience_size == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_more_readers_than_the_size_of_the_audience_are_a_number_alone(
+    admin: Client, alice: User, bob: User, commit: Commit, is_known: bool
+) -> None:
+    customers = Group.objects.create(name="Customers")
+    customers.user_set.set([alice])
+    with commit():
+        sent = broadcast("announcement", "Hello", audience=customers)
+    if not is_known:  # an older release sent it
+        Broadcast.objects.update(audience_size=None)
+    for account in (alice, bob):
+        BroadcastReceipt.objects.create(
+            broadcast=sent, account=account, read_at=timezone.now(), seq=1
+        )
+
+    assert row(admin.get(BROADCASTS).content.decode())["read_by"] == "2"
+
+
+def test_the_accounts_are_not_counted_again(
+    operator: User, commit: Commit, count_queries: Callable[..., int]
+) -> None:
+    with commit():
+        broadcast("announcement", "Hello")
+    (sent,) = Broadcast.objects.all()
+
+    assert count_queries(lambda: audience_size.of_broadcasts([sent])) == 2  # online, read
 
 
 def test_each_audience_has_its_own_numbers(
