@@ -325,6 +325,17 @@ async def test_a_tab_more_than_a_thousand_changes_behind_reloads(connect, alice)
     register, resync, counts = await tab.receive_until_caught_up()
     assert resync["type"] == "resync"
     assert register["seq"] == resync["seq"] == counts["seq"] == 1001
+    # The connection may be cut before the next frame.
+    assert register["resync"] is True
+
+
+async def test_only_a_register_at_another_position_says_resync(connect, alice):
+    position = await read_position(alice)
+    await anotify_accounts(alice, "hello", "one")
+
+    for start in (position, {}):
+        tab = await connect(alice, **start)
+        assert "resync" not in await tab.receive_frame()
 
 
 @pytest.mark.parametrize(
@@ -543,6 +554,28 @@ async def test_a_slow_client_gets_the_rest_when_it_reads(alice, count):
         *range(1, count + 1)
     ]
     assert frame["unread"] == count
+
+
+async def test_a_heartbeat_answered_while_behind_has_no_counts(alice):
+    await anotify_accounts(alice, "hello", "earlier")
+    start = Position(**(await read_position(alice)))
+    await sync_to_async(make_notifications)(alice, 4)
+    writer = NarrowWriter()
+    session = Session(await sync_to_async(log_in)(alice))
+    connection = LiveConnection(await sync_to_async(Recipient.of)(alice), session, writer, start)
+    await get_hub().join(connection)
+
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        register = await writer.frames.get()
+        get_hub().answer(connection)
+        received = [await writer.frames.get()]
+        while "unread" not in received[-1]:
+            received.append(await writer.frames.get())
+
+    answer = next(frame for frame in received if frame["type"] == "heartbeat")
+    assert register["seq"] <= answer["seq"] < received[-1]["seq"]
+    assert "unread" not in answer and "unread_broadcasts" not in answer
+    assert (received[-1]["unread"], received[-1]["unread_broadcasts"]) == (5, 0)
 
 
 async def test_a_client_that_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):
