@@ -121,16 +121,16 @@ class LiveConnection:
             start = self._start
         self.set_position(start)
         self._end_waiting()
-        self.write_frame(
-            protocol.frame(
-                "register",
-                v=protocol.VERSION,
-                connection=self.id,
-                **start.as_dict(),
-                heartbeat={"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
-                **({"resync": True} if changes.resync else {}),
-            )
+        register = protocol.frame(
+            "register",
+            v=protocol.VERSION,
+            connection=self.id,
+            **start.as_dict(),
+            heartbeat={"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
         )
+        if changes.resync:
+            register["resync"] = True
+        self.write_frame(register)
 
     def answer_heartbeat(self) -> bool:
         """
