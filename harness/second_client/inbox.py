@@ -52,7 +52,8 @@ class Inbox:
     `must_reconnect`: the open connection is of another epoch or scope than the list.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: Frame | None = None) -> None:
+        """start: a position with its counts, as a page of the site has it."""
         self.position: Frame | None = None  # None: not known yet
         self.is_up_to_date = False
         self.must_reconnect = False
@@ -66,6 +67,9 @@ class Inbox:
         self._missing: set[str] = set()  # back in the inbox, but not here
         self._early: dict[str, tuple[str, int]] = {}  # states of items that are not here
         self._ranges: list[Frame] = []
+        if start:
+            self.position = _position_in(start)
+            self._count(start)
 
     # --- What comes out
 
