@@ -159,7 +159,7 @@ def mark(request: HttpRequest) -> HttpResponse:
 
     JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
     `{"undo": range}`. The response has the `range` of the changes (for `undo`; null if
-    nothing changed), the `ids` that changed and the counts.
+    nothing changed), the `ids` that changed, and the inbox's position and counts.
     A form posts `ids`, or `seq` and `broadcast_seq`, with `as` and `next`, and is redirected.
     """
     from_form = request.content_type != "application/json"
@@ -175,7 +175,7 @@ def mark(request: HttpRequest) -> HttpResponse:
         {
             "range": marked.change_range.as_dict() if marked.change_range else None,
             "ids": marked.ids,
-            **marked.counts.as_dict(),
+            **marked.latest.as_dict(),
         }
     )
 

@@ -21,7 +21,7 @@ VECTORS = json.loads((ROOT / "docs/protocol-vectors.json").read_text())["vectors
 
 # Our client does not load the list again for these yet.
 LATER = {
-    "An item that comes back from the archive and is not here is in the list, which is loaded again",
+    "An item that comes back from the archive and is not here: load the list again",
     "A broadcast comes back from the archive in the same way",
 }
 
