@@ -125,8 +125,8 @@ def changes(request: HttpRequest) -> HttpResponse:
     `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: the changes since this position.
 
     The response has `frames` as the WebSocket would have sent them, oldest first, the position
-    after them, the counts, `more` (whether there are more changes), and `resync` (whether the
-    list has to be reloaded).
+    after them, `more` (whether there are more changes), the counts if there are not, and `resync`
+    (whether the list has to be reloaded).
     """
     try:
         position = pages.Position(
@@ -143,7 +143,8 @@ def changes(request: HttpRequest) -> HttpResponse:
         resync=found.resync,
         more=not found.complete,
         **found.position.as_dict(),
-        **found.counts.as_dict(),
+        # Before the last change they would not be those at this position.
+        **(found.counts.as_dict() if found.complete else {}),
     )
 
 

@@ -244,7 +244,7 @@ class Inbox:
         if self.position is None:
             self.position = _position_in(page)
         elif _history_of(page) != _history_of(self.position):
-            if not is_first:
+            if not is_first or self._is_overtaken(page):
                 return False
             self.position = _position_in(page)
             self._forget()
@@ -258,6 +258,14 @@ class Inbox:
             self._add_from_page(frame, page)
         self._count(page)
         return True
+
+    def _is_overtaken(self, page: Frame) -> bool:
+        """Whether a page of another scope is older than the position."""
+        assert self.position is not None
+        is_comparable = page["epoch"] == self.position["epoch"]
+        return is_comparable and any(
+            page[name] < self.position[name] for name in ("seq", "broadcast_seq")
+        )
 
     def _add_from_page(self, frame: Frame, page: Frame) -> None:
         assert self.position is not None
