@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from collections import deque
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
-from harness.second_client import SecondClient
+from harness.listener import listener
+from harness.second_client import SecondClient, reconnecting
+from harness.services import free_port
 from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.conftest import FAST
 
 
 @pytest.fixture
-def server(start_site, shared_redis):
-    return start_site({"REDIS_URL": shared_redis.url, **FAST}).servers[0]
+def site(start_site, shared_redis):
+    return start_site({"REDIS_URL": shared_redis.url, **FAST})
+
+
+@pytest.fixture
+def server(site):
+    return site.servers[0]
 
 
 @pytest.fixture
@@ -41,6 +49,49 @@ async def until(condition):
     while not condition():
         assert time.monotonic() < deadline, "timed out"
         await asyncio.sleep(0.02)
+
+
+async def read_frame(reader):
+    """Return the bytes of a server's frame."""
+    frame = await reader.readexactly(2)
+    if size := {126: 2, 127: 8}.get(frame[1]):
+        frame += await reader.readexactly(size)
+        return frame + await reader.readexactly(int.from_bytes(frame[2:]))
+    return frame + await reader.readexactly(frame[1])
+
+
+@contextmanager
+def cutting_proxy(port, cuts):
+    """
+    Yield the address of a proxy to this port, which cuts WebSockets after some frames.
+
+    cuts: after how many, for each connection; those that follow are not cut.
+    """
+
+    async def forward(source, target):
+        while data := await source.read(65536):
+            target.write(data)
+
+    async def handle(reader, writer):
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        sending = asyncio.create_task(forward(reader, to_server))
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                head = await from_server.readuntil(b"\r\n\r\n")
+                writer.write(head)
+                if b" 101 " in head and cuts:
+                    for _ in range(cuts.popleft()):
+                        writer.write(await read_frame(from_server))
+                    await writer.drain()
+                else:
+                    await forward(from_server, writer)
+        finally:
+            sending.cancel()
+            to_server.transport.abort()
+
+    own_port = free_port()
+    with listener(own_port, handle):
+        yield f"http://127.0.0.1:{own_port}"
 
 
 def agree(*clients):
@@ -95,3 +146,22 @@ async def test_an_item_that_comes_back_from_the_archive_is_fetched(
             await old.mark([archived], "inbox")
 
             await until(lambda: agree(old, new) and new.items.get(archived) == was)
+
+
+async def test_cuts_after_any_frame_leave_no_gap(monkeypatch, site, server, cookies, new_visitor):
+    monkeypatch.setattr(reconnecting, "MAX_BACK_OFF_SECONDS", 0.1)
+    alice = new_visitor(server.url, "alice")
+    cuts = deque()
+    with cutting_proxy(server.port, cuts) as proxy:
+        client, other = SecondClient(proxy, cookies), SecondClient(server.url, cookies)
+        async with running(client):
+            await until(lambda: client.is_up_to_date)
+        # While it is away, it misses items, and then its position becomes invalid.
+        for is_restored in (False, True):
+            await asyncio.to_thread(alice.get_json, f"{server.url}/notify/3/")
+            if is_restored:
+                await asyncio.to_thread(site.manage, "notification_maintenance", "--new-epoch")
+            cuts.extend([0, 1, 2, 3, 4])
+            async with running(client, other):
+                await until(lambda: not cuts and agree(client, other))
+            assert list(client.items.values()).count("unread") == client.counts[0] >= 3
