@@ -259,7 +259,7 @@ RULES = [
     Rule(
         "a receipt that arrives before its broadcast is remembered",
         "store.js",
-        'if (!item || as === "gone") remember',
+        'if (item?.generation !== state.generation || as === "gone") remember',
         'if (as === "gone") remember',
         BROADCASTS,
     ),
