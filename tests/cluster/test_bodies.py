@@ -8,6 +8,7 @@ import json
 import random
 import re
 import socket
+import ssl
 import threading
 import time
 from contextlib import closing
@@ -18,6 +19,7 @@ import pytest
 from harness.frames import upgrade_request
 from harness.services import free_port, site_server
 from harness.visitor import TIMEOUT_SECONDS
+from tests.cluster.certificates import make_certificate
 from tests.cluster.conftest import FAST
 
 MB = 1024 * 1024
@@ -46,11 +48,18 @@ def connect(server):
     return closing(connection)
 
 
+def connect_with_tls(server):
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS)
+    untrusting = ssl.create_default_context()
+    untrusting.check_hostname, untrusting.verify_mode = False, ssl.CERT_NONE
+    return closing(untrusting.wrap_socket(connection))
+
+
 def send(connection, data):
     """Send all of it, or as much as the server reads before it closes the connection."""
     try:
         connection.sendall(data)
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         return False
     return True
 
@@ -96,6 +105,14 @@ def server(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def limited():
     with site_server(free_port(), FAST, options="--max-body 1M") as server:
+        yield server
+        assert "Traceback" not in server.output()
+
+
+@pytest.fixture(scope="module")
+def limited_with_tls(tmp_path_factory):
+    tls = make_certificate(tmp_path_factory.mktemp("tls"))
+    with site_server(free_port(), FAST, options="--max-body 1M", tls=tls) as server:
         yield server
         assert "Traceback" not in server.output()
 
@@ -202,6 +219,16 @@ def test_nothing_that_follows_a_refused_body_is_a_request(limited, is_chunked, r
         answered = statuses(connection)
     assert answered[:1] == [413]
     assert 200 not in answered
+
+
+def test_through_tls_a_refused_client_that_goes_on_is_disconnected(limited_with_tls):
+    with connect_with_tls(limited_with_tls) as connection:
+        connection.sendall(head(f"Content-Length: {10**18}"))
+        assert connection.recv(12) == b"HTTP/1.1 413"
+        ends = time.monotonic() + TIMEOUT_SECONDS
+        while send(connection, b"x" * KIB_64):
+            assert time.monotonic() < ends
+    assert limited_with_tls.answers()
 
 
 @pytest.mark.parametrize("option", ["", "10X", "-1", "0"])
