@@ -27,7 +27,6 @@ KIB_64 = 64 * 1024
 LARGE = 200 * MB
 MAX_GROWTH_MB = 40
 MAX_BODY = 1 * MB
-MAX_KERNEL_MB = 10  # what the kernel buffers for a connection
 MAX_ANSWER_SECONDS = 0.2  # for a neighbour
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
@@ -217,8 +216,7 @@ def test_nothing_that_follows_a_refused_body_is_a_request(limited, is_chunked, r
         send(connection, GET * 3)
 
         answered = statuses(connection)
-    assert answered[:1] == [413]
-    assert 200 not in answered
+    assert answered in ([413], [413, 400])  # 400: Twisted's, to what is no chunk
 
 
 def test_through_tls_a_refused_client_that_goes_on_is_disconnected(limited_with_tls):
@@ -261,13 +259,15 @@ def test_a_handshake_with_a_body_is_refused(limited, length):
     assert peak_mb(limited) - before < MAX_GROWTH_MB
 
 
-def test_a_client_that_does_not_wait_for_its_handshake_is_disconnected(reporting):
-    with connect(reporting) as connection:
-        connection.sendall(upgrade_request(reporting.port, "/", {}))
-        parts = [b"x" * MB] * (LARGE // MB)
-        taken = next(n for n, part in enumerate(parts) if not send(connection, part))
-
-    assert taken < MAX_KERNEL_MB  # at once; a handshake has five seconds
+def test_a_client_that_does_not_wait_for_its_handshake_is_disconnected():
+    patient = "--websocket_connect_timeout 600"  # or it would be disconnected after five seconds
+    with (
+        site_server(free_port(), FAST, application=REPORT, options=patient) as server,
+        connect(server) as connection,
+    ):
+        connection.sendall(upgrade_request(server.port, "/", {}) + b"x")
+        connection.sendall(b"x")
+        assert statuses(connection) == []
 
 
 # --- Others
