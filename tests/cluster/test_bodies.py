@@ -20,7 +20,7 @@ from harness.frames import upgrade_request
 from harness.services import free_port, site_server
 from harness.visitor import TIMEOUT_SECONDS
 from tests.cluster.certificates import make_certificate
-from tests.cluster.conftest import FAST
+from tests.cluster.conftest import FAST, wait_until
 
 MB = 1024 * 1024
 KIB_64 = 64 * 1024
@@ -236,6 +236,12 @@ def test_a_maximum_that_is_no_size_is_refused_at_the_start(option):
         site_server(free_port(), FAST, options=f"--max-body={option}"),
     ):
         pass
+
+
+def test_a_maximum_that_an_untested_daphne_does_not_keep_is_logged():
+    untested = "tests.cluster.changed daphne==4.20"
+    with site_server(free_port(), FAST, through=untested, options="--max-body 1M") as server:
+        wait_until(lambda: "--max-body has no effect: " in server.output())
 
 
 # --- Handshakes
