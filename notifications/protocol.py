@@ -134,8 +134,9 @@ def account_message(frame: Frame) -> dict[str, Any]:
         await layer.group_send(account_group(pk), account_message(frame))
 
     It counts once and for a minute, so make one for each account, when you send it. Works in
-    threads and in event loops. The first call of a process may wait for the database, but not
-    longer than a second.
+    threads and in event loops. As long as the process knows nothing of the site, at first or while
+    the database does not answer, a call may wait for that: a second for each attempt to read it,
+    of which there is one every two seconds at most. A message without it is dropped by hubs.
 
     Raises TypeError or ValueError for a frame that can't be sent to browsers.
     """

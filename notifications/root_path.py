@@ -47,6 +47,15 @@ def socket_route() -> str:
     return below(settings_root_path(), conf.SOCKET_PATH).lstrip("/")
 
 
+def at_socket_route(scope: dict[str, Any]) -> dict[str, Any]:
+    """Return a scope at the root path; the WebSocket's path in it becomes that of its route."""
+    # The route was made at the start, when a root path that only the server names was not known.
+    root_path = scope["root_path"]
+    relative = below(root_path, conf.SOCKET_PATH).lstrip("/")
+    is_socket = below(root_path, scope["path"]) == f"/{relative}"
+    return {**scope, "path": f"{root_path}/{socket_route()}"} if is_socket else scope
+
+
 def _without_slash(root_path: str) -> str:
     root_path = root_path.strip("/")
     return root_path and f"/{root_path}"

@@ -13,7 +13,7 @@ from channels.routing import URLRouter
 from django.urls import path, re_path
 
 from .hub.consumer import NotificationConsumer
-from .root_path import at_root_path, socket_route
+from .root_path import at_root_path, at_socket_route, socket_route
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -39,7 +39,7 @@ class WebSocketRouter(URLRouter):
         super().__init__([*routes, re_path("", _refuse)])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        here: Any = at_root_path(scope)
+        here: Any = at_socket_route(at_root_path(scope))
         await super().__call__(here, receive, send)
 
 

@@ -183,8 +183,12 @@ def mark(request: HttpRequest) -> HttpResponse:
 
 def _marked(recipient: Recipient, data: dict[str, Any]) -> marks.Marked:
     match data:
-        case {"undo": {"as": str(name), "from": first, "seq": seq}} if _are_numbers(first, seq):
-            return marks.undo(recipient, ChangeRange(name, first, min(seq, MAX_NUMBER)))
+        case {"undo": {"as": str(name), "from": first, "seq": seq, **rest}} if _are_numbers(
+            first, seq
+        ) and _are_parts(rest.get("parts", [])):
+            parts: Any = rest.get("parts", [])
+            in_order = tuple(sorted((start, end) for start, end in parts))
+            return marks.undo(recipient, ChangeRange(name, first, min(seq, MAX_NUMBER), in_order))
         case {
             "upto": {"seq": seq, "broadcast_seq": broadcast_seq},
             "as": str(name),
@@ -204,6 +208,12 @@ def _marked(recipient: Recipient, data: dict[str, Any]) -> marks.Marked:
 def _are_numbers(*values: Any) -> bool:
     # Not isinstance: True is an int.
     return all(type(value) is int and value >= 0 for value in values)
+
+
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(part, list) and len(part) == 2 and _are_numbers(*part) for part in value
+    )
 
 
 def _folder(request: HttpRequest) -> pages.Folder:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from harness.fuzz.targets import TARGETS, WORDS
+from harness.fuzz.targets import TARGETS
+from harness.fuzz.targets.words import WORDS
 from harness.services import ROOT, postgres_server
 
 OUTPUT = ROOT / "build/fuzz"

@@ -4,8 +4,8 @@ What every envelope needs from the database: the site's name and the time.
 The name tells sites apart that share a channel layer. The time, to tell old envelopes from new
 ones, is the database's, because the clocks of hosts differ.
 
-Both are read in a thread of their own, at most once a minute, so that no caller waits for the
-database. Only while nothing is known yet, a moment is waited for it.
+Both are read in a thread of their own, once a minute and when the machine was suspended, so that
+no caller waits for the database. Only while nothing is known yet, a moment is waited for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from notifications.models import BroadcastSequence
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 60.0
-RETRY_SECONDS: Final = 2.0  # while nothing is known
+RETRY_SECONDS: Final = 2.0  # while nothing is known, or the time may be wrong
+HUNG_SECONDS: Final = 30.0  # until another attempt is made beside one that has no answer
+MAX_DRIFT_SECONDS: Final = 5.0  # of the wall clock from the monotonic one
 WAIT_SECONDS: Final = 1.0  # of a thread, for the first attempt or for one of the retries
 BACKGROUND_WAIT_SECONDS: Final = 5.0  # of what holds up nobody
 POLL_SECONDS: Final = 0.01
@@ -51,6 +53,7 @@ class SiteReader:
 
     def __init__(self) -> None:
         self._site: Site | None = None
+        self._clock_difference = 0.0  # when it was read
         self._attempt: _Attempt | None = None
         self._is_reported = False
 
@@ -74,6 +77,7 @@ class SiteReader:
         return self._site
 
     def learn(self, site: Site) -> None:
+        self._clock_difference = _clock_difference()
         self._site = site
         self._is_reported = False
 
@@ -89,9 +93,9 @@ class SiteReader:
 
     def _begin_if_due(self) -> None:
         if last := self._attempt:
-            pause = REFRESH_SECONDS if self._site else RETRY_SECONDS
+            pause = REFRESH_SECONDS if self._is_up_to_date() else RETRY_SECONDS
             # A fork has no thread of its parent's, and there it is not alive.
-            if time.monotonic() - last.begun_at < pause or last.is_alive():
+            if last.rest_of(pause) or (last.is_alive() and last.rest_of(HUNG_SECONDS)):
                 return
         attempt = _Attempt(self)
         try:
@@ -99,6 +103,11 @@ class SiteReader:
         except RuntimeError:
             return  # the process is about to end
         self._attempt = attempt
+
+    def _is_up_to_date(self) -> bool:
+        # While a machine is suspended, its monotonic clock stands still.
+        drift = abs(_clock_difference() - self._clock_difference)
+        return self._site is not None and drift < MAX_DRIFT_SECONDS
 
 
 class _Attempt(threading.Thread):
@@ -121,6 +130,10 @@ class _Attempt(threading.Thread):
             self._reader.report(failure)
         finally:
             close_all()
+
+
+def _clock_difference() -> float:
+    return time.time() - time.monotonic()
 
 
 reader: Final = SiteReader()

@@ -124,6 +124,8 @@ class Hub:
         Returns when `register` is written, so that the client's frames are answered after it.
         """
         await asyncio.shield(self._opened)
+        if connection.registered:
+            return  # closed meanwhile
         if self.drain.has_begun:
             return self.drain.refuse(connection)
         if code := self._session_check.refusal(connection.session):

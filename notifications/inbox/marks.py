@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
@@ -65,9 +66,25 @@ class ChangeRange:
     mark: str
     first: int
     seq: int
+    # If other changes have numbers in between: the first and last number of each part, ascending.
+    parts: tuple[tuple[int, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"as": self.mark, "from": self.first, "seq": self.seq}
+        parts = {"parts": [list(part) for part in self.parts]} if self.parts else {}
+        return {"as": self.mark, "from": self.first, "seq": self.seq, **parts}
+
+    def then(self, later: ChangeRange) -> ChangeRange:
+        """Return this range and a later one of the same mark as one."""
+        *parts, (first, last) = self.parts or ((self.first, self.seq),)
+        if later.first == last + 1:
+            parts.append((first, later.seq))
+        else:
+            parts += [(first, last), (later.first, later.seq)]
+        return ChangeRange(self.mark, self.first, later.seq, tuple(parts) if parts[1:] else ())
+
+    def __contains__(self, seq: int) -> bool:
+        before = bisect_right(self.parts, seq, key=itemgetter(0))
+        return not self.parts or (before > 0 and seq <= self.parts[before - 1][1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,7 @@ def mark_all(recipient: Recipient, mark: str, seq: int, broadcast_seq: int) -> M
 def undo(recipient: Recipient, change_range: ChangeRange) -> Marked:
     """Reverse a mark for all of its items that have not changed since. Raises MarkError."""
     _check_mark(change_range.mark, MARKS)
-    changes = _Changed(change_range.first - 1, change_range.seq)
+    changes = _Changed(change_range, change_range.first - 1)
     return _change(recipient, INVERSE[change_range.mark], changes)
 
 
@@ -114,7 +131,8 @@ class _Part(NamedTuple):
     notifications: list[Notification]
     broadcast_keys: list[int]
     rest: _Selection | None  # the items after this part; None: there are no more
-    upto: protocol.Frame | None = None  # the part is everything up to this position
+    # The part is everything up to this position. None: the frames name the items.
+    upto: protocol.Frame | None = None
 
 
 class _Selection(Protocol):
@@ -160,26 +178,28 @@ class _UpTo:
         news = news.filter(seq__gt=self.done_broadcasts, seq__lte=self.broadcast_seq)
         room = ITEMS_PER_TRANSACTION - len(notifications)
         keys = list(news.order_by("seq").values_list("pk", "seq")[:room])
-        upto = {"seq": seq, "broadcast_seq": self.broadcast_seq}
-        rest = None
+        broadcast_seq, rest = self.broadcast_seq, None
         if len(keys) == room:
-            done = keys[-1][1] or 0
-            upto["broadcast_seq"] = done
-            rest = replace(self, seq=seq, done=seq, done_broadcasts=done)
-        return _Part(notifications, [key for key, _ in keys], rest, upto)
+            broadcast_seq = keys[-1][1] or 0
+            rest = replace(self, seq=seq, done=seq, done_broadcasts=broadcast_seq)
+        # A client would apply a later part to broadcasts of this one, which others may have marked
+        # meanwhile. Notifications that were marked have later numbers.
+        is_later = self.done_broadcasts > 0
+        reached = None if is_later else {"seq": seq, "broadcast_seq": broadcast_seq}
+        return _Part(notifications, [key for key, _ in keys], rest, reached)
 
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    """The items whose last change has a number above `done`, up to `seq`."""
+    """The items whose last change is in a range, with a number above `done`."""
 
+    change_range: ChangeRange
     done: int
-    seq: int
 
     def next_part(self, recipient: Recipient, inbox: LockedInbox, using: str) -> _Part:
         # Earlier parts have given their items later numbers.
-        seq = min(self.seq, inbox.seq)
-        numbered = {"seq__gt": self.done, "seq__lte": seq}
+        change_range = replace(self.change_range, seq=min(self.change_range.seq, inbox.seq))
+        numbered = {"seq__gt": self.done, "seq__lte": change_range.seq}
         receipts = BroadcastReceipt.objects.using(using).filter(
             account_id=recipient.account_id, **numbered
         )
@@ -190,10 +210,11 @@ class _Changed:
         ]
         found = sorted(found, key=itemgetter(0))[:ITEMS_PER_TRANSACTION]
         is_last = len(found) < ITEMS_PER_TRANSACTION
+        marked = [item for seq, item in found if seq in change_range]
         return _Part(
-            [item for _, item in found if isinstance(item, Notification)],
-            [item for _, item in found if isinstance(item, int)],
-            None if is_last else _Changed(found[-1][0], seq),
+            [item for item in marked if isinstance(item, Notification)],
+            [item for item in marked if isinstance(item, int)],
+            None if is_last else _Changed(change_range, found[-1][0]),
         )
 
 
@@ -221,7 +242,7 @@ def _change(recipient: Recipient, mark: str, selection: _Selection) -> Marked:
         parts.append(marked)
     ranges = [part.change_range for part in parts if part.change_range]
     return Marked(
-        ChangeRange(mark, ranges[0].first, ranges[-1].seq) if ranges else None,
+        reduce(ChangeRange.then, ranges) if ranges else None,
         [wire_id for part in parts for wire_id in part.ids],
         parts[-1].latest,
     )

@@ -29,6 +29,7 @@ from . import daphne_bodies
 from .daphne import DAPHNE
 from .logs import DaphneFilter
 
+logger = logging.getLogger(__name__)
 reactor: Any = twisted_reactor  # its type is wrong in Twisted's stubs
 
 TIMEOUT_CHECK_SECONDS: Final = 2.0  # as Daphne does
@@ -99,6 +100,11 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             else:
                 # Daphne makes its factory in `run`, before it listens.
                 vars(daphne.server)["HTTPFactory"] = RequestFactory
+        if self.max_body is not None and not DAPHNE.is_on:
+            logger.warning(
+                "--max-body has no effect: private parts of Daphne are not used. Limit the bodies "
+                "of requests in the proxy."
+            )
         super().run()
 
     def prepare(self) -> None:

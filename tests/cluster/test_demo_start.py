@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.demo_data import PRIVATE_PASSWORD, make_demo_data
-from harness.services import ROOT, free_port, manage, site_environment, site_server
+from harness.services import (
+    ROOT,
+    PostgresServer,
+    free_port,
+    manage,
+    site_environment,
+    site_server,
+)
 
 PRODUCTION = {
     "DJANGO_DEBUG": "0",
@@ -95,6 +102,36 @@ def test_in_production_it_starts_without_a_database(env: dict[str, str]) -> None
 
     with site_server(free_port(), {**env, **PRODUCTION, **nobody}):
         pass
+
+
+# Prints how many other connections its database has once the site was imported.
+CONNECTIONS = """
+import os, psycopg
+import notify_site.asgi
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    for _ in range(50):
+        others = connection.execute(count).fetchone()[0] - 1
+        if not others:
+            break
+        connection.execute("SELECT pg_sleep(0.1)")
+        connection.commit()  # or the statistics stay the same
+print(others)
+"""
+
+
+def test_a_server_that_forks_after_the_import_inherits_no_connection(
+    env: dict[str, str], postgres: PostgresServer
+) -> None:
+    """Two processes that write to one connection would read each other's rows."""
+    env |= {"DATABASE_URL": postgres.create_database("forks")}
+    make_demo_data(env, PRIVATE_PASSWORD)
+    env |= PRODUCTION
+
+    command = [sys.executable, "-c", CONNECTIONS]
+    found = subprocess.check_output(command, cwd=ROOT, env=site_environment(env), text=True)
+
+    assert found == "0\n"
 
 
 def test_the_secret_key_is_required(env: dict[str, str]) -> None:

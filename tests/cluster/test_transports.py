@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +11,7 @@ from websockets.sync.client import connect
 
 from harness.services import free_port, site_server
 from harness.visitor import TIMEOUT_SECONDS
+from tests.cluster.certificates import make_certificate
 from tests.cluster.conftest import FAST, each_way
 
 SIZES = [34, 125, 126, 127, 65_535, 65_536, 65_537, 150_000]
@@ -126,15 +126,3 @@ def test_frames_arrive_through_tls(start, new_visitor, server, tmp_path):
         site.shell(PUSH_SIZES.format(sizes=SIZES))
 
         assert [len(text) for text in frames_of(connection, "size", len(SIZES))] == SIZES
-
-
-def make_certificate(directory):
-    key, certificate = str(directory / "key.pem"), str(directory / "certificate.pem")
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 "
-        f"-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}",
-        shell=True,
-        check=True,
-        capture_output=True,
-    )
-    return key, certificate

@@ -11,10 +11,12 @@ from channels.consumer import AsyncConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
+from django.urls import path as route
 
 from notifications import protocol
-from notifications.root_path import socket_path
-from notifications.routing import websocket_application
+from notifications.hub.consumer import NotificationConsumer
+from notifications.root_path import socket_path, socket_route
+from notifications.routing import WebSocketRouter, websocket_application
 from notifications.testing import TIMEOUT_SECONDS, Tab, log_in
 
 
@@ -129,6 +131,25 @@ async def test_the_path_may_have_the_root_path_of_the_site(
     settings.NOTIFICATIONS_ROOT_PATH = "" if root_path else "/shop"
     tab = Tab(websocket_application, await sync_to_async(log_in)(alice))
     tab.scope.update(path=path, root_path=root_path)
+
+    assert await tab.connect(TIMEOUT_SECONDS) == (True, None)
+    assert await tab.receive("register")
+    await tab.disconnect()
+
+
+@pytest.mark.parametrize("path", ["/live/", "/shop/live/"])
+@pytest.mark.parametrize("setting", ["/live/", "/shop/live/", "live/"])
+@pytest.mark.parametrize("named_by", ["server", "NOTIFICATIONS_ROOT_PATH", "FORCE_SCRIPT_NAME"])
+async def test_the_path_may_be_a_setting(
+    transactional_db, alice, settings, path, setting, named_by
+):
+    """With the root path or without it, whether the setting or the proxy has it."""
+    settings.NOTIFICATIONS_SOCKET_PATH = setting
+    if named_by != "server":
+        setattr(settings, named_by, "/shop")
+    router = WebSocketRouter([route(socket_route(), NotificationConsumer.as_asgi())])
+    tab = Tab(router, await sync_to_async(log_in)(alice))
+    tab.scope.update(path=path, root_path="/shop" if named_by == "server" else "")
 
     assert await tab.connect(TIMEOUT_SECONDS) == (True, None)
     assert await tab.receive("register")

@@ -9,10 +9,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
+from notifications.hub import consumer
 from notifications.hub.hub import get_hub
 from notifications.models import Connection
 from notifications.root_path import socket_path
 from notifications.routing import websocket_application
+from notifications.servers import detect
+from notifications.servers.base import Treatment
 from notifications.sessions import authentication
 from notifications.testing import TIMEOUT_SECONDS, log_in
 
@@ -66,6 +69,35 @@ async def test_a_flooding_client_is_cut_off_and_logged_once(connect, alice, sett
         f"Disconnected a client of account {alice.pk}: TOO_FAST"
     ]
     assert str(alice.pk) not in get_hub()._accounts
+
+
+async def test_a_client_that_floods_before_it_has_joined_is_not_counted(
+    connect, alice, settings, monkeypatch
+):
+    """Servers count frames that ASGI does not report, also while the hub has not opened yet."""
+    settings.NOTIFICATIONS_MAX_FRAMES_PER_SECOND = 5
+    counters = []
+
+    def open_writer(send, counter):
+        counters.append(counter)
+        return detect.open_writer(send, counter)
+
+    monkeypatch.setattr(consumer, "open_writer", open_writer)
+    hub = get_hub()
+    await hub._opened
+    hub._opened = asyncio.get_running_loop().create_future()
+    tab = await connect(alice)
+    while not counters:
+        await asyncio.sleep(0)
+
+    while counters[0].count_frame() is not Treatment.STOP:
+        pass
+    assert await tab.closed_with() == 4429
+    hub._opened.set_result(None)
+    await tab.send_input({"type": "websocket.disconnect", "code": 1006})
+    await tab.wait()
+
+    assert str(alice.pk) not in hub._accounts
 
 
 async def test_abuse_is_logged_once_without_the_frames(connect, alice, caplog):

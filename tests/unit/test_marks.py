@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from notifications.lifecycle import retraction
 from notifications.models import Broadcast, BroadcastReceipt, Inbox, Notification
 
 from .conftest import Make, Published
+from .views.requests import post
 
 pytestmark = pytest.mark.django_db
 
@@ -454,7 +456,7 @@ def test_all_of_many_items_are_marked_in_parts_and_undone(
         return
     assert results[0].change_range == ChangeRange(name, own + 1, own + len(items))
     # A client applies each frame to what it has: at that time, not more was marked than that.
-    reached = [frame["range"]["upto"] for frame in frames]
+    reached = [frame["range"]["upto"] for frame in frames if "range" in frame]
     assert reached == sorted(reached, key=lambda upto: (upto["seq"], upto["broadcast_seq"]))
     assert all(upto["broadcast_seq"] == 0 for upto in reached if upto["seq"] < own)
 
@@ -497,6 +499,74 @@ def test_items_that_arrive_between_two_parts_stay(
     assert marked.change_range
     assert sorted(undo(recipient, marked.change_range).ids) == sorted(before)
     assert states(*between) == ["unread"] * len(between)
+
+
+@pytest.fixture
+def between_parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let another device do something once, between the first two parts of the next mark."""
+    in_short_transaction = marks.in_short_transaction
+
+    def between_parts(change: Callable[[], Any]) -> None:
+        def with_change(work: Any, using: str) -> Any:
+            done = in_short_transaction(work, using)
+            monkeypatch.setattr(marks, "in_short_transaction", in_short_transaction)
+            change()
+            return done
+
+        monkeypatch.setattr(marks, "in_short_transaction", with_change)
+
+    return between_parts
+
+
+@pytest.mark.parametrize("name", ["read", "archived"])
+def test_undoing_a_mark_in_parts_leaves_the_same_mark_of_another_device(
+    recipient: Recipient,
+    alice: User,
+    notify: Make,
+    send: Make,
+    states: Any,
+    small_parts: None,
+    between_parts: Any,
+    name: str,
+) -> None:
+    browser = Client()
+    browser.force_login(alice)
+    items = [*(notify(alice) for _ in range(3)), send(), send()]
+    later = [notify(alice), send()]
+    between_parts(lambda: mark(recipient, name, later))
+
+    marked = post(browser, {"upto": {"seq": 3, "broadcast_seq": 2}, "as": name}).json()
+    assert states(*items, *later) == [name] * 7
+    assert marked["range"]["parts"] == [[5, 6], [9, 11]]
+    undone = post(browser, {"undo": marked["range"]}).json()
+
+    assert states(*items, *later) == ["unread"] * 5 + [name] * 2
+    assert sorted(undone["ids"]) == sorted(items)
+    assert "parts" not in undone["range"]  # nothing came in between
+
+
+def test_a_broadcast_that_another_device_marks_between_two_parts_is_in_no_later_range(
+    recipient: Recipient,
+    send: Make,
+    states: Any,
+    frames_of: Any,
+    small_parts: None,
+    between_parts: Any,
+) -> None:
+    first, *others = [send() for _ in range(5)]
+    between_parts(lambda: mark(recipient, "unread", [first]))
+
+    frames = frames_of(lambda: mark_all(recipient, "read", 0, 5))
+
+    assert states(first, *others) == ["unread"] + ["read"] * 4
+    # A client applies a range to all it has up to a position: to the first broadcast as well.
+    start, unread, *rest = frames
+    assert start["range"]["upto"]["broadcast_seq"] == 2
+    assert (unread["as"], unread["ids"]) == ("unread", [first])
+    assert [(frame["as"], frame["ids"]) for frame in rest] == [
+        ("read", others[1:3]),
+        ("read", others[3:]),
+    ]
 
 
 def test_a_part_that_fails_leaves_the_earlier_ones(

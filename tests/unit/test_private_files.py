@@ -71,3 +71,18 @@ def test_databases_in_memory_have_no_files(tmp_path: Path, monkeypatch: pytest.M
         sqlite3.connect(name, uri=True, factory=PrivateConnection).close()
 
     assert modes(tmp_path) == {}
+
+
+def test_what_sqlite_cannot_open_is_its_own_error(tmp_path: Path) -> None:
+    for database in (tmp_path / "missing" / "site", tmp_path):
+        with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+            connect(database)
+
+
+def test_a_file_whose_mode_cannot_be_changed_is_left_to_sqlite() -> None:
+    """As one of another owner. This one is the kernel's, which no user may change."""
+    database = "/proc/self/comm"
+    with pytest.raises(PermissionError):
+        Path(database).chmod(0o600)
+
+    PrivateConnection(database).close()

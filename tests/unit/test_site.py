@@ -29,9 +29,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = time.monotonic()
+        self.suspended = 0.0  # seconds that only the wall clock went on
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return self.now + self.suspended
 
 
 @pytest.fixture
@@ -152,10 +156,10 @@ async def test_a_frozen_database_is_waited_for_once(
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
     assert reader.wait() is None
 
-    # An hour, of which nothing is left.
-    monkeypatch.setattr(module, "WAIT_SECONDS", 3600)
-    monkeypatch.setattr(module, "BACKGROUND_WAIT_SECONDS", 3600)
-    clock.now += 3600
+    # Twenty seconds, of which nothing is left.
+    monkeypatch.setattr(module, "WAIT_SECONDS", 20)
+    monkeypatch.setattr(module, "BACKGROUND_WAIT_SECONDS", 20)
+    clock.now += 20
     assert reader.wait() is None
     assert await reader.wait_async() is None
 
@@ -163,6 +167,76 @@ async def test_a_frozen_database_is_waited_for_once(
     database.is_open.set()
     settle(reader)
     assert reader.known() == READ
+
+
+def test_an_attempt_that_hangs_is_not_the_last_one(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a connection to a host that is gone, which may hang for a quarter of an hour."""
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
+    reader = SiteReader()
+    database.is_open.clear()
+    assert reader.wait() is None
+    hung = reader._attempt
+    assert hung
+
+    clock.now += module.HUNG_SECONDS - 1
+    assert reader.known() is None
+    assert reader._attempt is hung
+    clock.now += 2
+    reader.known()
+    assert reader._attempt is not hung
+
+    database.is_open.set()
+    settle(reader)
+    hung.join(30)
+    assert reader.known() == READ
+    assert database.reads == 2
+
+
+def test_after_a_suspension_the_time_is_read_again_at_once(
+    database: Database, clock: Clock
+) -> None:
+    """Meanwhile the monotonic clock stood still, and the wall clock went on."""
+    reader = SiteReader()
+    reader.wait()
+    database.answer = lambda: Site("read", 605.0)
+
+    clock.now += module.RETRY_SECONDS + 1
+    assert reader.known() == READ
+    assert database.reads == 1
+    clock.suspended += 600
+    reader.known()
+    settle(reader)
+
+    assert reader.known() == Site("read", 605.0)
+    assert database.reads == 2
+
+
+def test_after_a_suspension_it_is_tried_until_the_database_answers(
+    database: Database, clock: Clock
+) -> None:
+    reader = SiteReader()
+    reader.wait()
+    database.answer = fail
+
+    clock.suspended += 600
+    for reads in (2, 3, 4):
+        clock.now += module.RETRY_SECONDS + 1
+        assert reader.known() == READ
+        settle(reader)
+        assert database.reads == reads
+
+
+def test_a_small_correction_of_the_clock_is_no_suspension(database: Database, clock: Clock) -> None:
+    reader = SiteReader()
+    reader.wait()
+
+    clock.suspended -= module.MAX_DRIFT_SECONDS / 2
+    clock.now += module.RETRY_SECONDS + 1
+    assert reader.known() == READ
+
+    assert database.reads == 1
 
 
 def test_a_fork_reads_itself_what_its_parent_was_reading(database: Database) -> None:

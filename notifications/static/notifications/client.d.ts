@@ -190,6 +190,10 @@ export type Range = {
      * The last change number.
      */
     seq: number;
+    /**
+     * Those of each part, where other changes came in between.
+     */
+    parts?: number[][] | undefined;
 };
 export type MarkChanges = {
     /**

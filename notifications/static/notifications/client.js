@@ -447,6 +447,7 @@ async function importLists() {
  * @property {Mark} as
  * @property {number} from The first change number.
  * @property {number} seq The last change number.
+ * @property {number[][]} [parts] Those of each part, where other changes came in between.
  */
 
 /**

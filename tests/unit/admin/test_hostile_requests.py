@@ -86,6 +86,19 @@ def test_no_value_of_a_parameter_leads_to_a_500(rows: None, admin: Client, addre
         assert admin.get(address, {name: value}).status_code in {200, 302, 400}, (name, value)
 
 
+@pytest.mark.parametrize(
+    ("address", "name"), [(NOTIFICATIONS, "created_at"), (CONNECTIONS, "opened_at")]
+)
+@pytest.mark.parametrize("time", ["0001-01-01 00:00:00+23:59", "9999-12-31 23:59:59-23:59"])
+def test_a_time_that_utc_has_no_year_for_is_refused(
+    rows: None, staff: Callable[..., Client], address: str, name: str, time: str
+) -> None:
+    browser = staff(*VIEW)
+
+    for lookup in ("gte", "lt"):
+        assert browser.get(address, {f"{name}__{lookup}": time}).status_code == 400
+
+
 def test_a_filter_with_many_values_leads_to_no_500(rows: None, admin: Client) -> None:
     query = {"level__exact": ["info"] * 990}
 

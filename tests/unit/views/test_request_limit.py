@@ -8,12 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
 from notifications import views
 from notifications.channel_layer import sender
+from notifications.request_limit import limited
 
 from .requests import CHANGES, ITEMS, MARK, post
 
@@ -116,6 +118,29 @@ def test_more_requests_in_all_than_the_process_takes_are_refused(
     assert Client().get(ITEMS).status_code == 401
 
 
+def test_a_request_that_is_refused_for_its_session_queries_nothing(
+    settings: Any, alice: User, work: Work, django_assert_num_queries: Any
+) -> None:
+    settings.NOTIFICATIONS_MAX_REQUESTS_PER_ACCOUNT = 2
+    browser = log_in(alice)
+    for _ in range(2):
+        work(browser)
+
+    with django_assert_num_queries(0):
+        assert_busy(browser.get(ITEMS))
+
+
+def test_requests_of_nobody_are_not_counted_together(settings: Any, alice: User) -> None:
+    settings.NOTIFICATIONS_MAX_REQUESTS_PER_ACCOUNT = 1
+    two_at_once = limited(limited(lambda request: HttpResponse()))
+    request = RequestFactory().get("/")
+
+    request.user = AnonymousUser()
+    assert two_at_once(request).status_code == 200
+    request.user = alice
+    assert two_at_once(request).status_code == 503
+
+
 def test_there_may_be_no_limit(settings: Any, alice: User, work: Work, gate: Gate) -> None:
     settings.NOTIFICATIONS_MAX_REQUESTS_PER_ACCOUNT = None
     settings.NOTIFICATIONS_MAX_REQUESTS_PER_WORKER = None
@@ -147,6 +172,27 @@ def test_no_database_connection_is_held_while_the_answer_is_sent(
     def is_connected() -> bool:
         # The test client keeps connections that a server would close after the answer.
         browser.get(ITEMS)
+        return connections["default"].connection is not None
+
+    assert not executor.submit(is_connected).result()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ITEMS), ("GET", CHANGES), ("GET", "/notifications/"), ("POST", MARK)]
+    + [("GET", "/healthz"), ("GET", "/readyz")],
+)
+def test_a_request_that_waits_for_none_holds_no_connection_in_a_site_with_atomic_requests(
+    monkeypatch: pytest.MonkeyPatch,
+    executor: ThreadPoolExecutor,
+    method: str,
+    path: str,
+) -> None:
+    """A transaction around the view would take one for each request, before any limit."""
+
+    def is_connected() -> bool:
+        monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+        Client().generic(method, path)
         return connections["default"].connection is not None
 
     assert not executor.submit(is_connected).result()
