@@ -19,6 +19,7 @@ export class NotificationsToasts extends AccountElement {
   #cameFrom
 
   clean() {
+    this.removeAttribute("popover") // of the open panel
     this.#stack.replaceChildren()
   }
 
