@@ -18,7 +18,6 @@ from .client import (
 from .conftest import Problems, log_in_as
 from .elements import (
     badge,
-    bell,
     expect_no_unread,
     expect_online,
     items,
