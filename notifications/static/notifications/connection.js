@@ -75,7 +75,8 @@ export class Connection {
     this.#drop()
     this.#bye = undefined
     if (this.status !== "polling") this.#setStatus("connecting")
-    const webSocket = new WebSocket(this.url())
+    const webSocket = openWebSocket(this.url())
+    if (!webSocket) return this.#reconnect()
     this.#webSocket = webSocket
     webSocket.addEventListener("message", this.#receive)
     webSocket.addEventListener("close", this.#closed)
@@ -174,6 +175,15 @@ export class Connection {
     if (status === this.status) return
     this.status = status
     this.onStatus(status)
+  }
+}
+
+// A browser or its policy may refuse any: then the network counts as blocked.
+function openWebSocket(url) {
+  try {
+    return new WebSocket(url)
+  } catch {
+    return null
   }
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-import { asMarked, count, inRange, isBroadcast, movePosition, outdate, positionOf } from "./store.js";
+import { asMarked, count, inRange, isBroadcast, isItem, movePosition, outdate, positionOf } from "./store.js";
 
 // The lists: pages of the inbox, loaded over HTTP, merged with the items and changes in frames.
 //
@@ -57,7 +57,7 @@ export function applyPage(state, page, folder) {
   }
   // How far back its pages reach.
   const from = page.next ? { ...NOTHING_LOADED, ...next.folders[folder]?.from } : { own: 0, broadcasts: 0 }
-  for (const item of page.items) {
+  for (const item of page.items.filter(isItem)) {
     const kind = kindOf(item)
     from[kind] = Math.min(from[kind], item.number)
     const added = itemOfPage(next, item, page)

@@ -178,8 +178,8 @@ export function inRange(item, { as, seq, upto }) {
 
 // Private
 
-function isItem(frame) {
-  return typeof frame.id === "string" && typeof frame.number === "number"
+export function isItem(frame) {
+  return typeof frame?.id === "string" && typeof frame.number === "number"
 }
 
 function isUpTo(item, upto) {

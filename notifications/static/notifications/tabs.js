@@ -13,7 +13,7 @@ const MESSAGES_VERSION = 2
 // - frozen: takes no part until the browser lets the page run again
 // - waiting: follows the leader, and waits for the lock
 // - leading: has the lock and the connection
-// - alone: has a connection of its own, in browsers without locks or channels
+// - alone: has a connection of its own, where locks or channels are missing or fail
 const HELD = {
   stopped: [],
   frozen: ["page"],
@@ -59,7 +59,8 @@ export class Tabs {
     })
     this.#election = new Election(this.name, {
       onElected: () => this.#enter("leading"),
-      onDeposed: () => this.#enter("waiting")
+      onDeposed: () => this.#enter("waiting"),
+      onFailed: this.#separate
     })
     this.#follower = new Follower(
       { timeout: timeout * 1000 },
@@ -78,7 +79,7 @@ export class Tabs {
         start: () => (this.#watchTimer = setInterval(this.#watch, WATCH_INTERVAL_MS)),
         stop: () => clearInterval(this.#watchTimer)
       },
-      channel: { start: () => this.#openChannel(), stop: () => this.#channel.close() },
+      channel: { start: () => this.#openChannel(), stop: () => this.#channel?.close() },
       election: this.#election,
       follower: this.#follower,
       connection: { start: () => this.#connect(), stop: () => this.#connection.stop() }
@@ -118,9 +119,21 @@ export class Tabs {
   // Private
 
   #begin() {
-    const canShare = navigator.locks && globalThis.BroadcastChannel
     this.#setStatus("connecting")
-    this.#enter(canShare ? "waiting" : "alone")
+    this.#share(() => this.#enter("waiting"))
+  }
+
+  // Does what needs the other tabs; if the browser refuses, this tab goes on without them.
+  #share(action) {
+    try {
+      action()
+    } catch {
+      this.#separate()
+    }
+  }
+
+  #separate = () => {
+    if (HELD[this.#state].includes("election")) this.#enter("alone")
   }
 
   #enter(state) {
@@ -169,7 +182,7 @@ export class Tabs {
   }
 
   #post(message) {
-    if (HELD[this.#state].includes("channel")) this.#channel.postMessage(message)
+    if (HELD[this.#state].includes("channel")) this.#share(() => this.#channel.postMessage(message))
   }
 
   #hear = ({ data: message }) => {
@@ -236,11 +249,12 @@ class Election {
   name
   onElected
   onDeposed
+  onFailed
 
   #candidacy
 
-  // Callbacks: onElected(), and onDeposed() when another tab took over; this tab is a candidate
-  // again by then.
+  // Callbacks: onElected(); onDeposed() when another tab took over, and this tab is a candidate
+  // again; and onFailed() where the browser has no locks for this page.
   constructor(name, callbacks) {
     Object.assign(this, callbacks, { name })
   }
@@ -250,7 +264,7 @@ class Election {
   }
 
   stop() {
-    this.#candidacy.abort()
+    this.#candidacy?.abort()
   }
 
   // Takes the lock away from a tab that hangs.
@@ -264,17 +278,20 @@ class Election {
   async #stand(steal = false) {
     this.#candidacy = new AbortController()
     const { signal } = this.#candidacy
+    let wasElected = false
     const hold = () =>
       new Promise((release) => {
         if (signal.aborted) return release(undefined)
+        wasElected = true
         signal.addEventListener("abort", release)
         this.onElected()
       })
     try {
       await navigator.locks.request(this.name, steal ? { steal } : { signal }, hold)
     } catch (error) {
-      if (error.name !== "AbortError") throw error
       if (signal.aborted) return
+      if (!wasElected) return this.onFailed()
+      if (error.name !== "AbortError") throw error
       this.#stand()
       this.onDeposed()
     }

@@ -44,9 +44,13 @@ export class NotificationsBanner extends AccountElement {
 
   #render = eachFrame(this, () => {
     if (!this.#client.isLoaded(FOLDER) && !this.#isOver) return this.#load()
-    for (const element of this.querySelectorAll("[data-fallback]")) element.remove()
-    const isAll = this.#rows.render(this.#client.items(FOLDER).slice(0, MAX_BANNERS))
+    const items = this.#client.items(FOLDER).slice(0, MAX_BANNERS)
+    const fallback = [...this.querySelectorAll("[data-fallback]")]
+    for (const element of fallback) element.remove()
+    const isAll = this.#rows.render(items)
     if (!isAll) this.#render()
+    // The server's stay until there is one to replace them.
+    if (items.length && !this.#rows.last) slot(this, "banners").append(...fallback)
   })
 
   get #isOver() {

@@ -17,7 +17,7 @@ export class NotificationsBell extends AccountElement {
   #title
 
   clean() {
-    this.querySelector('[data-part="panel"]')?.remove()
+    for (const part of this.querySelectorAll('[data-part="panel"], [data-part="scrim"]')) part.remove()
   }
 
   join(client, signal) {

@@ -82,14 +82,9 @@ export class NotificationsInbox extends AccountElement {
 
   // Private
 
-  // Returns the id of the server-rendered item that had the focus.
   #build() {
     this.#content = clone("list")
     this.#content.dataset.live = ""
-    const fallback = this.querySelector('[data-part="content"]')
-    const focused = fallback?.querySelector('[data-part="item"]:focus-within')
-    if (fallback) fallback.replaceWith(this.#content)
-    else this.append(this.#content)
     const part = (name) => this.#content.querySelector(`[data-part="${name}"]`)
     // Looked up before the list is there, because a search among thousands of rows is slow.
     this.#parts = {
@@ -100,18 +95,27 @@ export class NotificationsInbox extends AccountElement {
       empty: slot(this.#content, "empty"),
       undo: slot(this.#content, "undo")
     }
-    this.#whenUnread = this.querySelectorAll("[data-when-unread]")
     this.#list = part("list")
     this.#list.addEventListener("contentvisibilityautostatechange", this.#comeIntoSight, { capture: true })
     this.#rows = new Rows(this.#list, { create: () => clone("item"), fill: this.#fillItem })
     const isScrolling = getComputedStyle(this).overflowY === "auto"
-    this.#end = new IntersectionObserver(this.#reachEnd, {
-      root: isScrolling ? this : null,
-      rootMargin: `${LOAD_AHEAD}px`
-    })
+    this.#end =
+      globalThis.IntersectionObserver &&
+      new IntersectionObserver(this.#reachEnd, {
+        root: isScrolling ? this : null,
+        rootMargin: `${LOAD_AHEAD}px`
+      })
     this.#renderError()
+  }
+
+  // Puts the list in the place of what the server rendered, whose focused item it remembers.
+  #putInPlace() {
+    const fallback = this.querySelector('[data-part="content"]')
+    this.#focused = fallback?.querySelector('[data-part="item"]:focus-within')?.dataset.id
+    if (fallback) fallback.replaceWith(this.#content)
+    else this.append(this.#content)
+    this.#whenUnread = this.querySelectorAll("[data-when-unread]")
     this.#renderUnread()
-    return focused?.dataset.id
   }
 
   #render = () => {
@@ -120,12 +124,14 @@ export class NotificationsInbox extends AccountElement {
     const isLoaded = this.#client.isLoaded(folder)
     // The server-rendered list stays until there is something to replace it, or its account has gone.
     const isOver = this.#client.status === "logged_out"
-    const isFirst = !this.#content && (isLoaded || isOver || !this.querySelector('[data-part="content"]'))
-    if (isFirst) this.#focused = this.#build()
+    const isFirst = !this.contains(this.#content ?? null)
+    const isAlone = isFirst && !this.querySelector('[data-part="content"]')
+    if (!this.#content && (isLoaded || isOver || isAlone)) this.#build()
     if (!this.#content) return
     const items = isLoaded ? this.#client.items(folder) : []
     const isAll = this.#rows.render(items)
     if (!isAll) this.#renderSoon()
+    if (isFirst && (isAlone || !items.length || this.#rows.last)) this.#putInPlace()
     this.#restoreFocus(isAll)
     const { loading, older, showOlder } = this.#parts
     loading.hidden = !this.#isLoading || items.length > 0
@@ -304,8 +310,8 @@ export class NotificationsInbox extends AccountElement {
 
   // Observing it again reports it again, even if it never left the view.
   #watchEnd() {
-    this.#end.disconnect()
-    this.#end.observe(this.#parts.older)
+    this.#end?.disconnect()
+    this.#end?.observe(this.#parts.older)
   }
 
   // kind: "load" or "mark". Each has its own failure.

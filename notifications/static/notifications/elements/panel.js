@@ -8,6 +8,7 @@ export class Panel {
   #bell
   #button
   #element
+  #scrim = makeScrim()
   #styled
   #opened
 
@@ -21,6 +22,7 @@ export class Panel {
       styles.onload = styles.onerror = resolve
     })
     element.addEventListener("click", this.#act)
+    for (const type of ["click", "auxclick"]) this.#scrim.addEventListener(type, () => this.close())
     bell.append(element)
   }
 
@@ -33,11 +35,13 @@ export class Panel {
     if (this.isOpen || !this.#bell.isConnected) return
     this.#opened = new AbortController()
     const { signal } = this.#opened
-    document.addEventListener("pointerdown", this.#closeOutside, { signal })
     document.addEventListener("focusin", this.#closeOutside, { signal })
     document.addEventListener("keydown", this.#closeWithEscape, { signal })
     addEventListener("resize", this.#place, { signal })
     addEventListener("scroll", this.#place, { passive: true, signal })
+    this.#element.before(this.#scrim)
+    this.#scrim.showPopover()
+    this.#raiseToasts()
     this.#element.showPopover()
     this.#place()
     this.#button.setAttribute("aria-expanded", "true")
@@ -49,11 +53,14 @@ export class Panel {
     this.#opened?.abort()
     this.#inbox.forgetUndo()
     this.#button.setAttribute("aria-expanded", "false")
-    if (!this.isOpen) return // or the browser hid it, when the bell left the page
+    if (!this.isOpen) return this.#lowerAll() // or the browser hid it, when the bell left the page
     const { activeElement } = document
     const hadFocus = this.#element.contains(activeElement) || activeElement === document.body
     this.#element.hidePopover()
     if (hadFocus) this.#button.focus({ preventScroll: true })
+    // The style sheet may have an animation for its end.
+    const animations = this.#element.getAnimations().map(({ finished }) => finished)
+    Promise.allSettled(animations).then(() => this.isOpen || this.#lowerAll())
   }
 
   // “Mark all as read” disappears when everything is read.
@@ -65,6 +72,19 @@ export class Panel {
 
   get #inbox() {
     return slot(this.#element, "inbox")
+  }
+
+  // Toasts stay above the scrim, and below the panel.
+  #raiseToasts() {
+    const toasts = document.querySelector("notifications-toasts")
+    if (!toasts) return
+    toasts.popover = "manual"
+    toasts.showPopover()
+  }
+
+  #lowerAll() {
+    this.#scrim.remove()
+    document.querySelector("notifications-toasts")?.removeAttribute("popover")
   }
 
   #act = ({ target }) => {
@@ -95,4 +115,13 @@ export class Panel {
     style.setProperty("--notifications-panel-bottom", `${Math.max(0, clientHeight - top)}px`)
     style.setProperty("--notifications-panel-end", `${Math.max(MARGIN, Math.min(end, max))}px`)
   }
+}
+
+// Lies over the page, so that a tap beside the panel reaches nothing there.
+function makeScrim() {
+  const scrim = document.createElement("div")
+  scrim.dataset.part = "scrim"
+  scrim.popover = "manual"
+  scrim.style.cssText = "inset: 0; width: 100%; height: 100%; opacity: 0"
+  return scrim
 }

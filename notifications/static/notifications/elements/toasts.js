@@ -1,4 +1,5 @@
 import { AccountElement } from "./parts/element.js";
+import { attempt } from "./parts/guard.js";
 import { clone, define, eachFrame, fill, setCount } from "./parts/template.js";
 
 const MAX_TOASTS = 3
@@ -19,6 +20,7 @@ export class NotificationsToasts extends AccountElement {
   #cameFrom
 
   clean() {
+    this.removeAttribute("popover") // of the open panel
     this.#stack.replaceChildren()
   }
 
@@ -71,7 +73,7 @@ export class NotificationsToasts extends AccountElement {
     const waiting = this.#waiting.splice(0).filter(({ notification }) => !this.#isRead(notification))
     const shown = this.#isBusy() ? [] : waiting.splice(-MAX_TOASTS)
     if (waiting.length) this.#summarise(waiting)
-    for (const { notification, since } of shown) this.#show(notification, since)
+    for (const { notification, since } of shown) attempt(() => this.#show(notification, since), notification)
     // Read, archived, replaced or removed, on any device.
     for (const [key, { notification }] of this.#single) if (this.#isRead(notification)) this.#dismiss(key)
   })

@@ -1,4 +1,5 @@
 import { Batches } from "./batches.js";
+import { attempt } from "./guard.js";
 
 // Limits of one call of `render`, which fills at least one row.
 const MAX_NEW_ROWS = 20
@@ -13,6 +14,7 @@ export class Rows {
   #rows = new Map()
 
   // create() makes a row's element, fill(element, item) shows an item in it.
+  // Where these fail, there is no row.
   constructor(list, { create, fill }) {
     this.#list = list
     this.#batches = new Batches(list)
@@ -33,7 +35,7 @@ export class Rows {
   }
 
   focus(id) {
-    this.#rows.get(id)?.element.focus()
+    this.#rows.get(id)?.element?.focus()
   }
 
   // Returns whether all rows are up to date; if not, call it again.
@@ -45,14 +47,16 @@ export class Rows {
     let isAll = true
     let place = this.#batches.first
     for (const item of items) {
+      const next = place && this.#batches.after(place)
       if (this.item(item.id) !== item) {
         if (isFirst || (this.#rows.size < maxSize && performance.now() < end)) this.#renderRow(item)
         else isAll = false
         isFirst = false
       }
       const element = this.#rows.get(item.id)?.element
+      if (place && !place.parentElement) place = next // its row failed, and is gone
       if (!element) continue
-      if (element === place) place = this.#batches.after(place)
+      if (element === place) place = next
       else this.#batches.insert(element, place)
     }
     return isAll
@@ -63,17 +67,26 @@ export class Rows {
   #removeAllBut(kept) {
     for (const [id, { element }] of this.#rows) {
       if (kept.has(id)) continue
-      this.#keepFocus(element)
-      this.#batches.remove(element)
+      if (element) this.#remove(element)
       this.#rows.delete(id)
     }
   }
 
   #renderRow(item) {
-    const { element } = this.#rows.get(item.id) ?? { element: this.#create() }
-    element.dataset.id = item.id
-    this.#fill(element, item)
-    this.#rows.set(item.id, { element, item })
+    let element = this.#rows.get(item.id)?.element
+    const isShown = attempt(() => {
+      const row = element ?? this.#create()
+      row.dataset.id = item.id
+      this.#fill(row, item)
+      element = row
+    }, item)
+    if (!isShown && element) this.#remove(element)
+    this.#rows.set(item.id, { element: isShown ? element : undefined, item })
+  }
+
+  #remove(element) {
+    this.#keepFocus(element)
+    this.#batches.remove(element)
   }
 
   // The focus must not be lost with the row that had it.

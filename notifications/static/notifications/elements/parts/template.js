@@ -2,7 +2,7 @@
 // showing the status of the connection.
 
 const OFFLINE_DELAY_MS = 2000 // shorter interruptions don't show
-const pluralRules = new Intl.PluralRules(document.documentElement.lang || undefined)
+const pluralRules = inLanguage("PluralRules")
 const LEVELS = ["info", "success", "warning", "error"]
 
 export function define(name, element) {
@@ -12,6 +12,16 @@ export function define(name, element) {
 export function clone(name) {
   const template = document.querySelector(`template[data-notifications="${name}"]`)
   return template.content.firstElementChild.cloneNode(true)
+}
+
+// One of Intl's formats, in the page's language; in the browser's if it refuses that, or none.
+export function inLanguage(name, options) {
+  for (const language of [document.documentElement.lang || undefined, undefined]) {
+    try {
+      return new Intl[name](language, options)
+    } catch {}
+  }
+  return undefined
 }
 
 export function slot(element, name) {
@@ -27,7 +37,7 @@ export function setText(element, name, text) {
 export function setCount(element, count) {
   const text = slot(element, "text")
   const form = (name) => element.querySelector(`template[data-plural="${name}"]`)
-  const chosen = form(pluralRules.select(count)) ?? form("other")
+  const chosen = form(pluralRules?.select(count)) ?? form("other")
   if (chosen && text.dataset.plural !== chosen.dataset.plural) {
     text.dataset.plural = chosen.dataset.plural
     text.replaceChildren(chosen.content.cloneNode(true))
@@ -56,7 +66,11 @@ export function safeUrl(url) {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop these, or read them as others
   if (typeof url !== "string" || /[\u0000-\u0020\u007f-\u009f\u2028\u2029\\]/.test(url)) return ""
   if (url.startsWith("/")) return url.startsWith("//") ? "" : url
-  return /^https?:\/\/[^/]/i.test(url) && URL.canParse(url) ? url : ""
+  try {
+    return /^https?:\/\/[^/]/i.test(url) && new URL(url) ? url : ""
+  } catch {
+    return ""
+  }
 }
 
 // Renders at most once per animation frame, however often it is called, while the element is on

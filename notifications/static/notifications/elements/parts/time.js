@@ -1,3 +1,5 @@
+import { inLanguage } from "./template.js";
+
 // Ages in words, in the language of the page.
 
 // In seconds
@@ -10,27 +12,27 @@ const UNITS = [
   ["minute", 60]
 ]
 
-const language = document.documentElement.lang || undefined
-const relativeFormat = new Intl.RelativeTimeFormat(language, { numeric: "auto" })
-const fullFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" })
+const relativeFormat = inLanguage("RelativeTimeFormat", { numeric: "auto" })
+const fullFormat = inLanguage("DateTimeFormat", { dateStyle: "medium", timeStyle: "short" })
 
 // now: ms since 1970, by the server's clock
 export function fillTime(element, isoTime, now) {
-  const date = new Date(isoTime)
-  if (!element || Number.isNaN(date.getTime())) return
+  const time = Date.parse(isoTime)
+  if (!element || Number.isNaN(time)) return
   element.dateTime = isoTime
-  element.title = fullFormat.format(date)
+  element.title = fullFormat?.format(time) ?? isoTime
   refreshTime(element, now)
 }
 
 export function refreshTime(element, now) {
   const seconds = Math.max(0, (now - new Date(element.dateTime)) / 1000)
   const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? []
-  const text = unit ? relativeFormat.format(-Math.trunc(seconds / length), unit) : justNow(element)
+  const age = () => relativeFormat?.format(-Math.trunc(seconds / length), unit) ?? element.title
+  const text = unit ? age() : justNow(element)
   if (element.textContent !== text) element.textContent = text
 }
 
 // The template has the words; a site's own template may leave them out.
-function justNow({ dataset }) {
-  return dataset.now ?? relativeFormat.format(0, "second")
+function justNow({ dataset, title }) {
+  return dataset.now ?? relativeFormat?.format(0, "second") ?? title
 }
