@@ -21,6 +21,7 @@ from notifications.notify import retract
 
 from .base import AdminMixin, account_in_words, add_action, summary
 
+NO_BREAK_SPACE: Final = "\N{NO-BREAK SPACE}"
 MAX_MESSAGES_LISTED: Final = 10  # on the page to confirm it
 
 
@@ -36,7 +37,8 @@ def removal_in_words(message: Message) -> str:
         words = _("Expired, %(time)s")
     else:
         words = _("Removed, %(time)s")
-    return str(words % {**values, "time": display_for_value(at, "")})
+    time = display_for_value(at, "").replace(" ", NO_BREAK_SPACE)  # in a narrow column
+    return str(words % {**values, "time": time})
 
 
 class RetractMixin(AdminMixin):

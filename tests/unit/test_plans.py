@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from harness.plans import plans
+from notifications import retract
 from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes_of_many
@@ -97,6 +98,15 @@ HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
         {"site_notif_unnumbered", *INDEX_OF_REPLACED},
     ),
     "expire": (lambda: retraction.expire(connection.alias), {"site_notif_expiring"}),
+    "retract": (
+        lambda: retract(Notification.objects.unread().filter(account=BUSY_ACCOUNT)),
+        set(),
+    ),
+    "finish retractions": (lambda: retraction.finish(connection.alias, [BUSY_ACCOUNT]), set()),
+    "forget who retracted": (
+        lambda: retraction.forget(BUSY_ACCOUNT, connection.alias),
+        {"site_notif_retracted_by"},
+    ),
     "mark": (lambda: marks.mark(recipient(), "read", ["n7", "b3"]), set()),
     "mark all": (lambda: marks.mark_all(recipient(), "read", BUSY_ROWS, 50), set()),
     "maintain": (
