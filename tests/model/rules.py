@@ -228,8 +228,8 @@ RULES = [
         also=[
             Edit(
                 "inbox.changes.read_changes_of_many",
-                "request.position.seq < floors.get(request.recipient.account_id, 0)\n        or ",
-                "",
+                "if request.position.seq < floor or ",
+                "if ",
             )
         ],
     ),
