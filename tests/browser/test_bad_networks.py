@@ -68,6 +68,34 @@ def still_page(alices: BrowserContext) -> Page:
     return page
 
 
+def test_where_an_account_is_impersonated_the_page_polls(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    context = log_in("operator", site)
+    cookie = {"name": "impersonated", "value": "alice", "url": site.url}
+    context.add_cookies([cookie])  # type: ignore[list-item]
+    page = context.new_page()
+    sockets = watch_sockets(page)
+    now = time.time()
+    page.clock.install(time=now)
+    page.clock.pause_at(now + 60)  # it runs until then
+    page.goto("/")
+    expect_status(page, "polling")
+    asked = len(sockets)
+
+    site.shell(
+        'notify_accounts(alice, "news", "For alice")\n'
+        "operator = get_user_model().objects.get(username='operator')\n"
+        'notify_accounts(operator, "news", "For operator")'
+    )
+    page.clock.run_for(31_000)
+    wait_until(page, lambda: page.evaluate(f"() => {CLIENT}.unread.total") == 1)
+    assert len(sockets) - asked <= 2  # one in 15 seconds at most
+    expect_status(page, "polling")
+    page.clock.resume()
+    expect(items(open_bell(page)).locator("[data-slot=body]")).to_have_text(["For alice"])
+
+
 @pytest.fixture
 def sockets(page: Page) -> list[WebSocket]:
     return watch_sockets(page)

@@ -349,6 +349,22 @@ def test_a_resync_loads_the_list_again(live_page: Page, server: FakeServer) -> N
     assert len(server.sockets) == 1
 
 
+def test_a_register_that_cannot_follow_the_position_loads_the_list_again(
+    live_page: Page, server: FakeServer
+) -> None:
+    server.notify(11, "From before", unread=1)
+    expect(items(open_bell(live_page))).to_contain_text(["From before"])
+    server.greets = False
+    server.close(4012)
+    wait_until(live_page, lambda: len(server.sockets) == 2)
+
+    heartbeat = {"interval": 60, "timeout": 120}
+    server.say("register", **server.position(), heartbeat=heartbeat, resync=True)
+
+    expect(items(live_page)).to_have_count(0)
+    expect_no_unread(live_page)
+
+
 def test_a_list_that_failed_to_load_is_loaded_when_online(
     site: Site, log_in: Callable[..., BrowserContext], server: FakeServer, problems: Problems
 ) -> None:

@@ -82,8 +82,15 @@ const actions = {
   },
   load: (tab, folder) => tab.client.load(folder),
   loadOlder: (tab, folder) => tab.client.loadOlder(folder),
-  mark: (tab, [ids, as]) => tab.client.mark(ids, as),
-  markAll: (tab, as) => tab.client.markAll(as),
+  // A mark may be sent later, when those before it have been answered.
+  mark: (tab, [ids, as]) => {
+    tab.events.push({ type: "marked", ids, as })
+    return tab.client.mark(ids, as)
+  },
+  markAll: (tab, as) => {
+    tab.events.push({ type: "marked", as })
+    return tab.client.markAll(as)
+  },
   look: () => {}
 }
 

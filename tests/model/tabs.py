@@ -133,6 +133,7 @@ class Tab:
         self.process: Process | None = None
         self.query: str | None = None  # of the connection that the client opened
         self.requests: deque[_Request] = deque()
+        self.unsent: deque[_Mark] = deque()
         self.open_page()
 
     # --- Actions of the user and the network
@@ -142,6 +143,7 @@ class Tab:
         latest = pages.read_latest(self._recipient())
         self._leave()
         self.requests.clear()
+        self.unsent.clear()
         self._begin(latest.position.as_dict())
         self.shows_outdated = False
         urls = {name: f"/notifications/{name}/" for name in ("changes", "items", "mark")}
@@ -259,10 +261,11 @@ class Tab:
                 case {"type": "closed"}:
                     self._leave()
                 case {"type": "requested", "method": method, "path": path}:
-                    request = _Request(method, path, event.get("body"))
-                    self.requests.append(request)
-                    if request.mark:
-                        self.marks.append(request.mark)
+                    mark = self.unsent.popleft() if method == "POST" else None
+                    self.requests.append(_Request(method, path, event.get("body"), mark))
+                case {"type": "marked", "as": as_}:
+                    self.unsent.append(_Mark(event.get("ids"), as_))
+                    self.marks.append(self.unsent[-1])
                 case {"type": "notified", "id": wire_id, "number": number}:
                     if not self.is_outdated:
                         self._check_notified(wire_id, number)
@@ -312,11 +315,11 @@ class Tab:
 
 
 class _Mark:
-    """A mark that the client has requested, and already shows until the server confirms it."""
+    """A mark that the client makes, and already shows until the server confirms it."""
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self.ids = content.get("ids")
-        self.state = "read" if content["as"] == "inbox" else content["as"]
+    def __init__(self, ids: list[str] | None, as_: str) -> None:
+        self.ids = ids
+        self.state = "read" if as_ == "inbox" else as_
         self.seq = inf  # of its change; 0 if it made none
 
     def answered(self, status: int, body: str) -> None:
@@ -328,9 +331,9 @@ class _Mark:
 
 
 class _Request:
-    def __init__(self, method: str, path: str, body: str | None) -> None:
+    def __init__(self, method: str, path: str, body: str | None, mark: _Mark | None) -> None:
         self.method = method
-        self.mark = _Mark(json.loads(body)) if body else None
+        self.mark = mark
         self.status = 0
         self.body = ""
         name = path.split("/")[2]

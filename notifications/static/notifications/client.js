@@ -1,6 +1,7 @@
 // @ts-check
 import { Announcer } from "./announcer.js";
 import * as http from "./api.js";
+import { MarkQueue } from "./marks.js";
 import { onSwap, readConfig } from "./page.js";
 import * as store from "./store.js";
 import { Tabs } from "./tabs.js";
@@ -40,6 +41,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   #api
   #tabs
   #announcer
+  #marks
   #origin
   #lists
   #loading = new Map()
@@ -58,6 +60,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     })
     this.#state = store.initialState({ ...start, resumeFrom: this.#announcer.resumeFrom })
     this.#api = new http.Api(config)
+    this.#marks = new MarkQueue((mark) => this.#request(this.#api.mark(mark)))
     const name = `notifications:${config.account}:${config.protocol}`
     this.#tabs = new Tabs(
       { name, ...config.heartbeat },
@@ -201,7 +204,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
    * @returns {Promise<MarkAnswer>}
    */
   async undo(range) {
-    const answer = await this.#request(this.#api.mark({ undo: range }))
+    const answer = await this.#marks.add({ undo: range })
     this.#update(store.applyMark(this.#state, answer))
     return answer
   }
@@ -329,7 +332,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   async #mark(mark) {
     this.#update(store.beginMark(this.#state, mark))
     try {
-      const answer = await this.#request(this.#api.mark(mark))
+      const answer = await this.#marks.add(mark)
       this.#update(store.applyMark(this.#state, answer, mark))
       return answer
     } catch (error) {
@@ -352,6 +355,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   #leave = () => {
     const position = store.positionOf(this.#state)
     if (position) this.#announcer.remember(position)
+    this.#marks.flush()
     this.#tabs.stop()
   }
 

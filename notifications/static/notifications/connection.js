@@ -8,7 +8,8 @@ const TOO_FAST_DELAY_MS = 30_000
 const PROBE_TIMEOUT_MS = 5000
 
 // Close codes
-const LOGGED_OUT = [4401, 4403] // not logged in, deactivated
+const NOT_LOGGED_IN = 4401
+const LOGGED_OUT = [NOT_LOGGED_IN, 4403] // 4403: deactivated
 const FINAL = [1000, 4400] // normal, protocol abuse
 const SESSION_CHANGED = 4402
 const EVICTED = 4409
@@ -149,6 +150,8 @@ export class Connection {
   }
 
   #closed = ({ code }) => {
+    const isRefused = ["connecting", "polling"].includes(this.status)
+    if (code === NOT_LOGGED_IN && isRefused) return this.#pollInstead()
     if (LOGGED_OUT.includes(code)) return this.stop("logged_out")
     if (FINAL.includes(code) || (code === SESSION_CHANGED && this.#sessionHasChanged)) return this.stop()
     // The account has too many newer connections.
@@ -159,6 +162,19 @@ export class Connection {
     const delay = Math.max((this.#bye?.delay ?? 0) * 1000, minDelay)
     this.#reconnect(this.#sessionHasChanged ? delay : delay + this.#backoff())
     if (code === TOO_FAST) this.#notBefore = this.#dueAt
+  }
+
+  // Refused from the start, the session is over, and `poll` ends this connection too; or somebody
+  // impersonates the page's account, which the site's views know and its WebSockets don't.
+  async #pollInstead() {
+    const refused = this.#webSocket
+    try {
+      await this.poll()
+      if (refused === this.#webSocket) this.#setStatus("polling")
+    } catch (error) {
+      if (error.name !== "ApiError") throw error
+    }
+    if (refused === this.#webSocket) this.#reconnect()
   }
 
   // Full jitter, so that the clients of a restarted server do not all come back at once.

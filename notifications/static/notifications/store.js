@@ -191,6 +191,7 @@ function stateAfter(mark) {
 }
 
 function register(state, frame) {
+  if (frame.resync) return outdate(state, frame)
   if (positionOf(state)) return state
   return movePosition({ ...state, epoch: frame.epoch, scope: frame.scope }, frame)
 }
