@@ -19,6 +19,8 @@ LONG := "verify and not realtime"
 
 run: export DJANGO_DEBUG ?= 1
 run: .venv/run
+# Refuses what the server would refuse, before anything is changed.
+	@$(PY) -c "import notify_site.asgi" -b $(HOST)
 	@$(PY) manage.py migrate --noinput --verbosity 0
 	@case "$$DJANGO_DEBUG" in 1|[Tt]rue|[Yy]es) $(PY) manage.py demo_data && \
 		echo "Log in as alice, bob, carol or operator (password demo)";; \

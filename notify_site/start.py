@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from socket import getaddrinfo
+from typing import Final, NoReturn
 
 from django.conf import settings
 from django.core.checks import CheckMessage
@@ -18,6 +20,8 @@ ONLY_THIS_MACHINE: Final = (
     "error pages show everything. To serve others, set DJANGO_DEBUG=0, DJANGO_SECRET_KEY and "
     "DJANGO_ALLOWED_HOSTS, see docs/deployment.md."
 )
+# Of uvicorn and gunicorn too. With another one, gunicorn would start a worker after the other.
+EXIT_STATUS: Final = 3
 DATABASE_TIMEOUT_SECONDS: Final = 10  # a server also starts while the database is away
 
 
@@ -28,10 +32,15 @@ def refuse_unsafe_start(arguments: Sequence[str]) -> None:
     arguments: the server's command line.
     """
     if settings.DEBUG:
-        if far := [host for host in _hosts(arguments) if not is_loopback(host)]:
-            raise SystemExit(f"Not listening on {far[0] or 'all addresses'}. {ONLY_THIS_MACHINE}")
+        if far := [host for host in _hosts(arguments) if not _is_here(host)]:
+            _refuse(f"Not listening on {far[0] or 'all addresses'}. {ONLY_THIS_MACHINE}")
     elif found := _check_passwords():
-        raise SystemExit("\n".join(f"{each.msg} {each.hint}" for each in found))
+        _refuse("\n".join(f"{each.msg} {each.hint}" for each in found))
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)
+    raise SystemExit(EXIT_STATUS)
 
 
 def is_loopback(host: str) -> bool:
@@ -42,6 +51,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this machine reaches a server with this host, however it is written."""
+    try:
+        found = getaddrinfo(host or "0.0.0.0", None)  # as the server does
+    except OSError:
+        return is_loopback(host)
+    return all(is_loopback(str(address[0])) for *_, address in found)
 
 
 def _hosts(arguments: Sequence[str]) -> Iterator[str]:

@@ -61,7 +61,7 @@ def test_while_debugging_other_machines_are_not_served(
 ) -> None:
     ended = start(options.format(port=free_port()), env)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"Not listening on {address}. With DJANGO_DEBUG=1 ")
     assert "set DJANGO_DEBUG=0, DJANGO_SECRET_KEY and DJANGO_ALLOWED_HOSTS" in line
@@ -73,6 +73,16 @@ def test_runserver_does_not_serve_other_machines_either(env: dict[str, str], add
         manage("runserver", "--noreload", address, env=env)
 
 
+def test_make_run_refuses_before_it_makes_a_database(env: dict[str, str], tmp_path: Path) -> None:
+    command = ["make", "run", "--old-file", ".venv/run", "HOST=0.0.0.0", f"PY={sys.executable}"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=site_environment(env), capture_output=True, text=True, timeout=60
+    )
+
+    assert "Not listening on 0.0.0.0. With DJANGO_DEBUG=1 " in ended.stderr
+    assert not list(tmp_path.glob("site.sqlite3*"))
+
+
 @pytest.mark.parametrize("server", ["notifications.server", "uvicorn"])
 def test_in_production_no_account_has_the_public_password(env: dict[str, str], server: str) -> None:
     make_demo_data(env)
@@ -80,7 +90,7 @@ def test_in_production_no_account_has_the_public_password(env: dict[str, str], s
 
     ended = start(f"{server} --port {free_port()}", env)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     (line,) = ended.stderr.splitlines()
     assert "public password: alice, bob, carol, operator. " in line
     assert "changepassword" in line
@@ -100,8 +110,8 @@ def test_in_production_it_starts_with_other_passwords_or_none(env: dict[str, str
 def test_in_production_it_starts_without_a_database(env: dict[str, str]) -> None:
     nobody = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
 
-    with site_server(free_port(), {**env, **PRODUCTION, **nobody}):
-        pass
+    with site_server(free_port(), {**env, **PRODUCTION, **nobody}) as server:
+        assert "Traceback" not in server.output()
 
 
 # Prints how many other connections its database has once the site was imported.

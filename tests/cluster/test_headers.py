@@ -120,6 +120,7 @@ def test_error_pages_are_the_sites_own_and_reveal_nothing(
     errors = [
         (400, "Bad request", browser.request("/", host="evil.example")),
         (403, "Please try again", browser.request("/notifications/mark/", {"as": "read"})),
+        (403, "Please try again", browser.request("/language/", {"language": "en"})),
         (403, "Not allowed", browser.request("/admin/site_notifications/broadcast/add/")),
         (404, "Page not found", browser.request("/nowhere/?q=what+was+asked")),
         (500, "Something went wrong", fail(browser, database)),

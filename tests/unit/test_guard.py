@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from notifications.testing import TIMEOUT_SECONDS
 from notify_site import errors, guard
 from notify_site.handler import Handler
-from notify_site.start import is_loopback
+from notify_site.start import is_loopback, refuse_unsafe_start
 
 HEADERS = {
     *(b"content-security-policy", b"x-frame-options", b"x-content-type-options"),
@@ -249,3 +249,49 @@ async def test_while_debugging_no_socket_of_another_machine_is_accepted(settings
 )
 def test_loopback_addresses(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "LocalHost"],
+        ["-b", "127.1"],
+        ["--bind=127.1:8000"],
+        ["--bind", "[0:0:0:0:0:0:0:1]:8000"],
+        ["-b", "unix:/run/site.socket"],
+        ["--endpoint", r"tcp6:8000:interface=\:\:1"],
+        ["-e", "tcp:interface=localhost:port=8000"],
+        ["-e", "unix:/run/site.socket"],
+        ["-e", "NAME=value"],  # gunicorn's: a variable of the environment
+        [],
+    ],
+)
+def test_any_spelling_of_an_address_of_this_machine_is_allowed(
+    settings: Any, arguments: list[str]
+) -> None:
+    settings.DEBUG = True
+
+    refuse_unsafe_start(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["-b", host] for host in ("0", "0.0", "::", "[::]:80", "198.18.0.1:80", "")),
+        *(["--host", "nowhere.invalid"], ["-b", "127.0.0.1", "-b", "0.0.0.0"]),
+        *(
+            ["-e", endpoint]
+            for endpoint in ("tcp:80", "ssl:443:interface=0", "tcp6:80:interface=::")
+        ),
+    ],
+)
+def test_any_spelling_of_another_address_is_refused(
+    settings: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.DEBUG = True
+
+    with pytest.raises(SystemExit) as exit:
+        refuse_unsafe_start(arguments)
+
+    assert exit.value.code == 3  # gunicorn starts no other worker then
+    assert capsys.readouterr().err.startswith("Not listening on ")
