@@ -130,7 +130,7 @@ def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
 def _read_unnumbered(account_ids: Sequence[Any], using: str) -> list[UnnumberedRow]:
     account = Notification._meta.get_field("account")
     wanted = is_one_of("account_id", account_ids, account, using)
-    unnumbered = Notification.objects.using(using).unnumbered().filter(wanted)
+    unnumbered = Notification.objects.using(using).unnumbered().without_ended().filter(wanted)
     values = (
         unnumbered.annotate(stored_meta_data=Cast("meta_data", TextField()))
         .order_by("account_id", "pk")

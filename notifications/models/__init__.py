@@ -7,7 +7,15 @@ or fail a transaction that deletes an account. Maintenance deletes the orphans.
 
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
-from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
+from .ends import AccountEnded
+from .inboxes import (
+    BroadcastSequence,
+    BroadcastSequenceQuerySet,
+    Inbox,
+    InboxQuerySet,
+    LockedInbox,
+)
+from .lives import finish_ends, record_end, rows_of
 from .message import (
     JSONValueField,
     Level,
@@ -20,6 +28,7 @@ from .message import (
 from .notifications import Notification, NotificationQuerySet
 
 __all__ = [
+    "AccountEnded",
     "Broadcast",
     "BroadcastSequence",
     "BroadcastSequenceQuerySet",
@@ -27,6 +36,7 @@ __all__ = [
     "BroadcastReceipt",
     "Connection",
     "Inbox",
+    "InboxQuerySet",
     "JSONValueField",
     "Level",
     "LockedInbox",
@@ -36,6 +46,9 @@ __all__ = [
     "NotificationQuerySet",
     "State",
     "Worker",
+    "finish_ends",
+    "record_end",
+    "rows_of",
     "stored_meta_data",
     "validate_type",
     "validate_url",

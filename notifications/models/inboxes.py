@@ -11,8 +11,12 @@ from django.db import connections, models
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
-from notifications.db.bulk import one_of
+from notifications.db.bulk import one_of, update_rows
 from notifications.db.functions import EpochSeconds, RandomHex
+
+from .ends import AccountEnded
+from .lives import finish_ends
+from .notifications import Notification
 
 
 @dataclass(slots=True)
@@ -31,22 +35,49 @@ class LockedInbox:
 
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
+    def with_ends(self) -> InboxQuerySet:
+        """With `has_ended`: whether an earlier life of the account is still to be deleted."""
+        pending = AccountEnded.objects.pending().filter(account_id=models.OuterRef("pk"))
+        return self.annotate(has_ended=models.Exists(pending))
+
+    def with_first(self) -> InboxQuerySet:
+        """With `first`: when the notification was created that has the lowest change number."""
+        numbered = Notification.objects.filter(
+            account_id=models.OuterRef("pk"), seq__isnull=False
+        ).order_by("seq")
+        return self.annotate(first=models.Subquery(numbered.values("created_at")[:1]))
+
     def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
         """
         Return the accounts' inboxes, locked until the transaction ends; missing ones are inserted.
 
         Rows are locked in primary-key order, so that two callers that lock several
         inboxes don't deadlock. Only inserting missing ones still can.
+
+        What earlier lives of the accounts left is deleted, so that callers never meet it.
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
-        rows = self.select_for_update().filter(pk__in=wanted).order_by("pk")
-        locked = rows.values_list("account_id", "seq", "unread", "floor")
-        inboxes = {row[0]: LockedInbox(*row) for row in locked}
-        if len(inboxes) < len(keys):
+        rows: Any = self.with_ends().select_for_update().filter(pk__in=wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor", "has_ended")
+        found = list(locked)
+        if len(found) < len(keys):
             self._insert_missing(wanted)
-            inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
+            found = list(locked.all())
+        inboxes = {row[0]: LockedInbox(*row[:4]) for row in found}
+        if ended := [row[0] for row in found if row[4]]:
+            self._finish_ends(inboxes, ended)
         return inboxes
+
+    def _finish_ends(self, inboxes: dict[Any, LockedInbox], ended: list[Any]) -> None:
+        finished = finish_ends(ended, self.db)
+        begun = [inboxes[account_id] for account_id in ended if account_id in finished]
+        for inbox in begun:
+            own = Notification.objects.using(self.db).filter(account_id=inbox.account_id)
+            inbox.unread = own.unread().count()
+            # A position of the earlier life can't be followed.
+            inbox.floor = inbox.next_seq()
+        update_rows(Inbox, begun, ["seq", "unread", "floor"], self.db)
 
     def _insert_missing(self, account_ids: RawSQL) -> None:
         quote: Callable[[str], str] = connections[self.db].ops.quote_name
