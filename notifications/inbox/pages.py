@@ -41,7 +41,6 @@ from notifications.models import (
     BroadcastReceipt,
     BroadcastSequence,
     Inbox,
-    InboxQuerySet,
     Message,
     Notification,
     NotificationQuerySet,
@@ -130,9 +129,7 @@ def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
         for recipient, one in zip(recipients, stored, strict=True)
         if lives.is_older(one.first, recipient.since)
     ]
-    if ended:
-        lives.finish(ended, using)
-    if (older and lives.hide_older(older, using)) or ended:
+    if lives.finish(ended, using) + lives.hide_older(older, using):
         stored = _read_stored(recipients, using)
     return [one.latest for one in stored]
 
@@ -150,11 +147,14 @@ def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
         return [_read_stored_of_one(recipients[0], using)]
     broadcasts = BroadcastSequence.objects.using(using).current()
     keys = [recipient.account_id for recipient in recipients]
-    inboxes = _with_first(Inbox.objects.using(using).with_ends(), recipients).in_bulk(keys)
+    inboxes = Inbox.objects.using(using).with_ends()
+    if any(lives.is_young(recipient.since) for recipient in recipients):
+        inboxes = inboxes.with_first()
+    inbox_of = inboxes.in_bulk(keys)
     unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
     stored = []
     for recipient, unread_broadcasts in zip(recipients, unread, strict=True):
-        inbox = inboxes.get(recipient.account_id) or Inbox()
+        inbox = inbox_of.get(recipient.account_id) or Inbox()
         position = Position(inbox.seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
         latest = Latest(
             position, Counts(inbox.unread, unread_broadcasts), inbox.floor, broadcasts.floor
@@ -165,39 +165,29 @@ def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
     return stored
 
 
-def _with_first(inboxes: InboxQuerySet, recipients: Sequence[Recipient]) -> Any:
-    """Annotate them with `first`, if one of the accounts is young."""
-    if any(lives.is_young(recipient.since) for recipient in recipients):
-        return inboxes.with_first()
-    return inboxes.annotate(first=Value(None, output_field=DateTimeField()))
-
-
 def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
     """Return it with one query, as every page with a bell needs it."""
-    columns = ("kind", "seq", "floor", "epoch", "unread", "has_ended", "first")
-    inbox = _with_first(
-        Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id), [recipient]
-    )
+    columns = ["kind", "seq", "floor", "epoch", "unread", "has_ended"]
+    inbox: Any = Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id)
     broadcasts = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
     unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
     # Not Count, for which Django would group by broadcast.
     count = unread.values(count=Func(F("pk"), function="COUNT", output_field=IntegerField()))
+    shared: Any = broadcasts.annotate(
+        kind=Value("broadcasts"), unread=Subquery(count), has_ended=Value(False)
+    )
+    if lives.is_young(recipient.since):
+        columns.append("first")
+        inbox = inbox.with_first()
+        shared = shared.annotate(first=Value(None, output_field=DateTimeField()))
     rows = (
         inbox.annotate(kind=Value("inbox"), epoch=Value(0))
         .values_list(*columns)
-        .union(
-            broadcasts.annotate(
-                kind=Value("broadcasts"),
-                unread=Subquery(count),
-                has_ended=Value(False),
-                first=Value(None, output_field=DateTimeField()),
-            ).values_list(*columns),
-            all=True,
-        )
+        .union(shared.values_list(*columns), all=True)
     )
     found = {kind: numbers for kind, *numbers in rows}
     # Neither has a row before its first change.
-    seq, floor, _, unread_count, has_ended, first = found.get("inbox", (0, 0, 0, 0, False, None))
+    seq, floor, _, unread_count, has_ended, *first = found.get("inbox", (0, 0, 0, 0, False))
     broadcast_seq, broadcast_floor, epoch, unread_broadcasts, *_ = found.get(
         "broadcasts", (0, 0, BroadcastSequence().epoch, 0)
     )
@@ -207,7 +197,7 @@ def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
         floor,
         broadcast_floor,
     )
-    return _Stored(latest, has_ended, first)
+    return _Stored(latest, has_ended, first[0] if first else None)
 
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:

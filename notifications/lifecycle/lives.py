@@ -83,15 +83,19 @@ def _has_rows(key: Any, using: str) -> bool:
 # --- Clearing away
 
 
-def finish(account_ids: Sequence[Any], using: str) -> None:
-    """Delete what these accounts' earlier lives left, in short transactions."""
+def finish(account_ids: Sequence[Any], using: str) -> int:
+    """Delete what earlier lives left to these accounts; return how many ends there were."""
     if not account_ids:
-        return
-    pending = AccountEnded.objects.using(using).pending().filter(account_id__in=account_ids)
+        return 0
+    ends = AccountEnded.objects.using(using).pending().filter(account_id__in=account_ids)
+    pending = list(ends)
     for end in pending:
         for rows in rows_of(end, using):
             _delete_in_steps(rows)
-    in_short_transaction(partial(Inbox.objects.using(using).lock, account_ids), using)
+    if pending:
+        keys = [end.account_id for end in pending]
+        in_short_transaction(partial(Inbox.objects.using(using).lock, keys), using)
+    return len(pending)
 
 
 def is_young(since: datetime | None) -> bool:
@@ -114,9 +118,11 @@ def hide_older(accounts: Sequence[tuple[Any, datetime | None]], using: str) -> i
 
     The rows are kept as removed ones are, because the time may have been changed by mistake.
     """
+    if not accounts:
+        return 0
     known = AccountEnded.objects.using(using).filter(account_id=OuterRef("pk"))
     inboxes = Inbox.objects.using(using).filter(pk__in=[key for key, _ in accounts])
-    found = inboxes.with_first().annotate(
+    found: Any = inboxes.with_first().annotate(
         known=Subquery(known.order_by("-ended_at").values("ended_at")[:1])
     )
     since_of = dict(accounts)
@@ -184,6 +190,8 @@ def _record_missing(account_id: Any, using: str) -> None:
         )
         for model in (Notification, BroadcastReceipt)
     }
+    if not any(last.values()):
+        return
     user_model = get_user_model()
     accounts = user_model._base_manager.using(router.db_for_write(user_model))
     if not accounts.filter(pk=account_id).exists():  # after reading what is to be deleted

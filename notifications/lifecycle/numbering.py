@@ -121,6 +121,9 @@ def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
     """Number the accounts' rows, inside a transaction."""
     inboxes = Inbox.objects.using(using).lock(account_ids)
     rows = _read_unnumbered(account_ids, using)
+    if any(inbox.ended_upto for inbox in inboxes.values()):
+        # Committed after their account ended; maintenance deletes them.
+        rows = [row for row in rows if row[0] > inboxes[row[1]].ended_upto]
     older = _read_replaceable(rows, using)
     numbered = assign_numbers(inboxes, rows, older, timezone.now())
     _write(numbered, using)
@@ -130,7 +133,7 @@ def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
 def _read_unnumbered(account_ids: Sequence[Any], using: str) -> list[UnnumberedRow]:
     account = Notification._meta.get_field("account")
     wanted = is_one_of("account_id", account_ids, account, using)
-    unnumbered = Notification.objects.using(using).unnumbered().without_ended().filter(wanted)
+    unnumbered = Notification.objects.using(using).unnumbered().filter(wanted)
     values = (
         unnumbered.annotate(stored_meta_data=Cast("meta_data", TextField()))
         .order_by("account_id", "pk")

@@ -8,13 +8,7 @@ or fail a transaction that deletes an account. Maintenance deletes the orphans.
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
 from .ends import AccountEnded
-from .inboxes import (
-    BroadcastSequence,
-    BroadcastSequenceQuerySet,
-    Inbox,
-    InboxQuerySet,
-    LockedInbox,
-)
+from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
 from .lives import finish_ends, record_end, rows_of
 from .message import (
     JSONValueField,
@@ -36,7 +30,6 @@ __all__ = [
     "BroadcastReceipt",
     "Connection",
     "Inbox",
-    "InboxQuerySet",
     "JSONValueField",
     "Level",
     "LockedInbox",

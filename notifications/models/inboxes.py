@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class LockedInbox:
     seq: int
     unread: int
     floor: int
+    ended_upto: int = 0  # the last id of a notification of the account's earlier lives
 
     def next_seq(self) -> int:
         """Return the number of the next change."""
@@ -36,16 +37,40 @@ class LockedInbox:
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
     def with_ends(self) -> InboxQuerySet:
-        """With `has_ended`: whether an earlier life of the account is still to be deleted."""
-        pending = AccountEnded.objects.pending().filter(account_id=models.OuterRef("pk"))
-        return self.annotate(has_ended=models.Exists(pending))
+        """With `has_ended`: whether an earlier account had the account's key."""
+        # Not Exists, as Django takes longer to write that than the database to answer.
+        ends = AccountEnded._meta
+        where = self._matches(ends.get_field("account"))
+        return self.annotate(
+            has_ended=RawSQL(
+                f"EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other WHERE {where})",
+                [],
+                output_field=models.BooleanField(),
+            )
+        )
 
     def with_first(self) -> InboxQuerySet:
         """With `first`: when the notification was created that has the lowest change number."""
-        numbered = Notification.objects.filter(
-            account_id=models.OuterRef("pk"), seq__isnull=False
-        ).order_by("seq")
-        return self.annotate(first=models.Subquery(numbered.values("created_at")[:1]))
+        notifications = Notification._meta
+        where = self._matches(notifications.get_field("account"))
+        return self.annotate(
+            first=RawSQL(
+                f"(SELECT created_at FROM {self._quote(notifications.db_table)} AS other "
+                f"WHERE {where} AND seq IS NOT NULL ORDER BY seq LIMIT 1)",
+                [],
+                output_field=models.DateTimeField(),
+            )
+        )
+
+    def _matches(self, account: Any) -> str:
+        """Return the SQL for rows of `other` that are of the inbox's account."""
+        column = self._quote(Inbox._meta.get_field("account").column)
+        inbox = self._quote(Inbox._meta.db_table)
+        return f"other.{self._quote(account.column)} = {inbox}.{column}"
+
+    def _quote(self, name: str) -> str:
+        quoted: str = connections[self.db].ops.quote_name(name)
+        return quoted
 
     def lock(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
         """
@@ -71,6 +96,11 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
 
     def _finish_ends(self, inboxes: dict[Any, LockedInbox], ended: list[Any]) -> None:
         finished = finish_ends(ended, self.db)
+        ends = AccountEnded.objects.using(self.db).filter(account_id__in=ended)
+        for account_id, upto in ends.values_list("account_id").annotate(
+            models.Max("notifications_upto")
+        ):
+            inboxes[account_id].ended_upto = upto
         begun = [inboxes[account_id] for account_id in ended if account_id in finished]
         for inbox in begun:
             own = Notification.objects.using(self.db).filter(account_id=inbox.account_id)
@@ -80,12 +110,11 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         update_rows(Inbox, begun, ["seq", "unread", "floor"], self.db)
 
     def _insert_missing(self, account_ids: RawSQL) -> None:
-        quote: Callable[[str], str] = connections[self.db].ops.quote_name
         account = Inbox._meta.get_field("account")
         with connections[self.db].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {quote(Inbox._meta.db_table)} "
-                f"({quote(account.column)}, seq, unread, floor) "
+                f"INSERT INTO {self._quote(Inbox._meta.db_table)} "
+                f"({self._quote(account.column)}, seq, unread, floor) "
                 f"SELECT missing.key, 0, 0, 0 FROM ({account_ids.sql}) AS missing WHERE true "
                 "ON CONFLICT DO NOTHING",
                 account_ids.params,

@@ -42,14 +42,6 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """Read, archived or removed, with the time of the last of these as `settled_at`."""
         return self.filter(IS_SETTLED).annotate(settled_at=SETTLED_AT)
 
-    def without_ended(self) -> NotificationQuerySet:
-        """Without the rows that earlier lives of their accounts left."""
-        ends = AccountEnded.objects.filter(
-            account_id=models.OuterRef("account_id"),
-            notifications_upto__gte=models.OuterRef("pk"),
-        )
-        return self.exclude(models.Exists(ends))
-
     def insert(self, account_ids: Sequence[Any], **values: Any) -> list[int]:
         """
         Insert the same row for each account in one statement; return the new rows' ids.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.utils import timezone
 
 from notifications import notify_accounts
 from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes, read_changes_of_many
-from notifications.lifecycle import numbering
+from notifications.lifecycle import lives, numbering
 from notifications.maintenance import Maintenance
 from notifications.models import (
     AccountEnded,
@@ -308,3 +310,88 @@ def test_the_sweep_deletes_earlier_lives_and_no_rows_of_the_new_account(
     assert Notification.objects.count() == 1
     assert not BroadcastReceipt.objects.exists()
     assert Maintenance().run(full=True).accounts_swept == 0
+
+
+def test_rows_without_a_signal_are_deleted_by_the_sweep_but_not_those_of_the_next_account(
+    alice: User, first_life: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account is created while its key's old rows are being swept."""
+    raw_delete(alice)
+    finish = lives.finish
+
+    def finish_after_creation(account_ids: list[Any], using: str) -> int:
+        if account_ids and not User.objects.filter(pk=alice.pk).exists():
+            notify_accounts(create(alice), "hello", "New")
+            numbering.number_and_publish([alice.pk], "default")
+        return finish(account_ids, using)
+
+    monkeypatch.setattr(lives, "finish", finish_after_creation)
+
+    Maintenance().run(full=True)
+
+    assert bodies(User.objects.get()) == ["New"]
+    assert Notification.objects.count() == 1
+    assert Inbox.objects.get().unread == 1
+
+
+# --- Rows that are older than their account: neither end nor beginning was announced
+
+
+@pytest.fixture
+def older(alice: User, first_life: list[str]) -> User:
+    """Alice's key has another account now, which no signal announced."""
+    Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    raw_delete(alice)
+    User.objects.bulk_create([User(pk=alice.pk, username="other")])
+    return User.objects.get()
+
+
+def test_a_read_hides_rows_that_are_older_than_the_account(older: User, notify: Make) -> None:
+    for folder in ("inbox", "unread", "archived"):
+        assert bodies(older, folder) == []
+    assert unread(older) == 0
+
+    Notification.objects.unnumbered().delete()
+    notify(older, "New")
+    assert bodies(older) == ["New"]
+    assert unread(older) == 1
+
+
+def test_the_sweep_hides_them_and_retention_deletes_them(older: User, settings: Any) -> None:
+    Notification.objects.unnumbered().delete()
+    Maintenance().run(full=True)
+    assert not Notification.objects.present().exists()
+
+    settings.NOTIFICATIONS_RETENTION_DAYS = 0
+
+    Maintenance().run(full=True)
+    assert not Notification.objects.exists()
+
+
+def test_a_time_of_creation_that_was_changed_deletes_nothing_at_once(
+    alice: User, notify: Make
+) -> None:
+    notify(alice, "Hello", idempotency_key="key")
+    Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    alice.date_joined = timezone.now()
+    alice.save()
+    assert bodies(alice) == []
+
+    Maintenance().run(full=True)
+
+    row = Notification.objects.get()
+    assert row.removed_at
+
+
+@pytest.mark.parametrize("difference", [timedelta(seconds=0.5), timedelta(days=10)])
+def test_a_clock_that_is_a_little_ahead_or_a_future_time_hides_nothing(
+    alice: User, notify: Make, difference: timedelta
+) -> None:
+    notify(alice, "Hello")
+    created = Notification.objects.get().created_at
+    User.objects.update(date_joined=created + difference)
+    alice.refresh_from_db()
+
+    assert bodies(alice) == ["Hello"]
+    Maintenance().run(full=True)
+    assert bodies(alice) == ["Hello"]
