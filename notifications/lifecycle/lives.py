@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from django.db.models.signals import post_delete, pre_save
 from django.utils import timezone
 
+from notifications.channel_layer import hub_commands
 from notifications.db.keys import is_key
 from notifications.db.signals import connect
 from notifications.db.transactions import in_short_transaction
@@ -71,6 +72,9 @@ def _saved(instance: Any, raw: bool, using: str, **kwargs: Any) -> None:
         accounts = get_user_model()._base_manager.using(using)
         if not accounts.filter(pk=key).exists():
             record_end(key, using)
+            # A tab of the account before may be open still, if its process died as it was deleted.
+            recheck = partial(hub_commands.recheck_accounts, [key])
+            transaction.on_commit(recheck, using=using, robust=True)
 
 
 def _has_rows(key: Any, using: str) -> bool:
@@ -239,4 +243,5 @@ def sweep_ends(ends: Sequence[AccountEnded], using: str) -> None:
 
 def _delete_in_steps(rows: Any) -> None:
     while keys := list(rows.values_list("pk", flat=True)[:ROWS_PER_STEP]):
-        rows.model._base_manager.using(rows.db).filter(pk__in=keys).delete()
+        step = rows.model._base_manager.using(rows.db).filter(pk__in=keys)
+        in_short_transaction(step.delete, rows.db)

@@ -228,14 +228,18 @@ def test_a_deletion_through_a_proxy_ends_the_account(alice: User, proxies: Any) 
     assert AccountEnded.objects.get().account_id == key
 
 
-def test_a_beginning_through_a_proxy_ends_the_account_before(alice: User, proxies: Any) -> None:
+def test_a_beginning_through_a_proxy_ends_the_account_before(
+    alice: User, published: Published, commit: Commit, proxies: Any
+) -> None:
     Inbox.objects.create(account=alice)
     rows = User.objects.filter(pk=alice.pk)
     rows._raw_delete(rows.db)
 
-    proxies[0].objects.create(pk=alice.pk, username="other")
+    with commit():
+        proxies[0].objects.create(pk=alice.pk, username="other")
 
     assert AccountEnded.objects.get().account_id == alice.pk
+    assert announced(published) == [[str(alice.pk)]]
 
 
 def test_a_group_deleted_through_a_proxy_is_announced(
