@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .notify import (
         NotifyResult,
+        amove_inbox,
         anotify_accounts,
         aretract,
         broadcast,
+        move_inbox,
         notify_accounts,
         retract,
     )
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotifyResult",
+    "amove_inbox",
     "anotify_accounts",
     "aretract",
     "broadcast",
+    "move_inbox",
     "notify_accounts",
     "online",
     "retract",

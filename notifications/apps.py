@@ -30,9 +30,10 @@ class NotificationsConfig(AppConfig):
             check_settings,
             check_static_files,
         )
+        from .lifecycle import lives
         from .servers.checks import check_servers
+        from .sessions import revocation
         from .sessions.adapter import check_django
-        from .sessions.revocation import connect_receivers
 
         checks.register(check_settings)
         checks.register(check_accounts)
@@ -44,7 +45,8 @@ class NotificationsConfig(AppConfig):
         checks.register(check_names)
         checks.register(check_servers)
         checks.register(check_django)
-        connect_receivers()
+        lives.connect_receivers()
+        revocation.connect_receivers()
         protocol.sign_with(account_message)
         post_migrate.connect(create_sequence, sender=self)
 

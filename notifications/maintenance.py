@@ -22,13 +22,14 @@ from django.db import DatabaseError, OperationalError, models, router
 from django.db.models.functions import Now
 
 from . import presence
+from .audiences import Recipient
 from .channel_layer import hub_commands
 from .conf import conf
 from .db.thread import DatabaseThread
 from .db.transactions import in_short_transaction, is_busy
-from .lifecycle import numbering, retention, retraction
+from .lifecycle import lives, numbering, retention, retraction
 from .models import (
-    BroadcastReceipt,
+    AccountEnded,
     BroadcastSequence,
     Connection,
     Inbox,
@@ -72,6 +73,7 @@ class Maintenance:
     def __init__(self) -> None:
         self._reap_from = 0.0  # monotonic seconds
         self._swept_upto: Any = None
+        self._swept_ends_upto = 0
 
     def run_in_turn(self) -> Report | None:
         """Run a pass unless another process did within the interval."""
@@ -112,6 +114,8 @@ class Maintenance:
         with _left_to_the_next_pass():
             report.expired = retraction.expire(using)
         with _left_to_the_next_pass():
+            self._sweep_ends(using)
+        with _left_to_the_next_pass():
             report.accounts_swept = self._sweep(using, full)
         # Last and bounded, so that it does not delay the rest of the next pass.
         with _left_to_the_next_pass():
@@ -119,8 +123,19 @@ class Maintenance:
                 setattr(report, name, getattr(report, name) + count)
         return report
 
+    def _sweep_ends(self, using: str) -> None:
+        """Clear away what the next BATCH_SIZE ended accounts left."""
+        ends = AccountEnded.objects.using(using).order_by("pk")
+        batch = list(ends.filter(pk__gt=self._swept_ends_upto)[:BATCH_SIZE])
+        self._swept_ends_upto = batch[-1].pk if len(batch) == BATCH_SIZE else 0
+        lives.sweep_ends(batch, using)
+
     def _sweep(self, using: str, sweep_all: bool) -> int:
-        """Delete the rows of deleted accounts, in the next BATCH_SIZE inboxes or in all of them."""
+        """
+        Delete the rows of deleted accounts, in the next BATCH_SIZE inboxes or in all of them.
+
+        Rows that are older than their account are removed.
+        """
         user_model = get_user_model()
         swept = 0
         while True:
@@ -131,11 +146,12 @@ class Maintenance:
             self._swept_upto = keys[-1] if keys else None
             # Never from a replica, which may not have the newest accounts yet.
             accounts = user_model._base_manager.using(router.db_for_write(user_model))
-            known = set(accounts.filter(pk__in=keys).values_list("pk", flat=True))
-            for key in keys:
-                if key not in known:
-                    _delete_account_rows(key, using)
-                    swept += 1
+            if keys:
+                known = Recipient.of_many(list(accounts.filter(pk__in=keys)))
+                lives.hide_older([(account.account_id, account.since) for account in known], using)
+                missing = sorted({*keys} - {account.account_id for account in known})
+                lives.delete_rows_of_missing(missing, using)
+                swept += len(missing)
             if not (keys and sweep_all):
                 return swept
 
@@ -238,16 +254,3 @@ def _number_left_overs(using: str) -> int:
         # A row that can't be read stays unnumbered, and so do those of locked inboxes.
         rest = accounts.filter(account_id__gt=keys[-1])
     return numbered
-
-
-def _delete_account_rows(account_id: Any, using: str) -> None:
-    for model in (Notification, BroadcastReceipt, Connection):
-        _delete_in_batches(model.objects.using(using).filter(account_id=account_id))
-    retraction.forget(account_id, using)
-    inbox = Inbox.objects.using(using).filter(pk=account_id)
-    in_short_transaction(inbox.delete, using, waits=False)
-
-
-def _delete_in_batches(rows: models.QuerySet[Any]) -> None:
-    while keys := list(rows.values_list("pk", flat=True)[:BATCH_SIZE]):
-        in_short_transaction(rows.filter(pk__in=keys).delete, rows.db, waits=False)

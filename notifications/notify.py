@@ -23,7 +23,7 @@ from django.utils import timezone
 from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
-from .lifecycle import numbering, publishing, retraction
+from .lifecycle import moving, numbering, publishing, retraction
 from .models import Broadcast, Notification
 
 MAX_KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
@@ -186,6 +186,33 @@ def retract(messages: Any, by: Any = None) -> int:
 async def aretract(messages: Any, by: Any = None) -> int:
     """Like `retract`, for use in an event loop."""
     return await database_sync_to_async(retract)(messages, by)
+
+
+def move_inbox(from_account: Any, to_account: Any) -> int:
+    """
+    Move all that is in one account's inbox to another's, before merged accounts are deleted.
+
+    Read and archived items stay so, and idempotency keys count for the other account. Of two
+    unread notifications with the same `replace_key`, the newer one stays. Moved items are listed
+    above those that the other account had, whose open tabs reload their lists.
+
+    Every step is a short transaction, and a call that was interrupted can be repeated.
+
+    Returns how many notifications and receipts were moved. Raises ValueError unless both are
+    accounts, and different ones; RuntimeError inside a transaction or a running event loop.
+    """
+    _require_no_running_loop("move_inbox", "await amove_inbox(...)")
+    keys = account_keys([from_account, to_account])
+    if len(keys) < 2:
+        raise ValueError("from_account and to_account must be different accounts")
+    require_known(keys)
+    from_key, to_key = (account_keys(account)[0] for account in (from_account, to_account))
+    return moving.move(from_key, to_key, router.db_for_write(Notification))
+
+
+async def amove_inbox(from_account: Any, to_account: Any) -> int:
+    """Like `move_inbox`, for use in an event loop."""
+    return await database_sync_to_async(move_inbox)(from_account, to_account)
 
 
 def _message_keys(messages: Any) -> dict[type[Notification | Broadcast], set[int]]:

@@ -29,7 +29,8 @@ def online(accounts: Any) -> set[Any]:
     accounts: an account, a primary key, or an iterable or queryset of them.
     """
     keys = account_keys(accounts)
-    live = Connection.objects.using(router.db_for_write(Connection)).live()
+    connections = Connection.objects.using(router.db_for_write(Connection))
+    live = connections.live().of_current_lives()
     found: set[Any] = set()
     for start in range(0, len(keys), KEYS_PER_QUERY):
         rows = live.filter(account_id__in=keys[start : start + KEYS_PER_QUERY])
@@ -98,7 +99,7 @@ def surplus(accounts: Iterable[Any]) -> list[Any]:
     maximum = conf.MAX_SOCKETS_PER_ACCOUNT
     if maximum is None:
         return []
-    live = Connection.objects.live().filter(account_id__in=set(accounts))
+    live = Connection.objects.live().of_current_lives().filter(account_id__in=set(accounts))
     counted = live.order_by().values("account_id").annotate(connections=Count("pk"))
     found: list[Any] = []
     for account_id in counted.filter(connections__gt=maximum).values_list("account_id", flat=True):

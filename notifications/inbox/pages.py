@@ -15,15 +15,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from django.db import router
-from django.db.models import Count, F, Func, IntegerField, Min, OuterRef, Subquery, Value
+from django.db.models import (
+    Count,
+    DateTimeField,
+    F,
+    Func,
+    IntegerField,
+    Min,
+    OuterRef,
+    Subquery,
+    Value,
+)
 
 from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.db.bulk import is_one_of
 from notifications.db.rows import read_rows
+from notifications.lifecycle import lives
 from notifications.models import (
     Broadcast,
     BroadcastQuerySet,
@@ -101,52 +112,92 @@ def read_latest(recipient: Recipient) -> Latest:
 
 
 def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
-    """Return the same for many accounts, with a fixed number of queries."""
+    """
+    Return the same for many accounts, with a fixed number of queries.
+
+    What earlier lives of the accounts left is cleared away first.
+    """
     using = router.db_for_write(Inbox)
+    stored = _read_stored(recipients, using)
+    ended = [
+        recipient.account_id
+        for recipient, one in zip(recipients, stored, strict=True)
+        if one.has_ended
+    ]
+    older = [
+        (recipient.account_id, recipient.since)
+        for recipient, one in zip(recipients, stored, strict=True)
+        if lives.is_older(one.first, recipient.since)
+    ]
+    if lives.finish(ended, using) + lives.hide_older(older, using):
+        stored = _read_stored(recipients, using)
+    return [one.latest for one in stored]
+
+
+class _Stored(NamedTuple):
+    """What is stored, which may include rows of an earlier life of the account."""
+
+    latest: Latest
+    has_ended: bool
+    first: datetime | None  # when the row with the first change was created; of young accounts
+
+
+def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
     if len(recipients) == 1:
-        return [_read_latest_of_one(recipients[0], using)]
+        return [_read_stored_of_one(recipients[0], using)]
     broadcasts = BroadcastSequence.objects.using(using).current()
-    inboxes = Inbox.objects.using(using).in_bulk([recipient.account_id for recipient in recipients])
+    keys = [recipient.account_id for recipient in recipients]
+    inboxes = Inbox.objects.using(using).with_ends()
+    if any(lives.is_young(recipient.since) for recipient in recipients):
+        inboxes = inboxes.with_first()
+    inbox_of = inboxes.in_bulk(keys)
     unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
-    latest_of = []
+    stored = []
     for recipient, unread_broadcasts in zip(recipients, unread, strict=True):
-        inbox = inboxes.get(recipient.account_id) or Inbox()
+        inbox = inbox_of.get(recipient.account_id) or Inbox()
         position = Position(inbox.seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
-        counts = Counts(inbox.unread, unread_broadcasts)
-        latest_of.append(Latest(position, counts, inbox.floor, broadcasts.floor))
-    return latest_of
+        latest = Latest(
+            position, Counts(inbox.unread, unread_broadcasts), inbox.floor, broadcasts.floor
+        )
+        stored.append(
+            _Stored(latest, getattr(inbox, "has_ended", False), getattr(inbox, "first", None))
+        )
+    return stored
 
 
-def _read_latest_of_one(recipient: Recipient, using: str) -> Latest:
+def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
     """Return it with one query, as every page with a bell needs it."""
-    columns = ("kind", "seq", "floor", "epoch", "unread")
-    inbox = Inbox.objects.using(using).filter(pk=recipient.account_id)
+    columns = ["kind", "seq", "floor", "epoch", "unread", "has_ended"]
+    inbox: Any = Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id)
     broadcasts = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
     unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
     # Not Count, for which Django would group by broadcast.
     count = unread.values(count=Func(F("pk"), function="COUNT", output_field=IntegerField()))
+    shared: Any = broadcasts.annotate(
+        kind=Value("broadcasts"), unread=Subquery(count), has_ended=Value(False)
+    )
+    if lives.is_young(recipient.since):
+        columns.append("first")
+        inbox = inbox.with_first()
+        shared = shared.annotate(first=Value(None, output_field=DateTimeField()))
     rows = (
         inbox.annotate(kind=Value("inbox"), epoch=Value(0))
         .values_list(*columns)
-        .union(
-            broadcasts.annotate(kind=Value("broadcasts"), unread=Subquery(count)).values_list(
-                *columns
-            ),
-            all=True,
-        )
+        .union(shared.values_list(*columns), all=True)
     )
     found = {kind: numbers for kind, *numbers in rows}
     # Neither has a row before its first change.
-    seq, floor, _, unread_count = found.get("inbox", (0, 0, 0, 0))
-    broadcast_seq, broadcast_floor, epoch, unread_broadcasts = found.get(
+    seq, floor, _, unread_count, has_ended, *first = found.get("inbox", (0, 0, 0, 0, False))
+    broadcast_seq, broadcast_floor, epoch, unread_broadcasts, *_ = found.get(
         "broadcasts", (0, 0, BroadcastSequence().epoch, 0)
     )
-    return Latest(
+    latest = Latest(
         Position(seq, broadcast_seq, epoch, recipient.audience_hash),
         Counts(unread_count, unread_broadcasts),
         floor,
         broadcast_floor,
     )
+    return _Stored(latest, has_ended, first[0] if first else None)
 
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:

@@ -200,6 +200,9 @@ def _number(account_ids: Sequence[Any], using: str, waits: bool) -> list[Numbere
     """Number the accounts' rows, inside a transaction."""
     inboxes = Inbox.objects.using(using).lock(account_ids, waits=waits)
     rows = _read_unnumbered(sorted(inboxes), using)
+    if any(inbox.ended_upto for inbox in inboxes.values()):
+        # Committed after their account ended; maintenance deletes them.
+        rows = [row for row in rows if row[0] > inboxes[row[1]].ended_upto]
     older = _read_replaceable(rows, using)
     numbered = assign_numbers(inboxes, rows, older, timezone.now())
     _write(numbered, using)

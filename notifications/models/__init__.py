@@ -7,7 +7,9 @@ or fail a transaction that deletes an account. Maintenance deletes the orphans.
 
 from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
+from .ends import AccountEnded
 from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
+from .lives import finish_ends, record_end, rows_of
 from .message import (
     JSONValueField,
     Level,
@@ -21,6 +23,7 @@ from .notifications import Notification, NotificationQuerySet
 from .retractions import Retraction, RetractionQuerySet
 
 __all__ = [
+    "AccountEnded",
     "Broadcast",
     "BroadcastSequence",
     "BroadcastSequenceQuerySet",
@@ -39,6 +42,9 @@ __all__ = [
     "RetractionQuerySet",
     "State",
     "Worker",
+    "finish_ends",
+    "record_end",
+    "rows_of",
     "stored_meta_data",
     "validate_type",
     "validate_url",

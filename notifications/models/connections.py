@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from notifications.conf import conf
 
+from .ends import AccountEnded
+
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> WorkerQuerySet:
@@ -45,6 +47,13 @@ class Worker(models.Model):
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def live(self) -> ConnectionQuerySet:
         return self.filter(worker__lease_until__gt=Now())
+
+    def of_current_lives(self) -> ConnectionQuerySet:
+        """Without those of deleted accounts whose key another account has now."""
+        ends = AccountEnded.objects.filter(
+            account_id=models.OuterRef("account_id"), ended_at__gte=models.OuterRef("opened_at")
+        )
+        return self.exclude(models.Exists(ends))
 
     def overdue(self) -> ConnectionQuerySet:
         """Rows that their live worker should have deleted long ago."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,12 @@ from django.db import connections, models
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
-from notifications.db.bulk import one_of
+from notifications.db.bulk import one_of, update_rows
 from notifications.db.functions import EpochSeconds, RandomHex
+
+from .ends import AccountEnded
+from .lives import finish_ends
+from .notifications import Notification
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class LockedInbox:
     seq: int
     unread: int
     floor: int
+    ended_upto: int = 0  # the last id of a notification of the account's earlier lives
 
     def next_seq(self) -> int:
         """Return the number of the next change."""
@@ -31,6 +36,42 @@ class LockedInbox:
 
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
+    def with_ends(self) -> InboxQuerySet:
+        """With `has_ended`: whether an earlier account had the account's key."""
+        # Not Exists, as Django takes longer to write that than the database to answer.
+        ends = AccountEnded._meta
+        where = self._matches(ends.get_field("account"))
+        return self.annotate(
+            has_ended=RawSQL(
+                f"EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other WHERE {where})",
+                [],
+                output_field=models.BooleanField(),
+            )
+        )
+
+    def with_first(self) -> InboxQuerySet:
+        """With `first`: when the notification was created that has the lowest change number."""
+        notifications = Notification._meta
+        where = self._matches(notifications.get_field("account"))
+        return self.annotate(
+            first=RawSQL(
+                f"(SELECT created_at FROM {self._quote(notifications.db_table)} AS other "
+                f"WHERE {where} AND seq IS NOT NULL ORDER BY seq LIMIT 1)",
+                [],
+                output_field=models.DateTimeField(),
+            )
+        )
+
+    def _matches(self, account: Any) -> str:
+        """Return the SQL for rows of `other` that are of the inbox's account."""
+        column = self._quote(Inbox._meta.get_field("account").column)
+        inbox = self._quote(Inbox._meta.db_table)
+        return f"other.{self._quote(account.column)} = {inbox}.{column}"
+
+    def _quote(self, name: str) -> str:
+        quoted: str = connections[self.db].ops.quote_name(name)
+        return quoted
+
     def lock(self, account_ids: Iterable[Any], *, waits: bool = True) -> dict[Any, LockedInbox]:
         """
         Return the accounts' inboxes, locked until the transaction ends; missing ones are inserted.
@@ -39,15 +80,21 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
 
         Rows are locked in primary-key order, so that two callers that lock several
         inboxes don't deadlock. Only inserting missing ones still can.
+
+        What earlier lives of the accounts left is deleted, so that callers never meet it.
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
-        rows = self.select_for_update(skip_locked=not waits).filter(pk__in=wanted).order_by("pk")
-        locked = rows.values_list("account_id", "seq", "unread", "floor")
-        inboxes = {row[0]: LockedInbox(*row) for row in locked}
-        if len(inboxes) < len(keys):
+        free = self.with_ends().select_for_update(skip_locked=not waits)
+        rows: Any = free.filter(pk__in=wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor", "has_ended")
+        found = list(locked)
+        if len(found) < len(keys):
             self._insert_missing(wanted)
-            inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
+            found = list(locked.all())
+        inboxes = {row[0]: LockedInbox(*row[:4]) for row in found}
+        if ended := [row[0] for row in found if row[4]]:
+            self._finish_ends(inboxes, ended)
         return inboxes
 
     def create_missing(self, account_ids: Iterable[Any]) -> None:
@@ -55,13 +102,27 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         account = Inbox._meta.get_field("account")
         self._insert_missing(one_of(sorted(set(account_ids)), account, self.db))
 
+    def _finish_ends(self, inboxes: dict[Any, LockedInbox], ended: list[Any]) -> None:
+        finished = finish_ends(ended, self.db)
+        ends = AccountEnded.objects.using(self.db).filter(account_id__in=ended)
+        for account_id, upto in ends.values_list("account_id").annotate(
+            models.Max("notifications_upto")
+        ):
+            inboxes[account_id].ended_upto = upto
+        begun = [inboxes[account_id] for account_id in ended if account_id in finished]
+        for inbox in begun:
+            own = Notification.objects.using(self.db).filter(account_id=inbox.account_id)
+            inbox.unread = own.unread().count()
+            # A position of the earlier life can't be followed.
+            inbox.floor = inbox.next_seq()
+        update_rows(Inbox, begun, ["seq", "unread", "floor"], self.db)
+
     def _insert_missing(self, account_ids: RawSQL) -> None:
-        quote: Callable[[str], str] = connections[self.db].ops.quote_name
         account = Inbox._meta.get_field("account")
         with connections[self.db].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {quote(Inbox._meta.db_table)} "
-                f"({quote(account.column)}, seq, unread, floor) "
+                f"INSERT INTO {self._quote(Inbox._meta.db_table)} "
+                f"({self._quote(account.column)}, seq, unread, floor) "
                 f"SELECT missing.key, 0, 0, 0 FROM ({account_ids.sql}) AS missing WHERE true "
                 "ON CONFLICT DO NOTHING",
                 account_ids.params,

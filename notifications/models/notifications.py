@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from notifications import protocol
 from notifications.db.bulk import one_of
 
+from .ends import AccountEnded
 from .message import Message, State
 
 # Archived implies read, so `archived_at` is not needed here.
@@ -45,15 +46,15 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """
         Insert the same row for each account in one statement; return the new rows' ids.
 
-        Accounts that have a row with the same idempotency key are skipped. Not
-        `bulk_create(ignore_conflicts=True)`, which does not return ids.
+        Accounts that have a row with the same idempotency key, from the same life, are skipped.
+        Not `bulk_create(ignore_conflicts=True)`, which does not return ids.
         """
         connection = connections[self.db]
         row = Notification(**values)
         fields = [
             field
             for field in Notification._meta.concrete_fields
-            if not field.primary_key and field.name != "account"
+            if not field.primary_key and field.name not in {"account", "life"}
         ]
         account = Notification._meta.get_field("account")
         accounts = one_of(account_ids, account, self.db)
@@ -68,8 +69,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         )
         statement = (
             f"INSERT INTO {quote(Notification._meta.db_table)} "
-            f"({quote(account.column)}, {columns}) "
-            f"SELECT account.key, {placeholders} "
+            f"({quote(account.column)}, life, {columns}) "
+            f"SELECT account.key, {self._life(row)}, {placeholders} "
             f"FROM ({accounts.sql}) AS account WHERE true ORDER BY account.key "
             f"ON CONFLICT DO NOTHING RETURNING {quote(Notification._meta.pk.column)}"
         )
@@ -86,6 +87,17 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
             )
             return sorted(pk for (pk,) in cursor.fetchall())
 
+    def _life(self, row: Notification) -> str:
+        """Return the SQL of a new row's `life`, for the key of an account in `account.key`."""
+        if row.idempotency_key is None:
+            return "0"
+        quote: Callable[[Any], str] = connections[self.db].ops.quote_name
+        ends, account = AccountEnded._meta.db_table, AccountEnded._meta.get_field("account")
+        return (
+            f"COALESCE((SELECT MAX(ended.notifications_upto) FROM {quote(ends)} AS ended "
+            f"WHERE ended.{quote(account.column)} = account.key), 0)"
+        )
+
 
 class Notification(Message):
     """One message in one account's inbox."""
@@ -100,6 +112,8 @@ class Notification(Message):
         db_index=False,
     )
     idempotency_key = models.CharField(max_length=200, null=True, editable=False)  # noqa: DJ001  unique
+    # The last id of the account's earlier lives, whose keys don't count; 0 without a key.
+    life = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     replace_key = models.CharField(max_length=200, blank=True, editable=False)
     # Primary key of the notification that this one replaced.
     replaces = models.BigIntegerField(null=True, editable=False)
@@ -113,7 +127,7 @@ class Notification(Message):
         verbose_name_plural = _("notifications")
         constraints = [
             models.UniqueConstraint(
-                fields=["account", "idempotency_key"],
+                fields=["account", "idempotency_key", "life"],
                 condition=models.Q(idempotency_key__isnull=False),
                 name="site_notif_once_per_key",
             ),

@@ -19,6 +19,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from notifications.audiences import groups_field
 from notifications.channel_layer import hub_commands
+from notifications.db.signals import connect
 from notifications.protocol import CloseCode
 
 from .authentication import session_names
@@ -32,12 +33,12 @@ def connect_receivers() -> None:
     user_model = get_user_model()
     user_logged_out.connect(_logged_out, dispatch_uid="site_notifications")
     user_logged_in.connect(_logged_in, dispatch_uid="site_notifications")
-    post_save.connect(_saved, sender=user_model, dispatch_uid="site_notifications")
-    post_delete.connect(_deleted, sender=user_model, dispatch_uid="site_notifications")
+    connect(post_save, _saved, user_model)
+    connect(post_delete, _deleted, user_model)
     if field := groups_field():
         through, group_model = field.remote_field.through, field.related_model
-        m2m_changed.connect(_groups_changed, sender=through, dispatch_uid="site_notifications")
-        pre_delete.connect(_group_deleted, sender=group_model, dispatch_uid="site_notifications")
+        connect(m2m_changed, _groups_changed, through)
+        connect(pre_delete, _group_deleted, group_model)
 
 
 def _logged_out(request: Any, user: Any, **kwargs: Any) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.http import HttpRequest
 from django.test import Client
 
 from notifications.channel_layer import sender
+from notifications.models import AccountEnded, Inbox
 from notifications.sessions.authentication import session_names
 from tests.unit.conftest import Commit, Published
 
@@ -177,3 +181,84 @@ def test_a_logout_without_a_cookie_announces_the_session(
 
     assert key
     assert [message["sessions"] for _, message in published] == [[*session_names(key)]]
+
+
+# --- Through proxies of the models, which are senders of their own
+
+
+@pytest.fixture(scope="module")
+def proxies() -> Iterator[tuple[type[User], type[Group]]]:
+    """Proxies that are defined after the app is ready, as those in admin.py may be."""
+    registered = apps.all_models["auth"].copy()
+
+    class Member(User):
+        class Meta:
+            app_label = "auth"
+            proxy = True
+
+    class Team(Group):
+        class Meta:
+            app_label = "auth"
+            proxy = True
+
+    yield Member, Team
+    apps.all_models["auth"].clear()
+    apps.all_models["auth"].update(registered)
+    apps.clear_cache()
+
+
+def test_a_change_through_a_proxy_is_announced(
+    alice: User, published: Published, commit: Commit, proxies: Any
+) -> None:
+    member = proxies[0].objects.get(pk=alice.pk)
+
+    with commit():
+        member.is_active = False
+        member.save()
+    with commit():
+        member.delete()
+
+    assert announced(published) == [[str(alice.pk)]] * 2
+
+
+def test_a_deletion_through_a_proxy_ends_the_account(alice: User, proxies: Any) -> None:
+    key = alice.pk
+    proxies[0].objects.get(pk=key).delete()
+
+    assert AccountEnded.objects.get().account_id == key
+
+
+def test_a_beginning_through_a_proxy_ends_the_account_before(
+    alice: User, published: Published, commit: Commit, proxies: Any
+) -> None:
+    Inbox.objects.create(account=alice)
+    rows = User.objects.filter(pk=alice.pk)
+    rows._raw_delete(rows.db)
+
+    with commit():
+        proxies[0].objects.create(pk=alice.pk, username="other")
+
+    assert AccountEnded.objects.get().account_id == alice.pk
+    assert announced(published) == [[str(alice.pk)]]
+
+
+def test_a_group_deleted_through_a_proxy_is_announced(
+    alice: User, published: Published, commit: Commit, proxies: Any
+) -> None:
+    alice.groups.add(Group.objects.create(name="board"))
+    published.clear()
+
+    with commit():
+        proxies[1].objects.get().delete()
+
+    assert announced(published) == [[str(alice.pk)]]
+
+
+def test_deletions_of_other_models_have_no_receiver_of_ours() -> None:
+    """With one, Django would load all rows to delete any, such as sessions."""
+    for signal in (pre_save, post_save, pre_delete, post_delete):
+        assert not [
+            receiver
+            for receiver in signal._live_receivers(Session)[0]
+            if receiver.__module__.startswith("notifications.")
+        ]

@@ -1,0 +1,36 @@
+"""
+The ends of accounts, whose keys may be given to new accounts.
+
+A key may be an e-mail address or a user name. The next account with it must find nothing of the one
+before: no row up to the ids that were given out when that one ended (lives.py).
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+
+class AccountEndedQuerySet(models.QuerySet["AccountEnded"]):
+    def pending(self) -> AccountEndedQuerySet:
+        """The ends whose rows may still be in the inbox."""
+        return self.filter(finished_at=None)
+
+
+class AccountEnded(models.Model):
+    """One end of an account. The last one of a key stays for as long as the key is in use."""
+
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    # The last ids given out until then, also to transactions that commit later.
+    notifications_upto = models.PositiveBigIntegerField()
+    receipts_upto = models.PositiveBigIntegerField()
+    ended_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = AccountEndedQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.account_id} up to {self.notifications_upto}"
