@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Count, Q, QuerySet
 
 from notifications import audiences
-from notifications.conf import conf
 from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
@@ -55,14 +52,4 @@ def _recipients_of(broadcast: Broadcast) -> Q:
     condition = Q(pk__isnull=False)
     if broadcast.audience != audiences.EVERYONE:
         condition &= Q(pk__in=audiences.accounts_in(broadcast.audience).values("pk"))
-    if _accounts_have(conf.ACCOUNT_CREATED_FIELD):
-        condition &= Q(**{f"{conf.ACCOUNT_CREATED_FIELD}__lte": broadcast.created_at})
-    return condition
-
-
-def _accounts_have(field: str) -> bool:
-    try:
-        get_user_model()._meta.get_field(field)
-    except FieldDoesNotExist:
-        return False
-    return True
+    return condition & audiences.created_by(broadcast.created_at)
