@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import router, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.utils.timezone import is_naive
 
 from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
+from .db import times
 from .db.bulk import one_of
 from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
@@ -69,7 +71,8 @@ def notify_accounts(
     level: "info", "success", "warning" or "error".
     idempotency_key: accounts that have a notification with this key are skipped.
     replace_key: replaces the account's unread notification with the same key.
-    expires_at: an aware datetime, at which the notification is removed from all inboxes.
+    expires_at: an aware datetime, at which the notification is removed from all inboxes. With
+        `USE_TZ = False` a naive one is in TIME_ZONE.
     persist: False updates open tabs only, at most once, and stores nothing.
 
     Raises ValueError, which names the argument and the allowed values, before
@@ -193,7 +196,7 @@ def _retract(model: Any, keys: list[int], remove: Callable[[list[int], str], int
     with transaction.atomic(using=using, savepoint=False):
         rows = model.objects.using(using).filter(pk__in=one_of(keys, model._meta.pk, using))
         # Lets maintenance remove them if this process ends before it can.
-        retracted: int = rows.filter(removed_at=None).update(expires_at=timezone.now())
+        retracted: int = rows.filter(removed_at=None).update(expires_at=times.now())
 
         def remove_retracted() -> None:
             for start in range(0, len(keys), retraction.ROWS_PER_TRANSACTION):
@@ -257,7 +260,8 @@ def _check_message(
     if level not in protocol.LEVELS:
         raise ValueError(f"level must be one of {', '.join(protocol.LEVELS)}; not {level!r:.100}")
     if expires_at is not None and not _is_storable_time(expires_at):
-        raise ValueError(f"expires_at must be an aware datetime or None, not {expires_at!r:.100}")
+        kind = "an aware datetime" if settings.USE_TZ else "a datetime"
+        raise ValueError(f"expires_at must be {kind} or None, not {expires_at!r:.100}")
 
 
 def _check_meta_data(meta_data: Any) -> None:
@@ -283,13 +287,9 @@ def _check_sender(sent_by: Any) -> None:
 
 
 def _is_storable_time(value: Any) -> bool:
-    if not isinstance(value, datetime) or timezone.is_naive(value):
+    if not isinstance(value, datetime) or (settings.USE_TZ and is_naive(value)):
         return False
-    try:
-        value.astimezone(UTC)
-    except OverflowError:  # PostgreSQL would store it, but Python could not read it back
-        return False
-    return True
+    return times.is_storable(value)
 
 
 def _is_storable_text(value: Any) -> bool:

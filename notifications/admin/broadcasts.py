@@ -16,11 +16,11 @@ from django.db import router, transaction
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from notifications import audiences
+from notifications.db import times
 from notifications.forms import BroadcastForm
 from notifications.models import Broadcast, BroadcastSequence, State
 from notifications.notify import broadcast
@@ -231,5 +231,5 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             **content,
             audience=form.cleaned_data["audience"],
             sent_by=request.user.pk,
-            created_at__gt=timezone.now() - RESEND_WINDOW,
+            created_at__gt=times.now() - RESEND_WINDOW,
         ).exists()

@@ -25,9 +25,10 @@ from itertools import zip_longest
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.utils.timezone import is_aware
+from django.utils.timezone import is_naive
 
 from notifications.conf import conf
+from notifications.db import times
 from notifications.protocol import CloseCode, Frame
 
 from . import signing
@@ -446,9 +447,9 @@ def _text(value: Any) -> str:
 
 def _time(value: Any) -> datetime:
     time = datetime.fromisoformat(value)
-    if is_aware(time) != settings.USE_TZ:
-        raise Malformed  # it can't be compared with the accounts' times
-    return time
+    if (is_naive(time) and settings.USE_TZ) or not times.is_storable(time):
+        raise Malformed
+    return times.aware(time)  # 0.2.0 sent naive ones without USE_TZ
 
 
 def _code(fields: Fields, default: CloseCode) -> CloseCode:

@@ -64,10 +64,10 @@ def for_other_fields(value: datetime) -> datetime:
 
 
 def is_storable(value: datetime) -> bool:
-    """Whether an aware time can be read again: PostgreSQL stores some that Python has not."""
+    """Whether a time can be read again: PostgreSQL stores some that Python does not have."""
     try:
-        value.astimezone(UTC)
-        value.astimezone(django_timezone.get_default_timezone())
+        aware(value).astimezone(UTC)
+        aware(value).astimezone(django_timezone.get_default_timezone())
     except OverflowError:
         return False
     return True

@@ -20,9 +20,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import TextField
 from django.db.models.functions import Cast
-from django.utils import timezone
 
 from notifications import protocol
+from notifications.db import times
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.rows import read_rows
 from notifications.db.transactions import in_short_transaction
@@ -122,7 +122,7 @@ def _number(account_ids: Sequence[Any], using: str) -> list[NumberedRow]:
     inboxes = Inbox.objects.using(using).lock(account_ids)
     rows = _read_unnumbered(account_ids, using)
     older = _read_replaceable(rows, using)
-    numbered = assign_numbers(inboxes, rows, older, timezone.now())
+    numbered = assign_numbers(inboxes, rows, older, times.now())
     _write(numbered, using)
     return numbered.rows
 

@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from notifications.conf import conf
+from notifications.db import times
 from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
@@ -55,7 +55,7 @@ def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[in
     The caller has to remove or delete the rows of each step before it takes the next.
     Goes type by type, as each may have its own days; the index finds a type's oldest row.
     """
-    now = timezone.now()
+    now = times.now()
     type = ""
     while oldest := (
         rows.filter(type__gt=type).order_by("type", time).values_list("type", time).first()

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from django.utils import timezone
-
 from notifications import protocol
+from notifications.db import times
 from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastSequence, Inbox, Notification, State
@@ -25,7 +24,7 @@ ROWS_PER_TRANSACTION: Final = 1000
 
 def expire(using: str) -> int:
     """Remove the notifications and broadcasts that have expired; return how many."""
-    now = timezone.now()
+    now = times.now()
     due = Notification.objects.using(using).present().filter(expires_at__lte=now).order_by()
     expired = 0
     while keys := list(due.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION]):
@@ -55,7 +54,7 @@ def remove_notifications(keys: Sequence[int], using: str) -> int:
             for row in present.order_by("account_id", "number").only(*columns)
             if row.account_id in inboxes  # if not, it was numbered after the lock
         ]
-        now = timezone.now()
+        now = times.now()
         updates: list[publishing.LiveUpdate] = []
         for account_id, own in groupby(rows, key=lambda row: row.account_id):
             inbox = inboxes[account_id]
@@ -84,7 +83,7 @@ def remove_broadcasts(keys: Sequence[int], using: str) -> int:
     def remove() -> list[Broadcast]:
         sequence = BroadcastSequence.objects.using(using).lock()
         rows = list(present.order_by("number").only("number", "audience", "created_at"))
-        now = timezone.now()
+        now = times.now()
         for row in rows:
             sequence.seq += 1
             row.seq = sequence.seq

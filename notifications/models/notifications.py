@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
+from notifications.db import times
 from notifications.db.bulk import one_of
 
 from .message import Message, State
@@ -103,8 +104,8 @@ class Notification(Message):
     replace_key = models.CharField(max_length=200, blank=True, editable=False)
     # Primary key of the notification that this one replaced.
     replaces = models.BigIntegerField(null=True, editable=False)
-    read_at = models.DateTimeField(null=True, editable=False)
-    archived_at = models.DateTimeField(null=True, editable=False)
+    read_at = times.TimeField(null=True, editable=False)
+    archived_at = times.TimeField(null=True, editable=False)
 
     objects = NotificationQuerySet.as_manager()
 
