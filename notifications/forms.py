@@ -14,6 +14,7 @@ from . import audiences
 from .db import times
 from .db.keys import MAX_KEY
 from .models import Broadcast, Notification
+from .texts import is_blank
 
 MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
 
@@ -43,6 +44,8 @@ class MessageForm(ModelForm):
 
     def clean_body(self) -> str:
         body: str = self.cleaned_data["body"]
+        if is_blank(body):
+            raise ValidationError(forms.Field.default_error_messages["required"])
         return body.replace("\r\n", "\n")
 
 

@@ -28,6 +28,7 @@ from .db import times
 from .db.bulk import one_of
 from .lifecycle import numbering, publishing, retraction
 from .models import Broadcast, Notification
+from .texts import is_blank, resolved
 
 MAX_KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
 ROWS_PER_STATEMENT: Final = 10_000
@@ -65,7 +66,8 @@ def notify_accounts(
     accounts: an account, a primary key, or an iterable or queryset of them;
         each account is notified once.
     type: lets clients tell messages apart: `[a-z][a-z0-9_.]*`, at most 64 characters.
-    body: at most 5,000 characters.
+    body: at most 5,000 characters, with some that can be seen. It may be lazy, as any other text
+        here may, also inside meta_data; it is resolved now, in the language that is active.
     meta_data: any JSON value of at most 16 KiB, with at most 32 levels of lists and objects.
     url: opened by a click on the notification: an http(s) URL or a path on the site.
     level: "info", "success", "warning" or "error".
@@ -79,6 +81,8 @@ def notify_accounts(
     anything is written; RuntimeError inside a running event loop.
     """
     _require_no_running_loop("notify_accounts", "await anotify_accounts(...)")
+    type, body, url, level, meta_data = _resolved(type, body, url, level, meta_data)
+    idempotency_key, replace_key = _resolved(idempotency_key, replace_key)
     _check_message(type, body, meta_data, url, level, expires_at)
     _check_key("idempotency_key", idempotency_key)
     _check_key("replace_key", replace_key)
@@ -143,6 +147,8 @@ def broadcast(
     The other arguments and the errors are those of `notify_accounts`.
     """
     _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
+    type, body, url, level, meta_data = _resolved(type, body, url, level, meta_data)
+    audience = resolved(audience, 0)
     _check_message(type, body, meta_data, url, level, expires_at)
     _check_sender(sent_by)
     row = Broadcast(
@@ -234,6 +240,11 @@ def _require_no_running_loop(function: str, instead: str) -> None:
     )
 
 
+def _resolved(*values: Any) -> list[Any]:
+    # One level more than meta data may have, so that it is found to have too many.
+    return [resolved(value, protocol.MAX_META_DATA_LEVELS + 1) for value in values]
+
+
 def _check_message(
     type: Any, body: Any, meta_data: Any, url: Any, level: Any, expires_at: Any
 ) -> None:
@@ -245,6 +256,11 @@ def _check_message(
         )
     if not _is_storable_text(body):
         raise ValueError(f"body must be text without NUL or surrogates, not {body!r:.100}")
+    if is_blank(body):
+        raise ValueError(
+            "body must be text that can be seen, with more than spaces, marks and invisible "
+            f"characters; not {body!r:.100}"
+        )
     if len(body) > protocol.MAX_BODY_LENGTH:
         raise ValueError(
             f"body must have at most {protocol.MAX_BODY_LENGTH} characters, not {len(body)}: "

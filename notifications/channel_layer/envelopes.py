@@ -29,7 +29,8 @@ from django.utils.timezone import is_naive
 
 from notifications.conf import conf
 from notifications.db import times
-from notifications.protocol import CloseCode, Frame
+from notifications.protocol import MAX_META_DATA_LEVELS, CloseCode, Frame
+from notifications.texts import resolved
 
 from . import signing
 from .replays import Replays
@@ -38,6 +39,7 @@ from .site import Site
 VERSION: Final = 2  # raise it only for envelopes that an older release would misread
 
 MAX_INTEGER: Final = 2**63 - 1
+MAX_FRAME_LEVELS: Final = MAX_META_DATA_LEVELS + 2  # meta data is inside `content`
 
 # Why an envelope or an entry is skipped.
 MALFORMED: Final = "malformed"
@@ -237,6 +239,7 @@ class PlainFrame(Content):
         """Check and encode a frame. Raises TypeError or ValueError."""
         if not isinstance(frame, dict):
             raise TypeError(f"A frame must be a dict, not {type(frame).__name__}.")
+        frame = resolved(frame, MAX_FRAME_LEVELS)
         if not isinstance(frame.get("type"), str):
             raise ValueError("A frame must have a “type”, and it must be a string.")
         if numbers := NUMBERS & frame.keys():
