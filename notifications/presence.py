@@ -44,7 +44,7 @@ def renew_lease(worker: Worker, connections: Iterable[Connection]) -> None:
     lease_until = Now() + conf.lease
     if Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until):
         return
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(Connection)):
         Worker.objects.bulk_create([worker])
         Worker.objects.filter(pk=worker.pk).update(lease_until=lease_until)
         Connection.objects.bulk_create(list(connections), ignore_conflicts=True, batch_size=500)
@@ -71,7 +71,7 @@ def record(
     has_receivers = account_online.has_listeners() or account_offline.has_listeners()
     affected = {row.account_id for row in (*opened, *closed)} if has_receivers else set()
     before = online(affected)
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(Connection)):
         # A renewal of the lease may have inserted them already.
         Connection.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         if ended:

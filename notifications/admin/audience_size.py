@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 
 from notifications import audiences
+from notifications.db.bulk import values_of
 from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
@@ -45,7 +46,7 @@ def of_broadcasts(broadcasts: Iterable[Broadcast]) -> dict[int, AudienceSize]:
 
 
 def _online(accounts: QuerySet[Any]) -> QuerySet[Any]:
-    return accounts.filter(pk__in=Connection.objects.live().values("account_id"))
+    return accounts.filter(pk__in=values_of(Connection.objects.live(), "account", accounts.db))
 
 
 def _recipients_of(broadcast: Broadcast) -> Q:

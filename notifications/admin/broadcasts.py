@@ -13,6 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import router, transaction
+from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -76,7 +77,6 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         "read_by",
     ]
     list_per_page = 25
-    list_select_related = ["sent_by"]
     ordering = ["-pk"]
     search_fields = ["type", "body"]
     show_full_result_count = False
@@ -112,6 +112,10 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.sent_fieldsets if obj else self.compose_fieldsets
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not by a join: accounts may be in another database.
+        return super().get_queryset(request).prefetch_related("sent_by")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BroadcastChangeList

@@ -31,7 +31,7 @@ class Kind(models.TextChoices):
     PAID = "order_paid", _("Paid")
 
 
-class Plain(str, enum.Enum):
+class Plain(str, enum.Enum):  # noqa: UP042  its str() is the name
     PAID = "order_paid"
 
 
