@@ -6,15 +6,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, Q, QuerySet
 
-from .conf import conf
+from .conf import conf, date_field_of_accounts
+from .db import times
 
 EVERYONE = "everyone"
 STAFF = "staff"
@@ -27,7 +27,8 @@ class Recipient:
 
     account_id: Any
     audiences: frozenset[str]
-    since: datetime | None  # the account gets no broadcasts created earlier
+    # When the account was created: it gets no broadcasts sent earlier. None: nobody knows.
+    since: datetime | None
 
     @classmethod
     def of(cls, account: Any) -> Recipient:
@@ -43,8 +44,7 @@ class Recipient:
             audiences = {EVERYONE, *groups[account.pk]}
             if getattr(account, "is_staff", False):
                 audiences.add(STAFF)
-            since = getattr(account, conf.ACCOUNT_CREATED_FIELD, None)
-            recipients.append(cls(account.pk, frozenset(audiences), since))
+            recipients.append(cls(account.pk, frozenset(audiences), created_at(account)))
         return recipients
 
     def receives(self, audience: str, created_at: datetime) -> bool:
@@ -58,6 +58,35 @@ class Recipient:
         list of broadcasts.
         """
         return hashlib.sha256(",".join(sorted(self.audiences)).encode()).hexdigest()[:12]
+
+
+def created_at(account: Any) -> datetime | None:
+    """
+    Return when an account was created, None if it has no field for that, or no value there.
+
+    A day counts from its beginning in TIME_ZONE.
+    """
+    if (field := created_field()) is None:
+        return None
+    value = getattr(account, field.attname)
+    if isinstance(value, datetime):
+        return times.aware(value)
+    # An account that was not read from the database may have anything there.
+    return times.beginning(value) if isinstance(value, date) else None
+
+
+def created_by(time: datetime) -> Q:
+    """Return the condition on accounts that `created_at` is not after this time, or None."""
+    if (field := created_field()) is None:
+        return Q()
+    is_time = isinstance(field, DateTimeField)
+    latest = times.for_other_fields(time) if is_time else times.day_of(time)
+    return Q(**{f"{field.name}__lte": latest}) | Q(**{field.name: None})
+
+
+def created_field() -> Any:
+    """Return the field with the creation date of accounts, None if the user model has none."""
+    return date_field_of_accounts(conf.ACCOUNT_CREATED_FIELD)
 
 
 def groups_field() -> Any:
@@ -125,12 +154,3 @@ def accounts_in(key: str) -> QuerySet[Any]:
     if not conditions.keys() - {"groups__pk"} <= fields:  # the user model has no staff
         return user_model._default_manager.none()
     return user_model._default_manager.filter(**conditions)
-
-
-def existed_at(time: datetime) -> Q:
-    """Return the condition that an account existed at this time: later ones get no broadcast."""
-    try:
-        get_user_model()._meta.get_field(conf.ACCOUNT_CREATED_FIELD)
-    except FieldDoesNotExist:
-        return Q()
-    return Q(**{f"{conf.ACCOUNT_CREATED_FIELD}__lte": time})

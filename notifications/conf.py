@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
-from django.db.models import DateTimeField
+from django.db.models import DateField
 
 from .protocol import is_valid_type
 from .settings_spec import (
@@ -33,12 +33,17 @@ def _lets_two_heartbeats_pass(timeout: object) -> bool:
     return is_number(timeout) and timeout >= 2 * interval
 
 
-def _is_account_time_field(name: object) -> bool:
-    # Accounts need not have the default field. New ones then see older broadcasts as well.
-    if not Conf.ACCOUNT_CREATED_FIELD.is_set:
-        return True
-    fields = get_user_model()._meta.get_fields()
-    return any(field.name == name and isinstance(field, DateTimeField) for field in fields)
+def date_field_of_accounts(name: object) -> Any:
+    """Return the accounts' DateTimeField or DateField of this name, None if there is none."""
+    for field in get_user_model()._meta.concrete_fields:
+        if field.name == name and isinstance(field, DateField):
+            return field
+    return None
+
+
+def _is_date_field_of_accounts(name: object) -> bool:
+    # Accounts need not have the default field: that is a warning's (checks/accounts.py).
+    return not Conf.ACCOUNT_CREATED_FIELD.is_set or date_field_of_accounts(name) is not None
 
 
 def _is_sound_file(path: object) -> bool:
@@ -128,9 +133,15 @@ class Conf:
     )
     ACCOUNT_CREATED_FIELD = Setting[str](
         "date_joined",
-        Allowed("the name of a DateTimeField of the accounts", _is_account_time_field),
+        Allowed(
+            "the name of a DateTimeField or DateField of the accounts", _is_date_field_of_accounts
+        ),
         "notifications.E009",
-        "The field with an account's time of creation. An account does not see older broadcasts.",
+        "The field with an account's creation date. An account does not get the broadcasts that "
+        "were sent earlier; one without a value there gets all of them. A day begins at 00:00 in "
+        "`TIME_ZONE`. The field has to be a column of the accounts' own table, or of their "
+        "parent's: neither a property nor a field of a profile. Accounts without the default field "
+        "get all broadcasts (`notifications.W053`).",
     )
     ACCEPT_UNSIGNED = Setting[bool](
         False,

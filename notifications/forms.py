@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import audiences
+from .db import times
 from .db.keys import MAX_KEY
 from .models import Broadcast, Notification
+from .texts import is_blank
 
 MAX_BODY_LENGTH: Final = 2000  # characters; a longer text belongs on the page that the link opens
 
@@ -43,6 +44,8 @@ class MessageForm(ModelForm):
 
     def clean_body(self) -> str:
         body: str = self.cleaned_data["body"]
+        if is_blank(body):
+            raise ValidationError(forms.Field.default_error_messages["required"])
         return body.replace("\r\n", "\n")
 
 
@@ -95,14 +98,13 @@ class BroadcastForm(MessageForm):
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
-        try:
-            expires_at = expires_at and expires_at.astimezone(UTC)
-        except OverflowError:  # the last hours of the year 9999, west of Greenwich
-            invalid = forms.DateTimeField.default_error_messages["invalid"]
-            raise ValidationError(invalid) from None
-        if expires_at and expires_at <= timezone.now():
+        if expires_at is None:
+            return None
+        if not times.is_storable(expires_at):  # the last hours of the year 9999, west of Greenwich
+            raise ValidationError(forms.DateTimeField.default_error_messages["invalid"])
+        if times.aware(expires_at) <= times.now():
             raise ValidationError(_("Choose a time in the future."))
-        return expires_at
+        return times.aware(expires_at)
 
     @property
     def chosen_audience(self) -> str | Group:

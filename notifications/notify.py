@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import router, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.utils.timezone import is_naive
 
 from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
+from .db import times
 from .lifecycle import moving, numbering, publishing, retraction
 from .models import Broadcast, Notification
+from .texts import is_blank, resolved
 
 MAX_KEY_LENGTH: Final = 200  # characters of an idempotency or replace key
 ROWS_PER_STATEMENT: Final = 10_000
@@ -62,19 +65,23 @@ def notify_accounts(
     accounts: an account, a primary key, or an iterable or queryset of them;
         each account is notified once.
     type: lets clients tell messages apart: `[a-z][a-z0-9_.]*`, at most 64 characters.
-    body: at most 5,000 characters.
+    body: at most 5,000 characters, with some that can be seen. It may be lazy, as any other text
+        here may, also inside meta_data; it is resolved now, in the language that is active.
     meta_data: any JSON value of at most 16 KiB, with at most 32 levels of lists and objects.
     url: opened by a click on the notification: an http(s) URL or a path on the site.
     level: "info", "success", "warning" or "error".
     idempotency_key: accounts that have a notification with this key are skipped.
     replace_key: replaces the account's unread notification with the same key.
-    expires_at: an aware datetime, at which the notification is removed from all inboxes.
+    expires_at: an aware datetime, at which the notification is removed from all inboxes. With
+        `USE_TZ = False` a naive one is in TIME_ZONE.
     persist: False updates open tabs only, at most once, and stores nothing.
 
     Raises ValueError, which names the argument and the allowed values, before
     anything is written; RuntimeError inside a running event loop.
     """
     _require_no_running_loop("notify_accounts", "await anotify_accounts(...)")
+    type, body, url, level, meta_data = _resolved(type, body, url, level, meta_data)
+    idempotency_key, replace_key = _resolved(idempotency_key, replace_key)
     _check_message(type, body, meta_data, url, level, expires_at)
     _check_key("idempotency_key", idempotency_key)
     _check_key("replace_key", replace_key)
@@ -139,6 +146,8 @@ def broadcast(
     The other arguments and the errors are those of `notify_accounts`.
     """
     _require_no_running_loop("broadcast", "await database_sync_to_async(broadcast)(...)")
+    type, body, url, level, meta_data = _resolved(type, body, url, level, meta_data)
+    audience = resolved(audience, 0)
     _check_message(type, body, meta_data, url, level, expires_at)
     _check_account("sent_by", sent_by)
     row = Broadcast(
@@ -243,6 +252,11 @@ def _require_no_running_loop(function: str, instead: str) -> None:
     )
 
 
+def _resolved(*values: Any) -> list[Any]:
+    # One level more than meta data may have, so that it is found to have too many.
+    return [resolved(value, protocol.MAX_META_DATA_LEVELS + 1) for value in values]
+
+
 def _check_message(
     type: Any, body: Any, meta_data: Any, url: Any, level: Any, expires_at: Any
 ) -> None:
@@ -254,6 +268,11 @@ def _check_message(
         )
     if not _is_storable_text(body):
         raise ValueError(f"body must be text without NUL or surrogates, not {body!r:.100}")
+    if is_blank(body):
+        raise ValueError(
+            "body must be text that can be seen, with more than spaces, marks and invisible "
+            f"characters; not {body!r:.100}"
+        )
     if len(body) > protocol.MAX_BODY_LENGTH:
         raise ValueError(
             f"body must have at most {protocol.MAX_BODY_LENGTH} characters, not {len(body)}: "
@@ -269,7 +288,8 @@ def _check_message(
     if level not in protocol.LEVELS:
         raise ValueError(f"level must be one of {', '.join(protocol.LEVELS)}; not {level!r:.100}")
     if expires_at is not None and not _is_storable_time(expires_at):
-        raise ValueError(f"expires_at must be an aware datetime or None, not {expires_at!r:.100}")
+        kind = "an aware datetime" if settings.USE_TZ else "a datetime"
+        raise ValueError(f"expires_at must be {kind} or None, not {expires_at!r:.100}")
 
 
 def _check_meta_data(meta_data: Any) -> None:
@@ -295,13 +315,9 @@ def _check_account(name: str, value: Any) -> None:
 
 
 def _is_storable_time(value: Any) -> bool:
-    if not isinstance(value, datetime) or timezone.is_naive(value):
+    if not isinstance(value, datetime) or (settings.USE_TZ and is_naive(value)):
         return False
-    try:
-        value.astimezone(UTC)
-    except OverflowError:  # PostgreSQL would store it, but Python could not read it back
-        return False
-    return True
+    return times.is_storable(value)
 
 
 def _is_storable_text(value: Any) -> bool:

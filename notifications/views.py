@@ -23,13 +23,13 @@ from django.http import (
 from django.shortcuts import redirect, render
 from django.template.loader import select_template
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from . import protocol
 from .audiences import Recipient
+from .db import times
 from .inbox import marks, pages
 from .inbox.changes import read_changes
 from .inbox.marks import ChangeRange, MarkError
@@ -268,7 +268,7 @@ def _number(
 
 def _json_now(**content: Any) -> JsonResponse:
     # With the server's time, so that ages are right even if the computer's clock is wrong.
-    return JsonResponse({**content, "now": timezone.now().isoformat()})
+    return JsonResponse({**content, "now": times.now().isoformat()})
 
 
 def _bad_request(error: Exception) -> JsonResponse:

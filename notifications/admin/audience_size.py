@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 
 from notifications import audiences
+from notifications.db.bulk import values_of
 from notifications.models import Broadcast, BroadcastReceipt, Connection
 
 
@@ -57,11 +58,11 @@ def _count(accounts: QuerySet[Any], broadcasts: Iterable[Broadcast]) -> dict[int
 
 
 def _online(accounts: QuerySet[Any]) -> QuerySet[Any]:
-    return accounts.filter(pk__in=Connection.objects.live().values("account_id"))
+    return accounts.filter(pk__in=values_of(Connection.objects.live(), "account", accounts.db))
 
 
 def _recipients_of(broadcast: Broadcast) -> Q:
     condition = Q(pk__isnull=False)
     if broadcast.audience != audiences.EVERYONE:
         condition &= Q(pk__in=audiences.accounts_in(broadcast.audience).values("pk"))
-    return condition & audiences.existed_at(broadcast.created_at)
+    return condition & audiences.created_by(broadcast.created_at)

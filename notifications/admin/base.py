@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.forms import Media
 from django.http import HttpRequest
 from django.utils.dateparse import parse_datetime
@@ -18,6 +18,8 @@ from django.utils.timezone import is_naive
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from notifications.audiences import created_at
+from notifications.db.bulk import values_of
 from notifications.db.keys import is_key
 from notifications.models import Message
 
@@ -96,6 +98,21 @@ class AccountRowAdmin(ReadOnlyAdmin):
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return [f"account__{get_user_model().USERNAME_FIELD}", *self.search_fields]
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        accounts = get_user_model()._default_manager.all()
+        if accounts.db == queryset.db:
+            return super().get_search_results(request, queryset, search_term)
+        # Accounts are in another database, which no join reaches.
+        for word in search_term[:MAX_SEARCH_LENGTH].split():
+            named = accounts.filter(**{f"{get_user_model().USERNAME_FIELD}__icontains": word})
+            found = Q(account__in=values_of(named, "pk", queryset.db))
+            for field in self.search_fields:
+                found |= Q(**{f"{field}__icontains": word})
+            queryset = queryset.filter(found)
+        return queryset, False
+
     @admin.display(description=_("account"), ordering="account_id")
     def account_name(self, row: Any) -> str:
         return account_in_words(row, "account")
@@ -118,13 +135,18 @@ def summary(message: Message) -> str:
     return Truncator(message.body).chars(80)
 
 
-def account_in_words(row: Any, field: str) -> str:
-    """Return the name of the account that a row refers to, even if it has been deleted."""
+def account_in_words(row: Any, field: str, at: datetime | None = None) -> str:
+    """
+    Return the name of the account that a row refers to, even if it has been deleted.
+
+    at: when it did what the row says. An account that was created later only has the same key.
+    """
     try:
         account = getattr(row, field)
     except ObjectDoesNotExist:
         account = None
-    if account is None:
+    since = created_at(account) if account and at else None
+    if account is None or (at and since and since > at):
         return str(_("deleted account %(pk)s") % {"pk": getattr(row, f"{field}_id")})
     return str(account.get_username())
 

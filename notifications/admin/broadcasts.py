@@ -13,14 +13,15 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import router
+from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from notifications import audiences
+from notifications.db import times
 from notifications.db.transactions import in_short_transaction
 from notifications.forms import BroadcastForm
 from notifications.models import Broadcast, BroadcastSequence
@@ -77,7 +78,6 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         "read_by",
     ]
     list_per_page = 25
-    list_select_related = ["sent_by"]
     ordering = ["-pk"]
     search_fields = ["type", "body"]
     show_full_result_count = False
@@ -113,6 +113,10 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.sent_fieldsets if obj else self.compose_fieldsets
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not by a join: accounts may be in another database.
+        return super().get_queryset(request).prefetch_related("sent_by")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BroadcastChangeList
@@ -239,5 +243,5 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             **content,
             audience=form.cleaned_data["audience"],
             sent_by=request.user.pk,
-            created_at__gt=timezone.now() - RESEND_WINDOW,
+            created_at__gt=times.now() - RESEND_WINDOW,
         ).exists()

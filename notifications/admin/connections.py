@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +16,7 @@ from django.utils.translation import ngettext
 
 from notifications import protocol
 from notifications.channel_layer import hub_commands
+from notifications.db import times
 from notifications.models import Connection, Worker
 
 from .base import AccountRowAdmin, ReadOnlyAdmin
@@ -47,7 +47,7 @@ class ConnectionAdmin(AccountRowAdmin):
 
     @admin.display(description=_("last seen"), ordering="last_seen")
     def seen(self, row: Connection) -> str:
-        if timezone.now() - row.last_seen < timedelta(minutes=1):
+        if times.now() - row.last_seen < timedelta(minutes=1):
             return str(_("just now"))
         return str(_("%(age)s ago") % {"age": timesince(row.last_seen, depth=1)})
 

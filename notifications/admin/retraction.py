@@ -30,7 +30,7 @@ def removal_in_words(message: Message) -> str:
     at, values = message.retracted_at or message.removed_at, {}
     if message.retracted_by_id is not None:
         words = _("Retracted by %(account)s, %(time)s")
-        values["account"] = account_in_words(message, "retracted_by")
+        values["account"] = account_in_words(message, "retracted_by", at)
     elif message.retracted_at:
         words = _("Retracted, %(time)s")
     elif at and message.expires_at and message.expires_at <= at:

@@ -25,10 +25,12 @@ from itertools import zip_longest
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.utils.timezone import is_aware
+from django.utils.timezone import is_naive
 
 from notifications.conf import conf
-from notifications.protocol import CloseCode, Frame
+from notifications.db import times
+from notifications.protocol import MAX_META_DATA_LEVELS, CloseCode, Frame
+from notifications.texts import resolved
 
 from . import signing
 from .replays import Replays
@@ -37,6 +39,7 @@ from .site import Site
 VERSION: Final = 2  # raise it only for envelopes that an older release would misread
 
 MAX_INTEGER: Final = 2**63 - 1
+MAX_FRAME_LEVELS: Final = MAX_META_DATA_LEVELS + 2  # meta data is inside `content`
 
 # Why an envelope or an entry is skipped.
 MALFORMED: Final = "malformed"
@@ -236,6 +239,7 @@ class PlainFrame(Content):
         """Check and encode a frame. Raises TypeError or ValueError."""
         if not isinstance(frame, dict):
             raise TypeError(f"A frame must be a dict, not {type(frame).__name__}.")
+        frame = resolved(frame, MAX_FRAME_LEVELS)
         if not isinstance(frame.get("type"), str):
             raise ValueError("A frame must have a “type”, and it must be a string.")
         if numbers := NUMBERS & frame.keys():
@@ -446,9 +450,9 @@ def _text(value: Any) -> str:
 
 def _time(value: Any) -> datetime:
     time = datetime.fromisoformat(value)
-    if is_aware(time) != settings.USE_TZ:
-        raise Malformed  # it can't be compared with the accounts' times
-    return time
+    if (is_naive(time) and settings.USE_TZ) or not times.is_storable(time):
+        raise Malformed
+    return times.aware(time)  # 0.2.0 sent naive ones without USE_TZ
 
 
 def _code(fields: Fields, default: CloseCode) -> CloseCode:

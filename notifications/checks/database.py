@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Warning
 from django.db import router
 
@@ -12,6 +13,26 @@ from notifications.models import Notification
 
 
 def check_database(**kwargs: Any) -> list[CheckMessage]:
+    return [*_check_options(), *_check_accounts()]
+
+
+def _check_accounts() -> list[CheckMessage]:
+    ours, theirs = router.db_for_write(Notification), router.db_for_write(get_user_model())
+    if ours == theirs:
+        return []
+    return [
+        Warning(
+            f"Notifications are in the database “{ours}”, accounts in “{theirs}”, and no "
+            f"transaction spans both: what is sent in one of “{theirs}” stays if that is rolled "
+            "back.",
+            hint="Where that matters, send after the commit: "
+            f'transaction.on_commit(lambda: notify_accounts(…), using="{theirs}").',
+            id="notifications.W054",
+        )
+    ]
+
+
+def _check_options() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     database = settings.DATABASES.get(router.db_for_write(Notification), {})
     options = database.get("OPTIONS", {})

@@ -50,6 +50,20 @@ def is_one_of(name: str, keys: Sequence[Any], field: Any, using: str) -> Q:
     )
 
 
+def values_of(rows: models.QuerySet[Any], name: str, using: str) -> models.QuerySet[Any] | RawSQL:
+    """
+    Return a column of the rows, for `…__in` in a query of this database.
+
+    It is a subquery if they are in the same one; otherwise they are read first.
+    """
+    values = rows.order_by().values_list(name, flat=True).distinct()
+    if rows.db == using:
+        return values
+    meta = rows.model._meta
+    field = meta.pk if name == "pk" else meta.get_field(name)
+    return one_of(list(values), field, using)
+
+
 class _Array(NamedTuple):
     values: Any
     kind: str  # the database type of one value

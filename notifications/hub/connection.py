@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import QueryDict
-from django.utils import timezone
 
 from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.conf import conf
+from notifications.db import times
 from notifications.inbox.changes import Changes
 from notifications.inbox.pages import Position
 from notifications.protocol import CloseCode
@@ -71,7 +71,7 @@ class LiveConnection:
         self.session = session
         self.user_agent = _shared(user_agent)
         self.address = address
-        self.opened_at = timezone.now()
+        self.opened_at = times.now()
         self.heard_at = time.monotonic()
         self.pinged = False
         self.behind = True

@@ -19,10 +19,10 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from django.db import connections, router, transaction
-from django.utils import timezone
 
 from notifications import protocol
 from notifications.audiences import Recipient
+from notifications.db import times
 from notifications.db.bulk import update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.lifecycle import publishing
@@ -256,7 +256,7 @@ def _change_part(
     part = selection.next_part(recipient, inbox, using)
     notifications = sorted(part.notifications, key=lambda row: row.number or 0)
     unread_before = sum(row.state == State.UNREAD for row in notifications)
-    now = timezone.now()
+    now = times.now()
     items: list[Notification | BroadcastReceipt] = [*notifications]
     items += _receipts(recipient, part.broadcast_keys, using)
     changed = [item for item in items if _apply(mark, item, now)]

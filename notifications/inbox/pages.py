@@ -20,7 +20,6 @@ from typing import Any, Final, Literal, NamedTuple
 from django.db import router
 from django.db.models import (
     Count,
-    DateTimeField,
     F,
     Func,
     IntegerField,
@@ -32,6 +31,7 @@ from django.db.models import (
 
 from notifications import protocol
 from notifications.audiences import Recipient
+from notifications.db import times
 from notifications.db.bulk import is_one_of
 from notifications.db.rows import read_rows
 from notifications.lifecycle import lives
@@ -179,7 +179,7 @@ def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
     if lives.is_young(recipient.since):
         columns.append("first")
         inbox = inbox.with_first()
-        shared = shared.annotate(first=Value(None, output_field=DateTimeField()))
+        shared = shared.annotate(first=Value(None, output_field=times.TimeField()))
     rows = (
         inbox.annotate(kind=Value("inbox"), epoch=Value(0))
         .values_list(*columns)

@@ -17,9 +17,9 @@ from django.db import router, transaction
 from django.db.models import Exists, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.db.models.signals import post_delete, pre_save
-from django.utils import timezone
 
 from notifications.channel_layer import hub_commands
+from notifications.db import times
 from notifications.db.keys import is_key
 from notifications.db.signals import connect
 from notifications.db.transactions import in_short_transaction
@@ -104,12 +104,12 @@ def finish(account_ids: Sequence[Any], using: str) -> int:
 
 def is_young(since: datetime | None) -> bool:
     """Whether an account that was created then may not have been swept since."""
-    return since is not None and since <= timezone.now() < since + YOUNG
+    return since is not None and since <= times.now() < since + YOUNG
 
 
 def is_older(first: datetime | None, since: datetime | None) -> bool:
     """Whether a row was created before its account was, and not just by another clock."""
-    if first is None or since is None or since > timezone.now():
+    if first is None or since is None or since > times.now():
         return False
     return first < since - CLOCK_TOLERANCE
 
@@ -145,7 +145,7 @@ def _hide_older(account_id: Any, since: datetime, using: str) -> bool:
     last = older.aggregate(last=Max("pk"))["last"]
     if last is None:
         return False
-    older.filter(removed_at=None).update(removed_at=timezone.now())
+    older.filter(removed_at=None).update(removed_at=times.now())
     mine.filter(created_at__gte=since, idempotency_key__isnull=False).update(life=last)
     AccountEnded.objects.using(using).create(
         account_id=account_id,

@@ -15,10 +15,10 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, router, transaction
 from django.db.models import Max
-from django.utils import timezone
 
 from notifications import protocol
 from notifications.audiences import Recipient
+from notifications.db import times
 from notifications.db.bulk import update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import (
@@ -127,7 +127,7 @@ def _replace(rows: Sequence[Notification], inbox: LockedInbox, using: str) -> li
     )
     own = {row.pk: row for row in present} if moved else {}
     newest: dict[str, Notification] = {}
-    now = timezone.now()
+    now = times.now()
     for row in sorted([*own.values(), *moved], key=lambda row: (row.created_at, row.pk)):
         if older := newest.get(row.replace_key):
             older.removed_at = now

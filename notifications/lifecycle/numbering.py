@@ -23,9 +23,9 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import TextField
 from django.db.models.functions import Cast
-from django.utils import timezone
 
 from notifications import audiences, protocol
+from notifications.db import times
 from notifications.db.bulk import is_one_of, update_rows
 from notifications.db.rows import read_rows
 from notifications.db.transactions import in_short_transaction, is_busy
@@ -190,7 +190,7 @@ def number_broadcasts(using: str, *, waits: bool = True) -> int:
         broadcast_sent.send_robust(Broadcast, broadcast=row)
     # Last, and without the lock: a count of a million accounts takes a while.
     for row in rows:
-        accounts = audiences.accounts_in(row.audience).filter(audiences.existed_at(row.created_at))
+        accounts = audiences.accounts_in(row.audience).filter(audiences.created_by(row.created_at))
         own = Broadcast.objects.using(using).filter(pk=row.pk)
         own.update(audience_size=accounts.count())
     return len(rows)
@@ -204,7 +204,7 @@ def _number(account_ids: Sequence[Any], using: str, waits: bool) -> list[Numbere
         # Committed after their account ended; maintenance deletes them.
         rows = [row for row in rows if row[0] > inboxes[row[1]].ended_upto]
     older = _read_replaceable(rows, using)
-    numbered = assign_numbers(inboxes, rows, older, timezone.now())
+    numbered = assign_numbers(inboxes, rows, older, times.now())
     _write(numbered, using)
     return numbered.rows
 

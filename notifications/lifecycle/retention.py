@@ -19,9 +19,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from notifications.conf import conf
+from notifications.db import times
 from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
@@ -61,7 +61,7 @@ def _due(rows: QuerySet[Any], time: str, days: float | None) -> Iterator[list[in
     which all are still there ends those of its type: others have locked them.
     Goes type by type, as each may have its own days; the index finds a type's oldest row.
     """
-    now = timezone.now()
+    now = times.now()
     type = ""
     while oldest := (
         rows.filter(type__gt=type).order_by("type", time).values_list("type", time).first()

@@ -13,15 +13,14 @@ maintenance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from notifications import protocol
+from notifications.db import times
 from notifications.db.bulk import is_one_of, one_of, update_rows
 from notifications.db.transactions import in_short_transaction, is_busy
 from notifications.models import (
@@ -46,7 +45,7 @@ def retract(model: type[Notification | Broadcast], keys: Sequence[int], by: Any,
     keys: primary keys, any number of them.
     by: the primary key of an account, or None.
     """
-    inserted = Retraction.objects.using(using).insert(model, keys, timezone.now(), by)
+    inserted = Retraction.objects.using(using).insert(model, keys, times.now(), by)
 
     def remove() -> None:
         with numbering.left_to_the_check():
@@ -84,26 +83,13 @@ def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
     return removed
 
 
-def forget(account_id: Any, using: str) -> None:
-    """Clear the name of a deleted account from what it retracted: another may get its key."""
-    own = Notification.objects.using(using).filter(retracted_by=account_id)
-    while found := dict(own.values_list("pk", "account_id")[:ROWS_PER_TRANSACTION]):
-        in_short_transaction(partial(_forget_in, found, using), using)
-
-    def forget_in_broadcasts() -> None:
-        BroadcastSequence.objects.using(using).lock()
-        Broadcast.objects.using(using).filter(retracted_by=account_id).update(retracted_by=None)
-
-    in_short_transaction(forget_in_broadcasts, using)
-
-
 def expire(using: str) -> int:
     """
     Remove the notifications and broadcasts that have expired; return how many.
 
     Waits for nobody: those that others have locked are left to a later call.
     """
-    now = timezone.now()
+    now = times.now()
     due = Notification.objects.using(using).present().filter(expires_at__lte=now).order_by()
     expired = 0
     while keys := list(due.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION]):
@@ -145,7 +131,7 @@ def remove_notifications(
             for row in free.order_by("account_id", "number").only(*columns)
             if row.account_id in inboxes  # if not, it was numbered after the lock
         ]
-        now = timezone.now()
+        now = times.now()
         updates: list[publishing.LiveUpdate] = []
         for account_id, own in groupby(rows, key=lambda row: row.account_id):
             inbox = inboxes[account_id]
@@ -190,7 +176,7 @@ def remove_broadcasts(
             return []
         free = present if waits else present.select_for_update(skip_locked=True)
         rows = list(free.order_by("number").only("number", "audience", "created_at"))
-        now = timezone.now()
+        now = times.now()
         for row in rows:
             sequence.seq += 1
             row.seq = sequence.seq
@@ -218,11 +204,6 @@ def _finish(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
             notifications[row.notification_id] = row
         elif row.broadcast_id:
             broadcasts[row.broadcast_id] = row
-    # Maintenance finds deleted accounts by their inboxes.
-    by = {row.retracted_by_id for row in rows} - {None}
-    if by:
-        create = partial(Inbox.objects.using(using).create_missing, by)
-        in_short_transaction(create, using, waits=waits)
     removed = 0
     if notifications:
         _number(notifications, using, waits)
@@ -231,13 +212,6 @@ def _finish(keys: Sequence[int], using: str, *, waits: bool = True) -> int:
         numbering.number_broadcasts(using, waits=waits)
         removed += remove_broadcasts([*broadcasts], using, broadcasts, waits=waits)
     return removed
-
-
-def _forget_in(notifications: Mapping[int, Any], using: str) -> None:
-    """Clear who retracted these notifications; `notifications` has their accounts by key."""
-    Inbox.objects.using(using).lock(notifications.values())
-    keys = one_of([*notifications], Notification._meta.pk, using)
-    Notification.objects.using(using).filter(pk__in=keys).update(retracted_by=None)
 
 
 def _number(keys: Iterable[int], using: str, waits: bool) -> None:

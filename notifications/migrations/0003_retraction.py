@@ -107,12 +107,4 @@ class Migration(migrations.Migration):
                 to=settings.AUTH_USER_MODEL,
             ),
         ),
-        migrations.AddIndex(
-            model_name="notification",
-            index=models.Index(
-                condition=models.Q(("retracted_by__isnull", False)),
-                fields=["retracted_by"],
-                name="site_notif_retracted_by",
-            ),
-        ),
     ]

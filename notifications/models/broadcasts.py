@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from notifications import audiences, protocol
+from notifications.db import times
 
 from .message import Level, Message, State
 
@@ -129,8 +130,8 @@ class BroadcastReceipt(models.Model):
         related_name="+",
         db_index=False,
     )
-    read_at = models.DateTimeField(null=True)
-    archived_at = models.DateTimeField(null=True)
+    read_at = times.TimeField(null=True)
+    archived_at = times.TimeField(null=True)
     seq = models.PositiveBigIntegerField()  # in the account's inbox, not among the broadcasts
 
     class Meta:

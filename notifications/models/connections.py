@@ -8,10 +8,10 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from notifications.conf import conf
+from notifications.db import times
 
 from .ends import AccountEnded
 
@@ -31,8 +31,8 @@ class Worker(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     host = models.CharField(_("host"), max_length=255)
     pid = models.PositiveIntegerField(_("process"))
-    started_at = models.DateTimeField(_("started"), default=timezone.now)
-    lease_until = models.DateTimeField(_("lease until"), default=timezone.now)
+    started_at = times.TimeField(_("started"), default=times.now)
+    lease_until = times.TimeField(_("lease until"), default=times.now)
 
     objects = WorkerQuerySet.as_manager()
 
@@ -73,9 +73,9 @@ class Connection(models.Model):
         db_constraint=False,
         related_name="+",
     )
-    opened_at = models.DateTimeField(_("opened"), default=timezone.now)
+    opened_at = times.TimeField(_("opened"), default=times.now)
     # Updated once a minute.
-    last_seen = models.DateTimeField(_("last seen"), default=timezone.now)
+    last_seen = times.TimeField(_("last seen"), default=times.now)
     user_agent = models.CharField(_("browser"), max_length=200, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True)
 
@@ -94,8 +94,8 @@ class MaintenanceLease(models.Model):
 
     ONLY = 1
 
-    expires_at = models.DateTimeField()  # the next pass can begin
-    last_pass_at = models.DateTimeField(null=True)  # the last complete pass ended
+    expires_at = times.TimeField()  # the next pass can begin
+    last_pass_at = times.TimeField(null=True)  # the last complete pass ended
 
     def __str__(self) -> str:
         return f"Last pass {self.last_pass_at}"

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from notifications.db import times
+
 
 class AccountEndedQuerySet(models.QuerySet["AccountEnded"]):
     def pending(self) -> AccountEndedQuerySet:
@@ -27,8 +29,8 @@ class AccountEnded(models.Model):
     # The last ids given out until then, also to transactions that commit later.
     notifications_upto = models.PositiveBigIntegerField()
     receipts_upto = models.PositiveBigIntegerField()
-    ended_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
+    ended_at = times.TimeField(db_default=Now())
+    finished_at = times.TimeField(null=True)
 
     objects = AccountEndedQuerySet.as_manager()
 

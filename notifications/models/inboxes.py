@@ -11,6 +11,7 @@ from django.db import connections, models
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
+from notifications.db import times
 from notifications.db.bulk import one_of, update_rows
 from notifications.db.functions import EpochSeconds, RandomHex
 
@@ -58,7 +59,7 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
                 f"(SELECT created_at FROM {self._quote(notifications.db_table)} AS other "
                 f"WHERE {where} AND seq IS NOT NULL ORDER BY seq LIMIT 1)",
                 [],
-                output_field=models.DateTimeField(),
+                output_field=times.TimeField(),
             )
         )
 
@@ -96,11 +97,6 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         if ended := [row[0] for row in found if row[4]]:
             self._finish_ends(inboxes, ended)
         return inboxes
-
-    def create_missing(self, account_ids: Iterable[Any]) -> None:
-        """Insert the inboxes that these accounts don't have yet; lock none."""
-        account = Inbox._meta.get_field("account")
-        self._insert_missing(one_of(sorted(set(account_ids)), account, self.db))
 
     def _finish_ends(self, inboxes: dict[Any, LockedInbox], ended: list[Any]) -> None:
         finished = finish_ends(ended, self.db)

@@ -10,10 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
+from notifications.db import times
 
 logger = logging.getLogger(__name__)
 
@@ -100,16 +100,16 @@ class Message(models.Model):
         _("link"), max_length=protocol.MAX_URL_LENGTH, blank=True, validators=[validate_url]
     )
     level = models.CharField(_("level"), max_length=7, choices=Level.choices, default=Level.INFO)
-    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    created_at = times.TimeField(_("created"), default=times.now, editable=False)
+    expires_at = times.TimeField(_("expires"), null=True, blank=True)
     # Both are assigned after the commit. `number` never changes: lists are ordered by it.
     # `seq` is the number of the row's last change.
     number = models.PositiveBigIntegerField(null=True, editable=False)
     seq = models.PositiveBigIntegerField(null=True, editable=False)
     # Retracted, expired or replaced. The row stays, as clients have to learn of the removal.
-    removed_at = models.DateTimeField(null=True, editable=False)
+    removed_at = times.TimeField(null=True, editable=False)
     # When and by whom it was retracted; set together with `removed_at`.
-    retracted_at = models.DateTimeField(null=True, editable=False)
+    retracted_at = times.TimeField(null=True, editable=False)
     retracted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,

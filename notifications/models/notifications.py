@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
+from notifications.db import times
 from notifications.db.bulk import one_of
 
 from .ends import AccountEnded
@@ -117,8 +118,8 @@ class Notification(Message):
     replace_key = models.CharField(max_length=200, blank=True, editable=False)
     # Primary key of the notification that this one replaced.
     replaces = models.BigIntegerField(null=True, editable=False)
-    read_at = models.DateTimeField(null=True, editable=False)
-    archived_at = models.DateTimeField(null=True, editable=False)
+    read_at = times.TimeField(null=True, editable=False)
+    archived_at = times.TimeField(null=True, editable=False)
 
     objects = NotificationQuerySet.as_manager()
 
@@ -175,11 +176,6 @@ class Notification(Message):
                 name="site_notif_ageing",
             ),
             models.Index("type", SETTLED_AT, condition=IS_SETTLED, name="site_notif_settled"),
-            models.Index(
-                fields=["retracted_by"],
-                condition=models.Q(retracted_by__isnull=False),
-                name="site_notif_retracted_by",
-            ),
         ]
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections, models
 
+from notifications.db import times
 from notifications.db.bulk import one_of
 
 from .broadcasts import Broadcast
@@ -96,7 +97,7 @@ class Retraction(models.Model):
         related_name="+",
         db_index=False,
     )
-    retracted_at = models.DateTimeField()
+    retracted_at = times.TimeField()
     retracted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,

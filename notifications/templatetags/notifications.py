@@ -11,7 +11,6 @@ from django.middleware.csrf import get_token
 from django.template import Context
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
 from django.utils.html import json_script
@@ -21,6 +20,7 @@ from django.utils.timesince import timesince
 from notifications import protocol
 from notifications.audiences import Recipient
 from notifications.conf import conf
+from notifications.db import times
 from notifications.inbox import marks, pages
 from notifications.private_pages import make_private
 from notifications.root_path import socket_path
@@ -87,7 +87,7 @@ def notification_time(iso_time: str) -> datetime | None:
 def notification_age(iso_time: str) -> str:
     """Return how long ago an item was created, in its largest unit; "" below a minute."""
     created_at = parse_datetime(iso_time)
-    if not created_at or timezone.now() - created_at < timedelta(minutes=1):
+    if not created_at or times.now() - created_at < timedelta(minutes=1):
         return ""
     return timesince(created_at, depth=1)
 

@@ -204,7 +204,7 @@ async def test_groups_are_joined_again_after_redis_was_flushed(
 async def publish_repeatedly(account):
     while True:
         # Not stored: only a live update can deliver it.
-        await anotify_accounts(account, "progress", "", persist=False)
+        await anotify_accounts(account, "progress", "Half done", persist=False)
         await asyncio.sleep(0.1)
 
 

@@ -47,6 +47,13 @@ def send(commit: Commit) -> Make:
     return send
 
 
+@pytest.fixture(params=["Asia/Tokyo", "America/New_York"])
+def no_zones(request: pytest.FixtureRequest, settings: Any) -> str:
+    """A site with `USE_TZ = False`, in a time zone that the fixture returns."""
+    settings.USE_TZ, settings.TIME_ZONE = False, request.param
+    return str(request.param)
+
+
 def shown(content: Content) -> Message:
     """Return the content of an envelope as a dict."""
     message = {"type": content.TYPE, **content.head()}

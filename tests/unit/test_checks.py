@@ -271,14 +271,12 @@ def test_maintenance_runs_in_the_servers_or_in_a_command(settings: Any, value: A
 
 
 @pytest.mark.parametrize("value", ["date_joind", "username", "groups", "", None, ["last_login"]])
-def test_the_field_of_an_accounts_creation_must_be_a_datetime_field(
-    settings: Any, value: Any
-) -> None:
+def test_the_field_of_an_accounts_creation_must_be_a_date(settings: Any, value: Any) -> None:
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = value
 
     (message,) = found()
     assert message.id == "notifications.E009"
-    assert "a DateTimeField of the accounts" in message.msg
+    assert "a DateTimeField or DateField of the accounts" in message.msg
     assert message.msg.endswith(f"not {value!r}.")
     settings.NOTIFICATIONS_ACCOUNT_CREATED_FIELD = "last_login"
     assert found() == []

@@ -7,6 +7,7 @@ import math
 import string
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -408,12 +409,15 @@ def test_a_time_that_cannot_be_compared_is_malformed(created_at: Any) -> None:
     assert arrive(message) == (None, ["notifications.broadcast malformed"])
 
 
-def test_a_site_without_time_zones_compares_times_without_them(settings: Any) -> None:
-    settings.USE_TZ = False
-    naive = BroadcastUpdate(9, "staff", datetime(2026, 1, 1), False, "{}")
+def test_times_of_a_site_without_time_zones_are_aware_and_may_come_without_one(
+    settings: Any,
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Tokyo"
+    naive = BroadcastUpdate(9, "staff", datetime(2026, 1, 1, 9), False, "{}")  # as of 0.2.0
+    aware = replace(naive, created_at=datetime(2026, 1, 1, tzinfo=UTC))
 
-    assert arrive(dump(naive, SITE)) == (naive, [])
-    assert arrive(dump(BROADCAST, SITE)) == (None, ["notifications.broadcast malformed"])
+    assert arrive(dump(naive, SITE)) == (aware, [])
+    assert arrive(dump(aware, SITE)) == (aware, [])
 
 
 # --- Frames of other code

@@ -103,10 +103,6 @@ HOT: dict[str, tuple[Callable[[], object], set[str]]] = {
         set(),
     ),
     "finish retractions": (lambda: retraction.finish(connection.alias, [BUSY_ACCOUNT]), set()),
-    "forget who retracted": (
-        lambda: retraction.forget(BUSY_ACCOUNT, connection.alias),
-        {"site_notif_retracted_by"},
-    ),
     "mark": (lambda: marks.mark(recipient(), "read", ["n7", "b3"]), set()),
     "mark all": (lambda: marks.mark_all(recipient(), "read", BUSY_ROWS, 50), set()),
     "maintain": (

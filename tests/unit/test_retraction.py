@@ -16,7 +16,6 @@ from notifications import anotify_accounts, aretract, broadcast, notify_accounts
 from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.lifecycle import numbering, retraction
-from notifications.maintenance import Maintenance
 from notifications.models import Broadcast, Inbox, Notification, Retraction
 
 from .conftest import Commit, Published
@@ -345,23 +344,6 @@ def test_a_message_retracted_twice_was_retracted_by_the_first(
 
     assert Notification.objects.get().retracted_by == operator
     assert not Retraction.objects.exists()
-
-
-def test_who_retracted_is_forgotten_once_the_account_is_deleted(
-    alice: User, operator: User, commit: Commit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with commit():
-        notify_accounts(alice, "hello", "Hello")
-        notify_accounts(alice, "hello", "Hello")
-        retract([*Notification.objects.all(), broadcast("news", "News")], by=operator)
-    monkeypatch.setattr(retraction, "ROWS_PER_TRANSACTION", 1)
-    operator.delete()
-
-    Maintenance().run(full=True)
-
-    for row in (*Notification.objects.all(), Broadcast.objects.get()):
-        assert row.retracted_at
-        assert row.retracted_by_id is None
 
 
 @pytest.mark.parametrize("wrong", ["operator", 7, User(pk=None)])

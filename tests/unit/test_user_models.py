@@ -2,64 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-SETTINGS = """
-from notify_site.settings import *
-
-INSTALLED_APPS = ["people", *INSTALLED_APPS]
-INSTALLED_APPS.remove("notify_site.shop")
-AUTH_USER_MODEL = "people.Person"
-ROOT_URLCONF = "urls"
-ALLOWED_HOSTS = ["testserver"]
-TEMPLATES[0]["DIRS"] = []
-DATABASES = {"default": {**DATABASES["default"], "NAME": "db.sqlite3"}}
-"""
-URLS = """
-from django.contrib import admin
-from django.urls import include, path
-
-urlpatterns = [
-    path("notifications/", include("notifications.urls")),
-    path("admin/", admin.site.urls),
-]
-"""
-MODELS = """
-from django.contrib.auth.models import (
-    AbstractBaseUser, AbstractUser, BaseUserManager, Group, PermissionsMixin,
-)
-from django.db import models
-
-class Manager(BaseUserManager):
-    def create_user(self, username, **fields):
-        user = self.model(username=username, **fields)
-        user.set_unusable_password()
-        user.save()
-        return user
-
-    create_superuser = create_user
-
-class Account(AbstractBaseUser):
-    username = models.CharField(max_length=50, unique=True)
-    is_staff = models.BooleanField(default=True)
-    is_active = models.BooleanField(default=True)
-    USERNAME_FIELD = "username"
-    objects = Manager()
-
-    def has_perm(self, name, row=None): return True
-    def has_module_perms(self, app): return True
-
-    class Meta:
-        abstract = True
-"""
+from .small_site import run_site
 
 NO_GROUPS = "class Person(Account): pass"
 TEAMS = """
@@ -146,37 +94,7 @@ Run = Callable[[str, str], list[str]]
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run a program on a site with these models; return the lines that it printed."""
-
-    def run(models: str, program: str) -> list[str]:
-        for name, text in {
-            "settings.py": SETTINGS,
-            "urls.py": URLS,
-            "people/__init__.py": "",
-            "people/models.py": MODELS + models,
-            "program.py": BEGIN + program,
-        }.items():
-            path = tmp_path / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-        kept = {
-            name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
-        }
-        result = subprocess.run(
-            [sys.executable, "program.py"],
-            cwd=tmp_path,
-            env={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "DJANGO_SETTINGS_MODULE": "settings",
-                "DJANGO_DEBUG": "1",
-            },
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout.splitlines()
-
-    return run
+    return lambda models, program: run_site(tmp_path, models, BEGIN + program)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,10 @@ def test_the_pages_show_how_a_message_was_removed(
     assert row(admin.get(address).content.decode())["status"].startswith(
         f"Retracted by deleted account {deleted}"
     )
+    User.objects.create_user("mallory", pk=deleted)
+    assert row(admin.get(address).content.decode())["status"].startswith(
+        f"Retracted by deleted account {deleted}"
+    )
 
 
 def test_the_operator_who_retracts_is_recorded(
