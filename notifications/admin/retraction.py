@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from notifications.forms import RetractionForm
 from notifications.notify import retract
 
-from .base import AdminMixin, add_action, summary
+from .base import AdminMixin, add_action, isolated, summary
 
 MAX_MESSAGES_LISTED: Final = 10  # on the page to confirm it
 
@@ -77,7 +77,9 @@ class RetractMixin(AdminMixin):
             "opts": self.opts,
             "objects_name": model_ngettext(self.opts, count),
             "model_count": [(self.opts.verbose_name_plural, count)],
-            "listed": [(row.pk, summary(row), recipients) for row, recipients in described],
+            "listed": [
+                (row.pk, summary(row), isolated(recipients)) for row, recipients in described
+            ],
             "unlisted": count - len(listed),
             "form": RetractionForm(initial={"newest": listed[0].pk}),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,

@@ -2,8 +2,19 @@
 // showing the status of the connection.
 
 const OFFLINE_DELAY_MS = 2000 // shorter interruptions don't show
-const pluralRules = new Intl.PluralRules(document.documentElement.lang || undefined)
+
+// Of the page, if browsers know its name ("en_US" and "C" make Intl throw); else the browser's own
+export const language = canonical(document.documentElement.lang)
+const pluralRules = new Intl.PluralRules(language)
 const LEVELS = ["info", "success", "warning", "error"]
+
+function canonical(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag)[0]
+  } catch {
+    return undefined
+  }
+}
 
 export function define(name, element) {
   if (!customElements.get(name)) customElements.define(name, element)

@@ -1,5 +1,7 @@
 // Ages in words, in the language of the page.
 
+import { language } from "./template.js";
+
 // In seconds
 const UNITS = [
   ["year", 31_536_000],
@@ -10,7 +12,6 @@ const UNITS = [
   ["minute", 60]
 ]
 
-const language = document.documentElement.lang || undefined
 const relativeFormat = new Intl.RelativeTimeFormat(language, { numeric: "auto" })
 const fullFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" })
 
