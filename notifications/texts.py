@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _NOTHING: Final = frozenset(
     )
 )
 
+_DIRECTIONS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 def is_blank(text: str) -> bool:
     """
@@ -33,6 +36,11 @@ def is_blank(text: str) -> bool:
         unicodedata.category(character) in _NOT_SEEN_ALONE or character in _NOTHING
         for character in text
     )
+
+
+def plain(text: str) -> str:
+    """Return a text without what changes the direction of writing, for titles and logs."""
+    return _DIRECTIONS.sub("", text)
 
 
 def resolved(value: Any, levels: int) -> Any:

@@ -14,7 +14,6 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import QuerySet
-from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
@@ -29,7 +28,7 @@ from notifications.notify import broadcast
 
 from . import audience_size
 from .audience_size import AudienceSize
-from .base import SEND_PERMISSION, STYLE, ReadOnlyAdmin, sent_to, summary
+from .base import SEND_PERMISSION, ReadOnlyAdmin, body, isolated, link, sent_to, summary
 from .retraction import RetractMixin, removal_in_words
 
 # The same message sent again within this time is a double click, not a second broadcast.
@@ -71,7 +70,7 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         "type",
         "level",
         "audience_in_words",
-        "sent_by",
+        "sender",
         "created_at",
         "status",
         "online_now",
@@ -87,13 +86,13 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
         (_("Options"), {"fields": ["expires_at", "type"]}),
     ]
     sent_fieldsets: ClassVar[Any] = [
-        (None, {"fields": ["body", "level", "url", "type"]}),
+        (None, {"fields": [body, "level", link, "type"]}),
         (
             _("Sent"),
             {
                 "fields": [
                     "audience_in_words",
-                    "sent_by",
+                    "sender",
                     "created_at",
                     "expires_at",
                     "status",
@@ -103,10 +102,6 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             },
         ),
     ]
-
-    @property
-    def media(self) -> Media:
-        return super().media + STYLE
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(SEND_PERMISSION)
@@ -129,7 +124,11 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     @admin.display(description=_("audience"), ordering="audience")
     def audience_in_words(self, row: Broadcast) -> str:
-        return str(vars(row)["audience_in_words"])
+        return isolated(vars(row)["audience_in_words"])
+
+    @admin.display(description=_("sent by"), ordering="sent_by_id")
+    def sender(self, row: Broadcast) -> str | None:
+        return isolated(row.sent_by) if row.sent_by else None
 
     @admin.display(description=_("status"))
     def status(self, row: Broadcast) -> str:
@@ -204,7 +203,9 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
             "has_view_permission": self.has_view_permission(request),
             "form": form,
             "message": form.instance,
-            "audience": form.instance.audience_name,
+            "body": isolated(form.instance.body),
+            "link": link(form.instance),
+            "audience": isolated(form.instance.audience_name),
             "audience_size": audience_size.of_audience(form.cleaned_data["audience"]),
             "media": self.media,
             "preserved_filters": self.get_preserved_filters(request),

@@ -19,7 +19,7 @@ from notifications.channel_layer import hub_commands
 from notifications.db import times
 from notifications.models import Connection, Worker
 
-from .base import AccountRowAdmin, ReadOnlyAdmin
+from .base import AccountRowAdmin, ReadOnlyAdmin, isolated
 
 
 @admin.register(Connection)
@@ -27,7 +27,7 @@ class ConnectionAdmin(AccountRowAdmin):
     """The connections that are open now."""
 
     actions = ["disconnect"]
-    fields = ["account_name", "worker", "user_agent", "address", "opened_at", "last_seen"]
+    fields = ["account_name", "worker", "sent_user_agent", "address", "opened_at", "last_seen"]
     list_display = ["account_name", "browser", "address", "worker", "opened_at", "seen"]
     list_filter = [("worker", admin.RelatedOnlyFieldListFilter), "opened_at"]
     list_select_related = ["worker"]
@@ -43,7 +43,11 @@ class ConnectionAdmin(AccountRowAdmin):
 
     @admin.display(description=_("browser"), ordering="user_agent")
     def browser(self, row: Connection) -> str:
-        return browser_name(row.user_agent)
+        return isolated(browser_name(row.user_agent))
+
+    @admin.display(description=_("browser"))
+    def sent_user_agent(self, row: Connection) -> str:
+        return isolated(row.user_agent)
 
     @admin.display(description=_("last seen"), ordering="last_seen")
     def seen(self, row: Connection) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -24,6 +24,9 @@ from .base import (
     AccountRowAdmin,
     ActionMixin,
     add_action,
+    body,
+    isolated,
+    link,
     sent_to,
     summary,
 )
@@ -54,7 +57,16 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(Notification)
 class NotificationAdmin(RetractMixin, AccountRowAdmin):
-    fields = ["account_name", "type", "body", "level", "url", "status", "created_at", "expires_at"]
+    fields: ClassVar[Any] = [
+        "account_name",
+        "type",
+        body,
+        "level",
+        link,
+        "status",
+        "created_at",
+        "expires_at",
+    ]
     list_display = [summary, "account_name", "type", "level", "status", "created_at"]
     list_filter = [StateFilter, "level", "created_at"]
     ordering = ["-pk"]
@@ -66,7 +78,7 @@ class NotificationAdmin(RetractMixin, AccountRowAdmin):
         return removal_in_words(row) if row.removed_at else str(row.state.label)
 
     def recipients_in_words(self, rows: list[Notification]) -> list[str]:
-        return [self.account_name(row) for row in rows]
+        return [str(self.account_name(row)) for row in rows]
 
 
 class SendNotificationMixin(ActionMixin):
@@ -123,7 +135,9 @@ class SendNotificationMixin(ActionMixin):
             "adminform": helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}),
             "errors": helpers.AdminErrorList(form, []),
             "accounts": accounts,
-            "named": [account.get_username() for account in queryset[:MAX_ACCOUNTS_NAMED]],
+            "named": [
+                isolated(account.get_username()) for account in queryset[:MAX_ACCOUNTS_NAMED]
+            ],
             "unnamed": max(0, accounts - MAX_ACCOUNTS_NAMED),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             # Selecting “all 5,000 accounts” posts a flag, not 5,000 fields.

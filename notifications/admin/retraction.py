@@ -12,6 +12,8 @@ from django.db import router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import escape
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -19,7 +21,7 @@ from notifications.forms import RetractionForm
 from notifications.models import Message
 from notifications.notify import retract
 
-from .base import AdminMixin, account_in_words, add_action, summary
+from .base import AdminMixin, account_in_words, add_action, isolated, summary
 
 NO_BREAK_SPACE: Final = "\N{NO-BREAK SPACE}"
 MAX_MESSAGES_LISTED: Final = 10  # on the page to confirm it
@@ -30,7 +32,7 @@ def removal_in_words(message: Message) -> str:
     at, values = message.retracted_at or message.removed_at, {}
     if message.retracted_by_id is not None:
         words = _("Retracted by %(account)s, %(time)s")
-        values["account"] = account_in_words(message, "retracted_by", at)
+        values["account"] = escape(account_in_words(message, "retracted_by", at))
     elif message.retracted_at:
         words = _("Retracted, %(time)s")
     elif at and message.expires_at and message.expires_at <= at:
@@ -38,7 +40,7 @@ def removal_in_words(message: Message) -> str:
     else:
         words = _("Removed, %(time)s")
     time = display_for_value(at, "").replace(" ", NO_BREAK_SPACE)  # in a narrow column
-    return str(words % {**values, "time": time})
+    return mark_safe(escape(words) % {**values, "time": escape(time)})
 
 
 class RetractMixin(AdminMixin):
@@ -99,7 +101,9 @@ class RetractMixin(AdminMixin):
             "opts": self.opts,
             "objects_name": model_ngettext(self.opts, count),
             "model_count": [(self.opts.verbose_name_plural, count)],
-            "listed": [(row.pk, summary(row), recipients) for row, recipients in described],
+            "listed": [
+                (row.pk, summary(row), isolated(recipients)) for row, recipients in described
+            ],
             "unlisted": count - len(listed),
             "form": RetractionForm(initial={"newest": listed[0].pk}),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Warning
-from django.db import router
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections, router
 
 from notifications.models import Notification
 
+SUPPORTED_VENDORS: Final = frozenset({"postgresql", "sqlite"})
+
 
 def check_database(**kwargs: Any) -> list[CheckMessage]:
-    return [*_check_options(), *_check_accounts()]
+    return [*_check_vendor(), *_check_options(), *_check_accounts()]
+
+
+def _check_vendor() -> list[CheckMessage]:
+    using = router.db_for_write(Notification)
+    vendor = connections[using].vendor  # of the backend's class: nothing connects
+    if vendor in SUPPORTED_VENDORS:
+        return []
+    return [
+        Error(
+            f"The database “{using}” is of the vendor “{vendor}”. Notifications need PostgreSQL or "
+            "SQLite: others lack what keeps them once and in order.",
+            hint="Keep this app's tables in another database, by a router, if the site can't move.",
+            id="notifications.E055",
+        )
+    ]
 
 
 def _check_accounts() -> list[CheckMessage]:

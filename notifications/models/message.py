@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from notifications import protocol
 from notifications.db import times
+from notifications.texts import plain
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Message(models.Model):
         abstract = True
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.body[:80]}"
+        return f"{self.type}: {plain(self.body[:80])}"
 
     @property
     def wire_id(self) -> str:

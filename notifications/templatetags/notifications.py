@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
+from django.utils.translation import get_language
 
 from notifications import protocol
 from notifications.audiences import Recipient
@@ -28,6 +30,8 @@ from notifications.root_path import socket_path
 register = template.Library()
 
 MAX_BANNERS: Final = 3
+# Such as “zh-hans”. Django also takes “sr@latin”.
+_LANGUAGE_TAG: Final = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{2,8})*", re.ASCII | re.IGNORECASE)
 STATE_ATTRIBUTE: Final = "site_notifications"
 
 
@@ -75,6 +79,13 @@ def notifications_banner(context: Context) -> dict[str, Any]:
         recipient = PageState.of(request).recipient
         banners = pages.read_page(recipient, limit=MAX_BANNERS, folder="important").items
     return {**setup, "banners": banners, "here": request.get_full_path()}
+
+
+@register.simple_tag
+def notification_language() -> str:
+    """Return the active language for the `lang` of a page, "" if browsers refuse its name."""
+    language = get_language() or ""
+    return language if _LANGUAGE_TAG.fullmatch(language) else ""
 
 
 @register.filter

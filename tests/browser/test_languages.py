@@ -32,6 +32,11 @@ TEXTS = """() => {
   read(document)
   return texts
 }"""
+# As if the site had rendered it: before any script of the page.
+SET_LANG = """
+new MutationObserver(() => document.documentElement.setAttribute("lang", sessionStorage.lang))
+  .observe(document, { childList: true })
+"""
 # Names, and texts from the database.
 NOT_OURS = ["Notify Site", "English", PASSWORD, *ACCOUNTS, *(item for item, _ in ITEMS)]
 
@@ -120,3 +125,23 @@ def test_the_language_is_switched_in_the_footer(open_tab: Callable[..., Page]) -
     expect(page).to_have_url(re.compile("/notifications/$"))
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Notifications")
+
+
+def test_a_language_that_browsers_refuse_falls_back_to_theirs(
+    site: Site, log_in: Callable[..., BrowserContext]
+) -> None:
+    site.shell('notify_accounts(alice, "news", "Hello")')
+    page = log_in("alice", site, locale="de-DE").new_page()
+    page.goto("/notifications/")
+    page.add_init_script(SET_LANG)
+    german = re.compile(r"^\d\d\.\d\d\.\d{4}, \d\d:\d\d$")
+    # The last one is known, so the page has its own.
+    for lang in ("en_US", "de_DE.UTF-8", "C", "sr@latin", "", "en-GB"):
+        page.evaluate("lang => sessionStorage.lang = lang", lang)
+        page.reload()
+
+        assert page.evaluate("document.documentElement.lang") == lang
+        expect_online(page)
+        time = page.locator("notifications-inbox time").first
+        expected = german if lang != "en-GB" else re.compile(r"^\d+ [A-Z][a-z]+ \d{4}, ")
+        expect(time).to_have_attribute("title", expected)

@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings as site
 from django.core import checks
 from django.core.checks import CheckMessage, run_checks
+from django.db import connection
 
 from notifications import checks as own
 from notifications import conf as conf_module
@@ -476,3 +477,17 @@ def test_sessions_that_cannot_be_ended_are_reported(settings: Any, engine: str) 
 
     expected = ["notifications.W013"] if engine == "signed_cookies" else []
     assert found_ids() == expected
+
+
+@pytest.mark.parametrize("vendor", ["mysql", "oracle", "microsoft", "cockroachdb"])
+def test_a_database_that_lacks_what_we_need_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, vendor: str
+) -> None:
+    monkeypatch.setattr(connection, "vendor", vendor)
+
+    (message,) = own.check_database()
+
+    assert isinstance(message, checks.Error)
+    assert message.id == "notifications.E055"
+    assert message.msg.startswith(f"The database “default” is of the vendor “{vendor}”.")
+    assert "need PostgreSQL or SQLite" in message.msg

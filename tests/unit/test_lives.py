@@ -133,7 +133,7 @@ def test_marks_change_nothing_of_an_earlier_life(alice: User, first_life: list[s
     undone = marks.undo(new, marks.ChangeRange("archived", 1, 100))
 
     assert [marked.ids for marked in (chosen, everything, undone)] == [[], [], []]
-    assert undone.counts.total == 0
+    assert undone.latest.counts.total == 0
 
 
 def test_live_updates_have_and_count_the_new_life_only(

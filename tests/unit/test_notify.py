@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
 import notifications
-from notifications import NotifyResult, anotify_accounts, broadcast, notify_accounts
+from notifications import NotifyResult, anotify_accounts, broadcast, notify_accounts, retract
 from notifications.models import Broadcast, Inbox, Notification
 
 from .conftest import Published
@@ -498,6 +499,23 @@ async def test_the_error_in_an_event_loop_names_the_async_function(alice: User) 
         notify_accounts(alice, "hello", "Hello")
     with pytest.raises(RuntimeError, match=r"broadcast\(\).*database_sync_to_async"):
         broadcast("news", "Hello")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_django_allows_queries_in_an_event_loop_so_do_we(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_a_loop() -> int:
+        (pk,) = notify_accounts(alice, "hello", "Hello").ids
+        retracted = retract([Notification.objects.get(pk=pk), broadcast("news", "Hello")])
+        connection.close()  # the loop has one of its own
+        return retracted
+
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    assert asyncio.run(in_a_loop()) == 2
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "")
+    with pytest.raises(RuntimeError, match="event loop"):
+        asyncio.run(in_a_loop())
 
 
 @pytest.mark.django_db(transaction=True)

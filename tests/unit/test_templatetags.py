@@ -20,6 +20,7 @@ from django.utils import timezone
 
 import notifications
 from notifications import broadcast, notify_accounts, protocol
+from notifications.templatetags import notifications as tags
 from notifications.templatetags.notifications import (
     can_be_marked,
     is_on_site,
@@ -419,3 +420,18 @@ def test_a_site_can_replace_each_template_on_its_own(
 
     assert "Made here" in html
     assert ("An item" in html) == (name != "_item.html")
+
+
+@pytest.mark.parametrize(
+    ("language", "tag"),
+    [("en", "en"), ("zh-hans", "zh-hans"), ("en_US", ""), ("C", ""), ("sr@latin", ""), ("", "")],
+)
+def test_a_page_of_its_own_has_a_language_that_browsers_know(
+    monkeypatch: pytest.MonkeyPatch, language: str, tag: str
+) -> None:
+    monkeypatch.setattr(tags, "get_language", lambda: language)
+
+    page = render(RequestFactory().get("/"), '{% extends "notifications/standalone.html" %}')
+
+    root = f'<html lang="{tag}">' if tag else "<html>"
+    assert page.startswith(f"<!doctype html>\n{root}\n")

@@ -30,7 +30,8 @@ def composed(**fields: str) -> dict[str, str]:
 
 def text(answer: Any) -> str:
     """Return the text of a page, in one line, without its tags."""
-    shown = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.S)
+    page = re.sub(r"</?bdi\b[^>]*>", "", answer.content.decode())  # inside a sentence
+    shown = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.S)
     return " ".join(shown.split())
 
 

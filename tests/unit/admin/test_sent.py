@@ -34,7 +34,7 @@ def test_the_list_shows_how_many_are_online_and_have_read(
     assert shown["summary"] == "Hello"
     assert shown["audience_in_words"] == "Everyone"
     assert shown["level"] == "Success"
-    assert shown["sent_by"] == "operator"
+    assert shown["sender"] == "operator"
     assert shown["online_now"] == "2 of 3"
     assert shown["read_by"] == "1 of 3"
 
@@ -164,7 +164,7 @@ def test_a_deleted_sender_does_not_break_the_pages(admin: Client, bob: User) -> 
     sent = broadcast("announcement", "Hello", sent_by=bob)
     bob.delete()
 
-    assert row(admin.get(BROADCASTS).content.decode())["sent_by"] == "-"
+    assert row(admin.get(BROADCASTS).content.decode())["sender"] == "-"
     assert admin.get(f"{BROADCASTS}{sent.pk}/change/").status_code == 200
 
 

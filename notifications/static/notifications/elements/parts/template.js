@@ -14,7 +14,8 @@ export function clone(name) {
   return template.content.firstElementChild.cloneNode(true)
 }
 
-// One of Intl's formats, in the page's language; in the browser's if it refuses that, or none.
+// One of Intl's formats, in the page's language; in the browser's if it refuses that ("en_US", "C"),
+// or none.
 export function inLanguage(name, options) {
   for (const language of [document.documentElement.lang || undefined, undefined]) {
     try {
