@@ -52,6 +52,29 @@ def test_archiving_and_moving_back_reach_every_device(
     expect(rows.first).to_have_attribute("data-state", "unread")
 
 
+def test_moving_back_reaches_a_device_that_never_had_the_item(
+    site: Site, open_tab: OpenTab, log_in: Callable[..., BrowserContext]
+) -> None:
+    notify(site, 2)
+    page = open_tab("alice")
+    expect_online(page)
+    rows = items(open_bell(page))
+    press(rows.first, "Archive")
+    expect(rows).to_have_count(1)
+    phone = log_in("alice", site).new_page()
+    phone.goto("/notifications/")
+    expect_online(phone)
+    phones_rows = items(phone)
+    expect(phones_rows).to_have_count(1)
+
+    panel(page).get_by_role("button", name="Archived").click()
+    press(rows, "Move to inbox")
+
+    expect(phones_rows).to_have_count(2)
+    expect(phones_rows.first).to_contain_text("News 2")
+    expect(badge(phone)).to_have_text("2")
+
+
 @pytest.mark.parametrize("path", ["/", "/notifications/"])
 def test_undo_reverses_the_last_action(site: Site, open_tab: OpenTab, path: str) -> None:
     notify(site, 3)

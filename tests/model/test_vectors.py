@@ -19,12 +19,6 @@ from .tabs import Browser
 POSITION = ("seq", "broadcast_seq", "epoch", "scope")
 VECTORS = json.loads((ROOT / "docs/protocol-vectors.json").read_text())["vectors"]
 
-# Our client does not load the list again for these yet.
-LATER = {
-    "An item that comes back from the archive and is not here: load the list again",
-    "A broadcast comes back from the archive in the same way",
-}
-
 Frame = dict[str, Any]
 
 
@@ -170,11 +164,7 @@ def new_client(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
-def test_a_client_shows_what_the_vectors_say(
-    request: pytest.FixtureRequest, new_client: Any, vector: Frame
-) -> None:
-    if new_client is not SecondClient and vector["name"] in LATER:
-        request.applymarker(pytest.mark.xfail)
+def test_a_client_shows_what_the_vectors_say(new_client: Any, vector: Frame) -> None:
     client: Client = new_client(vector["start"])
     for number, step in enumerate(vector["steps"]):
         ((action, argument),) = step.items()

@@ -46,6 +46,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   #lists
   #loading = new Map()
   #isConfirmed = false
+  #lacksItems = false
 
   /** @param {Config} config */
   constructor(config) {
@@ -253,13 +254,16 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     if (frame.type === "register" || frame.type === "resync") this.#origin = frame
     const before = this.#state
     const isNews = store.isNew(before, frame)
+    this.#lacksItems ||= store.lacksItems(before, frame)
     this.#update(store.applyFrame(before, frame))
     if (frame.type === "state") {
       if (!store.isOld(before, frame)) this.#emit("state", frame)
     } else if (!PROTOCOL_TYPES.includes(frame.type)) {
       if (isNews || frame.id === undefined) this.#notify(frame)
     }
-    if (this.#state.isOutdated && !this.#loading.has("inbox")) this.#reload()
+    // What is lacking may still arrive while the connection catches up.
+    const isDue = this.#state.isOutdated || (this.#lacksItems && this.status === "online")
+    if (isDue && !this.#loading.has("inbox")) this.#reload()
   }
 
   #notify(notification) {
@@ -299,10 +303,12 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   // Requests
 
   async #reload() {
+    this.#lacksItems = false
     try {
       await this.#loadPage("inbox")
     } catch (error) {
       // The next frame tries again.
+      this.#lacksItems = true
       if (error.name !== "ApiError") throw error
     }
   }

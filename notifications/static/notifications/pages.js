@@ -63,7 +63,9 @@ export function applyPage(state, page, folder) {
     const added = itemOfPage(next, item, page)
     if (added) next.items.set(item.id, added)
   }
-  next.folders[folder] = { from, next: page.next }
+  const reached = next.folders[folder]
+  const isFurther = !reached || from.own < reached.from.own || from.broadcasts < reached.from.broadcasts
+  next.folders[folder] = { from, next: isFurther ? page.next : reached.next }
   const counted = count(next, page)
   return positionOf(counted) ? counted : movePosition(counted, page)
 }

@@ -74,6 +74,13 @@ export function isOld(state, frame) {
   return frame.seq <= state.seq || frame.broadcast_seq <= state.broadcast_seq
 }
 
+// Whether the frame may bring an item back, from the archive, that a loaded list does not have.
+export function lacksItems(state, frame) {
+  if (frame.type !== "state" || !["read", "unread"].includes(frame.as) || isOld(state, frame)) return false
+  const { folders, items } = state
+  return Object.keys(folders).length > 0 && (frame.ids ?? []).some((id) => !items.has(id))
+}
+
 export function applyFrame(state, frame) {
   switch (frame.type) {
     case "register":
@@ -81,7 +88,8 @@ export function applyFrame(state, frame) {
     case "heartbeat":
       return movePosition(count(state, frame), frame)
     case "resync":
-      return outdate(state, frame)
+      // It also follows a `register` that says so.
+      return state.isOutdated && isSamePosition(state, frame) ? state : outdate(state, frame)
     case "state":
       return isOld(state, frame) ? state : movePosition(count(changeStates(state, frame), frame), frame)
     default:
@@ -180,6 +188,10 @@ export function inRange(item, { as, seq, upto }) {
 
 export function isItem(frame) {
   return typeof frame?.id === "string" && typeof frame.number === "number"
+}
+
+function isSamePosition(state, frame) {
+  return ["seq", "broadcast_seq", "epoch", "scope"].every((part) => state[part] === frame[part])
 }
 
 function isUpTo(item, upto) {
