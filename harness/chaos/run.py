@@ -39,7 +39,12 @@ def run(
 
     own_plan: these faults instead of the seed's. front: a proxy in front of the servers.
     """
-    drawn = plan.draw(seed, size.faults, 60 * size.minutes) if own_plan is None else own_plan
+    if own_plan is None:
+        drawn: Sequence[plan.Fault] = plan.draw(
+            seed, size.faults, 60 * size.minutes, size.surroundings.names
+        )
+    else:
+        drawn = own_plan
     started_at = time.monotonic()
     with running_cluster(seed, size, directory, front) as cluster:
         problems = []
@@ -68,6 +73,8 @@ def run(
         ]
         report = _judge(cluster, findings, faults, seed)
     report["size"] = asdict(size)
+    report["left out"] = sorted(vars(size.surroundings).keys() - {*size.surroundings.names})
+    report["frozen while numbering"] = faults.frozen_while_numbering
     report["plan"] = [asdict(fault) for fault in drawn]
     report["injected"] = faults.injected
     report["seconds"] = round(time.monotonic() - started_at, 1)

@@ -179,7 +179,9 @@ def test_an_item_that_the_list_already_lacks_can_still_be_replaced():
 
 def test_a_delay_counts_from_when_the_client_could_receive_the_item():
     outages = Outages()
-    outages.database_ends.append(5.0)
+    outages.add("PostgreSQL crashed", 1.0, 5.0)
+    outages.add("Redis frozen", 1.0, 5.5)  # the check delivers meanwhile
+    outages.add("server frozen", 1.0, 5.5, port=8001)
     shown = {
         "n1": Appearance("", at=1.5, ready_at=0.0, port=8000),
         "n2": Appearance("", at=6.0, ready_at=0.0, port=8000),
