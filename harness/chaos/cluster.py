@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.backing_services import BackingServices, backing_services
 from harness.chaos.clients import Clients
+from harness.chaos.history import RECORD
 from harness.chaos.proxy import CuttingProxies
 from harness.database_services import PgBouncer, pgbouncer, pgbouncer_executable, replica
 from harness.remote import Remote
@@ -151,6 +152,8 @@ def running_cluster(
         }
         backing = stack.enter_context(backing_services(size.accounts, settings))
         backing.assign_audiences()
+        with backing.connect() as connection:
+            connection.execute(RECORD)
         environments = _Environments(backing, size.surroundings, stack)
         servers = [
             stack.enter_context(
