@@ -234,12 +234,16 @@ def state_range(as_: str, range: Frame, **siblings: Any) -> Frame:
     return frame("state", **{"as": str(as_)}, range=range, **siblings)
 
 
-def heartbeat(seq: int, broadcast_seq: int, unread: int, unread_broadcasts: int) -> str:
-    """Return the encoded answer to a heartbeat. As the most frequent frame, it uses no encoder."""
+def heartbeat(seq: int, broadcast_seq: int, counts: tuple[int, int] | None) -> str:
+    """
+    Return the encoded answer to a heartbeat. As the most frequent frame, it uses no encoder.
+
+    counts: `unread` and `unread_broadcasts` at this position; None if they are not known.
+    """
+    counted = f',"unread":{counts[0]},"unread_broadcasts":{counts[1]}' if counts else ""
     return (
         '{"type":"heartbeat","content":{"body":"","meta_data":""},'
-        f'"seq":{seq},"broadcast_seq":{broadcast_seq},'
-        f'"unread":{unread},"unread_broadcasts":{unread_broadcasts}}}'
+        f'"seq":{seq},"broadcast_seq":{broadcast_seq}{counted}}}'
     )
 
 

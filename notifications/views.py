@@ -125,8 +125,8 @@ def changes(request: HttpRequest) -> HttpResponse:
     `GET changes/?seq=…&broadcast_seq=…&epoch=…&scope=…`: the changes since this position.
 
     The response has `frames` as the WebSocket would have sent them, oldest first, the position
-    after them, the counts, `more` (whether there are more changes), and `resync` (whether the
-    list has to be reloaded).
+    after them, `more` (whether there are more changes), the counts if there are not, and `resync`
+    (whether the list has to be reloaded).
     """
     try:
         position = pages.Position(
@@ -143,7 +143,8 @@ def changes(request: HttpRequest) -> HttpResponse:
         resync=found.resync,
         more=not found.complete,
         **found.position.as_dict(),
-        **found.counts.as_dict(),
+        # Before the last change they would not be those at this position.
+        **(found.counts.as_dict() if found.complete else {}),
     )
 
 
@@ -159,7 +160,7 @@ def mark(request: HttpRequest) -> HttpResponse:
 
     JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
     `{"undo": range}`. The response has the `range` of the changes (for `undo`; null if
-    nothing changed), the `ids` that changed and the counts.
+    nothing changed), the `ids` that changed, and the inbox's position and counts.
     A form posts `ids`, or `seq` and `broadcast_seq`, with `as` and `next`, and is redirected.
     """
     from_form = request.content_type != "application/json"
@@ -175,7 +176,7 @@ def mark(request: HttpRequest) -> HttpResponse:
         {
             "range": marked.change_range.as_dict() if marked.change_range else None,
             "ids": marked.ids,
-            **marked.counts.as_dict(),
+            **marked.latest.as_dict(),
         }
     )
 

@@ -115,7 +115,8 @@ class Tab:
     def _is_news(self, frame: Frame) -> bool:
         if "seq" in frame:
             return bool(frame["seq"] > self.seq)
-        return bool(frame["broadcast_seq"] > self.broadcast_seq)
+        # A frame about deleted items has no number.
+        return "broadcast_seq" not in frame or bool(frame["broadcast_seq"] > self.broadcast_seq)
 
     def _advance(self, frame: Frame) -> None:
         self.seq = max(self.seq, frame.get("seq", 0))

@@ -119,9 +119,11 @@ class CatchUp:
         connection.set_position(changes.position)
         if changes.complete and not connection.has_missed():
             connection.count(changes.counts.unread, changes.counts.unread_broadcasts)
+            connection.behind = False
             if connection.answer_heartbeat():
                 del self._behind[connection]
-                connection.behind = False
+            else:
+                connection.behind = True  # full: its counts have not been written
 
 
 def _next_items(items: int, changes: Changes) -> int:

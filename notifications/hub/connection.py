@@ -110,31 +110,36 @@ class LiveConnection:
         return len(encoded.wire) if self.write(encoded) else 0
 
     def register(self, changes: Changes) -> None:
-        """Write `register`, with the position that this connection starts from."""
+        """
+        Write `register`, with the position that this connection starts from.
+
+        If it is not the client's, the frame says so itself: the connection may be cut before
+        the `resync` frame.
+        """
         start = changes.position
         if self._start is not None and not changes.resync:
             start = self._start
         self.set_position(start)
         self._end_waiting()
-        self.write_frame(
-            protocol.frame(
-                "register",
-                v=protocol.VERSION,
-                connection=self.id,
-                **start.as_dict(),
-                heartbeat={"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
-            )
+        register = protocol.frame(
+            "register",
+            v=protocol.VERSION,
+            connection=self.id,
+            **start.as_dict(),
+            heartbeat={"interval": conf.HEARTBEAT_INTERVAL, "timeout": conf.HEARTBEAT_TIMEOUT},
         )
+        if changes.resync:
+            register["resync"] = True
+        self.write_frame(register)
 
     def answer_heartbeat(self) -> bool:
-        """Write the position and the counts; return False if the connection is full."""
-        return self.write(
-            EncodedFrame(
-                protocol.heartbeat(
-                    self.seq, self.broadcast_seq, self.unread, self.unread_broadcasts
-                )
-            )
-        )
+        """
+        Write the position, and the counts at it; return False if the connection is full.
+
+        The counts of a connection that is behind are those of another position, so it gets none.
+        """
+        counts = None if self.behind else (self.unread, self.unread_broadcasts)
+        return self.write(EncodedFrame(protocol.heartbeat(self.seq, self.broadcast_seq, counts)))
 
     def close(self, code: CloseCode, delay: float = 0) -> None:
         """Close the connection; `delay`: seconds that a client should wait before it reconnects."""

@@ -56,7 +56,7 @@ class Changes:
     encoded: list[EncodedChange]
     position: Position  # of a client that has taken all of them
     counts: Counts
-    complete: bool = True  # False: there are more after `position`
+    complete: bool = True  # False: there are more after `position`, or the counts may be newer
     resync: bool = False  # True: the client has to reload its list, and continues from `position`
 
     @property
@@ -118,21 +118,23 @@ def read_changes_of_many(
         for (recipient, position, limit), latest in zip(wanted, latest_of, strict=True)
     ]
     changes = _read_changes(requests, size)
-    if not any(request.is_behind for request in requests):
-        return [changes[request] for request in requests]
+    if len(requests) == 1 and not requests[0].is_behind:
+        return [changes[requests[0]]]
     using = router.db_for_write(Inbox)
     account_ids = {request.recipient.account_id for request in requests}
     inboxes = Inbox.objects.using(using).filter(pk__in=account_ids)
-    floors = dict(inboxes.values_list("pk", "floor"))
-    broadcast_floor = BroadcastSequence.objects.using(using).current().floor
-    return [
-        # A change that was deleted after the latest position was read is missing from the rows.
-        _without_changes(request, resync=True)
-        if request.position.seq < floors.get(request.recipient.account_id, 0)
-        or request.position.broadcast_seq < broadcast_floor
-        else changes[request]
-        for request in requests
-    ]
+    numbers = {pk: (seq, floor) for pk, seq, floor in inboxes.values_list("pk", "seq", "floor")}
+    broadcasts = BroadcastSequence.objects.using(using).current()
+    for request in requests:
+        position = request.latest.position
+        seq, floor = numbers.get(request.recipient.account_id, (0, 0))
+        if request.position.seq < floor or request.position.broadcast_seq < broadcasts.floor:
+            # A change that was deleted after the latest position was read is missing from the rows.
+            changes[request] = _without_changes(request, resync=True)
+        if len(requests) > 1 and (seq, broadcasts.seq) != (position.seq, position.broadcast_seq):
+            # The counts of many are read by several queries, and may be newer than the position.
+            changes[request] = replace(changes[request], complete=False)
+    return [changes[request] for request in requests]
 
 
 def _read_changes(requests: Sequence[_Request], size: float) -> dict[_Request, Changes]:

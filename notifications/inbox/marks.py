@@ -35,7 +35,7 @@ from notifications.models import (
     State,
 )
 
-from .pages import Counts, Latest, read_latest
+from .pages import Latest, read_latest
 
 MAX_IDS: Final = 1000  # in one call of `mark`
 # More take several: SQLite has one writer at a time, and PostgreSQL one for each inbox.
@@ -74,7 +74,7 @@ class ChangeRange:
 class Marked:
     change_range: ChangeRange | None  # None if nothing changed
     ids: list[str]  # of the items that changed
-    counts: Counts
+    latest: Latest  # the position after it, with the counts there
 
 
 def mark(recipient: Recipient, mark: str, ids: Sequence[str]) -> Marked:
@@ -223,7 +223,7 @@ def _change(recipient: Recipient, mark: str, selection: _Selection) -> Marked:
     return Marked(
         ChangeRange(mark, ranges[0].first, ranges[-1].seq) if ranges else None,
         [wire_id for part in parts for wire_id in part.ids],
-        parts[-1].counts,
+        parts[-1].latest,
     )
 
 
@@ -251,7 +251,7 @@ def _change_part(
     updates = list(_state_updates(recipient, changed, latest, part.upto))
     transaction.on_commit(lambda: publishing.publish(updates), using=using, robust=True)
     change_range = ChangeRange(mark, first, inbox.seq) if changed else None
-    return Marked(change_range, [item.wire_id for item in changed], latest.counts), part.rest
+    return Marked(change_range, [item.wire_id for item in changed], latest), part.rest
 
 
 def _receipts(recipient: Recipient, keys: Sequence[int], using: str) -> list[BroadcastReceipt]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from django.db import router
+
 from notifications import protocol
 from notifications.channel_layer import sender
 from notifications.channel_layer.addressing import for_hubs
@@ -16,7 +18,7 @@ from notifications.channel_layer.envelopes import (
 )
 from notifications.channel_layer.envelopes import LiveUpdate as LiveUpdate
 from notifications.conf import conf
-from notifications.models import Broadcast
+from notifications.models import Broadcast, Connection, State
 
 # In one `state` frame, so that it stays below the smallest NOTIFICATIONS_MAX_UNSENT (4 KiB).
 IDS_PER_FRAME: Final = 150
@@ -51,14 +53,15 @@ def state_updates(
     Each takes a part of the numbers, as a frame for all of them may be too large for a connection.
     The counts are those after the last one, which has them.
     """
-    for start in range(0, len(wire_ids), IDS_PER_FRAME):
-        ids = list(wire_ids[start : start + IDS_PER_FRAME])
-        part_first, seq = first + start, first + start + len(ids) - 1
-        if start + len(ids) < len(wire_ids):
-            yield live_update(account_id, part_first, seq, protocol.state(state, ids, seq=seq))
+    last = first + len(wire_ids) - 1
+    for ids in _parts(wire_ids):
+        seq = first + len(ids) - 1
+        if seq < last:
+            yield live_update(account_id, first, seq, protocol.state(state, ids, seq=seq))
         else:
             frame = protocol.state(state, ids, seq=seq, **counts)
-            yield live_update(account_id, part_first, seq, frame, counted_at)
+            yield live_update(account_id, first, seq, frame, counted_at)
+        first = seq + 1
 
 
 def publish(updates: Sequence[LiveUpdate]) -> None:
@@ -76,6 +79,23 @@ def publish_frame(account_ids: Iterable[Any], frame: protocol.Frame) -> None:
     )
 
 
+def publish_deleted(wire_ids: Mapping[Any, Sequence[str]]) -> None:
+    """
+    Remove deleted items, which are given by account, from the account's open tabs.
+
+    These frames have no number, as a deletion is not a change: it concerns no count, and a client
+    that was away never asks for it. A frame that is lost is made up for by the next list.
+    """
+    live = Connection.objects.using(router.db_for_write(Connection)).live()
+    online = set(live.filter(account_id__in=wire_ids).values_list("account_id", flat=True))
+    entries = [
+        AccountFrame(str(account_id), protocol.encode(protocol.state(State.REMOVED, [*ids])))
+        for account_id in online
+        for ids in _parts(wire_ids[account_id])
+    ]
+    sender.publish_to_accounts(AccountFrames, entries)
+
+
 def publish_broadcast(row: Broadcast, frame: protocol.Frame, removed: bool = False) -> None:
     """Send a numbered broadcast, or its removal, to the open tabs of its audience."""
     assert row.seq is not None
@@ -83,6 +103,12 @@ def publish_broadcast(row: Broadcast, frame: protocol.Frame, removed: bool = Fal
     if _is_sendable(text):
         update = BroadcastUpdate(row.seq, row.audience, row.created_at, removed, text)
         sender.publish([for_hubs(update)])
+
+
+def _parts(wire_ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the ids for one frame each."""
+    for start in range(0, len(wire_ids), IDS_PER_FRAME):
+        yield list(wire_ids[start : start + IDS_PER_FRAME])
 
 
 def _is_sendable(text: str) -> bool:

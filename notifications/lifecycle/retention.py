@@ -3,13 +3,15 @@ Deletes messages that were kept long enough, in bounded steps with short transac
 
 A notification that stays unread for too long is removed, as if it had expired,
 and so is every broadcast of that age: tabs drop it, and counts stay correct.
-Read and removed messages are deleted some time later. Clients get no change for
-that: the floor rises to the newest deleted number, and a client that returns
-with a position below it has to reload its list.
+Read and removed messages are deleted some time later. That is no change with a
+number, as twice as many rows would have to be written: open tabs are only asked to
+drop the items. The floor rises to the newest deleted number, and a client that
+returns with a position below it has to reload its list.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -22,6 +24,7 @@ from notifications.db.bulk import one_of, update_rows
 from notifications.db.transactions import in_short_transaction
 from notifications.models import Broadcast, BroadcastReceipt, BroadcastSequence, Inbox, Notification
 
+from .publishing import publish_deleted
 from .retraction import remove_broadcasts, remove_notifications
 
 ROWS_PER_STEP: Final = 1000
@@ -73,18 +76,28 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
     notifications = Notification.objects.using(using)
     settled = notifications.settled().filter(pk__in=one_of(keys, Notification._meta.pk, using))
 
-    def delete() -> int:
+    def delete() -> list[Notification]:
         inboxes = Inbox.objects.using(using).lock(set(settled.values_list("account_id", flat=True)))
-        deleted = []
-        for pk, account_id, seq in settled.values_list("pk", "account_id", "seq"):
-            if inbox := inboxes.get(account_id):  # if not, it was settled after the lock
-                inbox.floor = max(inbox.floor, seq or 0)
-                deleted.append(pk)
-        notifications.filter(pk__in=one_of(deleted, Notification._meta.pk, using)).delete()
+        deleted = [
+            row
+            for row in settled.only("account", "seq", "removed_at")
+            if row.account_id in inboxes  # if not, it was settled after the lock
+        ]
+        for row in deleted:
+            inbox = inboxes[row.account_id]
+            inbox.floor = max(inbox.floor, row.seq or 0)
+        keys = [row.pk for row in deleted]
+        notifications.filter(pk__in=one_of(keys, Notification._meta.pk, using)).delete()
         update_rows(Inbox, [*inboxes.values()], ["floor"], using)
-        return len(deleted)
+        return deleted
 
-    return in_short_transaction(delete, using)
+    deleted = in_short_transaction(delete, using)
+    listed = defaultdict[Any, list[str]](list)
+    for row in deleted:
+        if row.removed_at is None:
+            listed[row.account_id].append(row.wire_id)
+    publish_deleted(listed)
+    return len(deleted)
 
 
 def _delete_receipts(keys: Sequence[int], using: str) -> Iterator[int]:

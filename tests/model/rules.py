@@ -228,8 +228,8 @@ RULES = [
         also=[
             Edit(
                 "inbox.changes.read_changes_of_many",
-                "request.position.seq < floors.get(request.recipient.account_id, 0)\n        or ",
-                "",
+                "if request.position.seq < floor or ",
+                "if ",
             )
         ],
     ),
@@ -259,7 +259,7 @@ RULES = [
     Rule(
         "a receipt that arrives before its broadcast is remembered",
         "store.js",
-        'if (!item || as === "gone") remember',
+        'if (item?.generation !== state.generation || as === "gone") remember',
         'if (as === "gone") remember',
         BROADCASTS,
     ),

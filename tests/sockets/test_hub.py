@@ -15,7 +15,14 @@ from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
 from django.utils import timezone
 
-from notifications import anotify_accounts, aretract, broadcast, notify_accounts, retract
+from notifications import (
+    anotify_accounts,
+    aretract,
+    broadcast,
+    notify_accounts,
+    protocol,
+    retract,
+)
 from notifications.audiences import Recipient
 from notifications.channel_layer import hub_commands, sender
 from notifications.channel_layer.envelopes import (
@@ -325,6 +332,17 @@ async def test_a_tab_more_than_a_thousand_changes_behind_reloads(connect, alice)
     register, resync, counts = await tab.receive_until_caught_up()
     assert resync["type"] == "resync"
     assert register["seq"] == resync["seq"] == counts["seq"] == 1001
+    # The connection may be cut before the next frame.
+    assert register["resync"] is True
+
+
+async def test_only_a_register_at_another_position_says_resync(connect, alice):
+    position = await read_position(alice)
+    await anotify_accounts(alice, "hello", "one")
+
+    for start in (position, {}):
+        tab = await connect(alice, **start)
+        assert "resync" not in await tab.receive_frame()
 
 
 @pytest.mark.parametrize(
@@ -363,13 +381,14 @@ async def test_a_tab_below_the_retention_floor_reloads(connect, alice):
     ]
 
 
-async def test_retention_removes_only_unread_notifications_from_open_tabs(connect, alice):
+async def test_retention_removes_items_from_open_tabs(connect, alice):
     result = [await anotify_accounts(alice, "hello", body) for body in ("unread", "read")]
     unread, read = (f"n{one.ids[0]}" for one in result)
     before = await read_position(alice)
     await sync_to_async(marks.mark)(await sync_to_async(Recipient.of)(alice), "read", [read])
     tab = await connect(alice)
     await tab.receive_until_caught_up()
+    await until_connections_are(1)
     long_ago = timezone.now() - timedelta(days=400)
     await Notification.objects.aupdate(created_at=long_ago)
     await Notification.objects.filter(pk=read[1:]).aupdate(read_at=long_ago)
@@ -379,7 +398,8 @@ async def test_retention_removes_only_unread_notifications_from_open_tabs(connec
     assert (report.removed_by_age, report.notifications_deleted) == (1, 1)
     state = await tab.receive("state")
     assert (state["as"], state["ids"], state["unread"]) == ("gone", [unread], 0)
-    assert await tab.receive_rest() == []  # still connected, and above the floor
+    # Still connected, and above the floor.
+    assert await tab.receive_rest() == [protocol.state("gone", [read])]
     back = await connect(alice, **before)
     register, resync, counts = await back.receive_until_caught_up()
     assert (resync["type"], resync["seq"], counts["unread"]) == ("resync", state["seq"], 0)
@@ -543,6 +563,28 @@ async def test_a_slow_client_gets_the_rest_when_it_reads(alice, count):
         *range(1, count + 1)
     ]
     assert frame["unread"] == count
+
+
+async def test_a_heartbeat_answered_while_behind_has_no_counts(alice):
+    await anotify_accounts(alice, "hello", "earlier")
+    start = Position(**(await read_position(alice)))
+    await sync_to_async(make_notifications)(alice, 4)
+    writer = NarrowWriter()
+    session = Session(await sync_to_async(log_in)(alice))
+    connection = LiveConnection(await sync_to_async(Recipient.of)(alice), session, writer, start)
+    await get_hub().join(connection)
+
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        register = await writer.frames.get()
+        get_hub().answer(connection)
+        received = [await writer.frames.get()]
+        while "unread" not in received[-1]:
+            received.append(await writer.frames.get())
+
+    answer = next(frame for frame in received if frame["type"] == "heartbeat")
+    assert register["seq"] <= answer["seq"] < received[-1]["seq"]
+    assert "unread" not in answer and "unread_broadcasts" not in answer
+    assert (received[-1]["unread"], received[-1]["unread_broadcasts"]) == (5, 0)
 
 
 async def test_a_client_that_reads_nothing_for_the_stall_timeout_is_closed(alice, settings):

@@ -151,7 +151,7 @@ def test_the_answer_names_what_changed(
     assert marked.ids == [two, news]
     assert marked.change_range == ChangeRange("read", 4, 5)
     assert marked.change_range.as_dict() == {"as": "read", "from": 4, "seq": 5}
-    assert (marked.counts.unread, marked.counts.unread_broadcasts) == (0, 0)
+    assert (marked.latest.counts.unread, marked.latest.counts.unread_broadcasts) == (0, 0)
 
 
 def test_a_mark_that_changes_nothing_publishes_nothing(

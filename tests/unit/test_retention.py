@@ -13,7 +13,14 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 import notifications.inbox.changes
-from notifications import broadcast, maintenance, notify_accounts, retract
+from notifications import (
+    broadcast,
+    maintenance,
+    notify_accounts,
+    presence,
+    protocol,
+    retract,
+)
 from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes
@@ -24,8 +31,10 @@ from notifications.models import (
     Broadcast,
     BroadcastReceipt,
     BroadcastSequence,
+    Connection,
     Inbox,
     Notification,
+    Worker,
 )
 
 from .conftest import Commit, Published
@@ -71,6 +80,13 @@ def grow_older(days: float) -> None:
                 if getattr(row, name, None):
                     setattr(row, name, getattr(row, name) - timedelta(days=days))
             row.save()
+
+
+def connect(account: User) -> None:
+    """Record a connection of the account, as a hub does."""
+    worker = Worker(host="here", pid=1)
+    presence.renew_lease(worker, [])
+    presence.record([Connection(worker=worker, account_id=account.pk)], [], [])
 
 
 def position_of(account: User) -> Position:
@@ -133,6 +149,42 @@ def test_an_unread_notification_is_removed_after_365_days(
     assert Maintenance().run() == Report(notifications_deleted=1)
     assert not published
     assert ids(alice) == [young]
+
+
+def test_open_tabs_are_told_what_is_deleted_from_their_lists(
+    alice: User, bob: User, notify: Send, commit: Commit, published: Published
+) -> None:
+    read, archived, removed, bobs = notify(alice), notify(alice), notify(alice), notify(bob)
+    marks.mark(Recipient.of(alice), "read", [read])
+    marks.mark(Recipient.of(alice), "archived", [archived])
+    marks.mark(Recipient.of(bob), "read", [bobs])  # who has no open tab
+    with commit():
+        retract(Notification.objects.get(pk=removed[1:]))
+    grow_older(91)
+    connect(alice)
+    published.clear()
+
+    assert Maintenance().run() == Report(notifications_deleted=4)
+
+    assert published.frames == [protocol.state("gone", [read, archived])]
+    assert position_of(alice).seq == 6  # the frame has no number
+
+
+def test_many_deleted_items_are_in_several_frames(
+    alice: User, notify: Send, commit: Commit, published: Published
+) -> None:
+    with commit():
+        for n in range(200):
+            notify_accounts(alice, "hello", str(n))
+    marks.mark_all(Recipient.of(alice), "read", 200, 0)
+    grow_older(91)
+    connect(alice)
+    published.clear()
+
+    Maintenance().run()
+
+    assert [len(frame["ids"]) for frame in published.frames] == [150, 50]
+    assert len({wire_id for frame in published.frames for wire_id in frame["ids"]}) == 200
 
 
 def test_a_notification_that_is_read_late_is_kept_for_90_days_from_then(

@@ -239,7 +239,8 @@ function changeStates(state, frame) {
   let { unread_broadcasts } = state
   for (const id of ids) {
     const item = items.get(id)
-    if (!item || as === "gone") remember(early, id, { state: as, seq, broadcast_seq })
+    // After a resync, a page replaces the item, and may be older than this state.
+    if (item?.generation !== state.generation || as === "gone") remember(early, id, { state: as, seq, broadcast_seq })
     if (!item) continue
     if (as === "gone") {
       items.delete(id)

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import notifications.inbox.changes
+import notifications.inbox.pages
 from notifications.audiences import Recipient
 from notifications.inbox import marks
 from notifications.inbox.changes import Changes, read_changes, read_changes_of_many
@@ -424,3 +425,29 @@ def test_changes_of_many_are_those_of_each(
             read_changes(recipient, position, limit) for recipient, position in wanted
         ]
     assert [changes.resync for changes in together] == 3 * [False, False, False, False, True]
+
+
+def test_counts_that_a_change_overtakes_are_read_again(
+    alice: User, bob: User, send: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of several accounts are read by several queries, with others' changes in between."""
+    one = send()
+    send()
+    recipients = [recipient_of(account) for account in (alice, bob)]
+    count = notifications.inbox.pages._count_unread_broadcasts
+
+    def mark_and_count(*args: Any) -> list[int]:
+        monkeypatch.undo()
+        marks.mark(recipients[0], "read", [one])
+        return count(*args)
+
+    monkeypatch.setattr("notifications.inbox.pages._count_unread_broadcasts", mark_and_count)
+
+    alices, bobs = read_changes_of_many([(recipient, None, 10) for recipient in recipients])
+
+    assert (alices.position.seq, alices.complete) == (0, False)
+    assert (bobs.counts.unread_broadcasts, bobs.complete) == (2, True)
+    wanted = [(recipients[0], alices.position, 10), (recipients[1], bobs.position, 10)]
+    again = read_changes_of_many(wanted)[0]
+    assert (again.position.seq, again.complete, again.counts.unread_broadcasts) == (1, True, 1)
+    assert outline(again) == [("read", [one])]
