@@ -206,6 +206,7 @@ class PostgresServer(Service):
         command: list[str | Path] = [binaries / "postgres", "-D", data, *options, *more_options]
         super().__init__(command, directory, user=user)
         self.cwd = directory
+        self.binaries = binaries
         self.data = data
         self.url = self._database_url("postgres")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from harness.chaos.cluster import Size
+from harness.chaos.cluster import Size, all_surroundings
 from harness.chaos.report import as_text
 from harness.chaos.run import run
 from harness.command import add_options, begin, finish
@@ -26,12 +26,16 @@ def main() -> int:
     options = parser.parse_args()
     seed, directory = begin("chaos", options)
     print(f"Seed {seed}: {options.faults} faults in {options.minutes:g} minutes", flush=True)
+    surroundings = all_surroundings()
+    if not surroundings.pgbouncer:
+        print("LEFT OUT: PgBouncer, which is not installed (its executable is not on PATH)")
     size = Size(
         options.notifications,
         options.faults,
         options.minutes,
         accounts=options.accounts,
         clients_per_account=options.clients,
+        surroundings=surroundings,
     )
     result = run(seed, size, directory)
     return finish(result, as_text(result), directory)

@@ -259,10 +259,13 @@ class Clients:
         """Disconnect all; return the counts of what happened, by name."""
         for run in self._runs:
             run.cancel()
-        self._loop.call_soon_threadsafe(self._frames.close)
+        self._wait(self._close_frames())
         return dict(self.counts)
 
     # --- On the loop
+
+    async def _close_frames(self) -> None:
+        self._frames.close()
 
     async def _keep_marking(self, per_second: float) -> None:
         async def mark_one_by_one() -> None:

@@ -21,6 +21,7 @@ class Verdict:
     out_of_order: list[str] = field(default_factory=list)
     never_committed: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)  # states or counts
+    wrong_counts: list[str] = field(default_factory=list)  # in a frame, at its position
 
     @property
     def is_clean(self) -> bool:
@@ -93,9 +94,14 @@ def judge_list(
 
 @dataclass(frozen=True, order=True, slots=True)
 class Delay:
-    """How long an item took to reach a connected client; times are monotonic seconds."""
+    """
+    How long an item took to reach a connected client; times are monotonic seconds.
+
+    after: the kind of the fault that ended last while it was under way.
+    """
 
     seconds: float
+    after: str
     wire_id: str
     account: int
     committed_at: float
@@ -119,5 +125,14 @@ def delays(
                 committed = committed_at[wire_id]
                 end = outages.latest_end(shown.port, shown.at)
                 seconds = shown.at - max(committed, shown.ready_at, end)
-                found.append(Delay(seconds, wire_id, client.account, committed, shown.at))
+                after = outages.latest_kind(committed, shown.at)
+                found.append(Delay(seconds, after, wire_id, client.account, committed, shown.at))
     return sorted(found)
+
+
+def slowest_by_fault(delays: Iterable[Delay]) -> dict[str, float]:
+    """Return the slowest recovery after each kind of fault, the slowest kind first."""
+    slowest: dict[str, float] = {}
+    for delay in sorted(delays, reverse=True):
+        slowest.setdefault(delay.after, round(delay.seconds, 2))
+    return slowest

@@ -11,18 +11,28 @@ from typing import Any, Final
 
 import psycopg
 
-from harness.chaos import journal, plan, truth
+from harness.chaos import history, journal, plan, truth
 from harness.chaos.clients import ClientState
 from harness.chaos.cluster import Cluster, Front, Size, running_cluster
 from harness.chaos.faults import Faults
+from harness.chaos.frames import judge_frames
 from harness.chaos.inbox import RequestFailed, read_latest, read_list
-from harness.chaos.judge import Delay, Verdict, delays, judge_client, judge_database, judge_list
+from harness.chaos.judge import (
+    Delay,
+    Verdict,
+    delays,
+    judge_client,
+    judge_database,
+    judge_list,
+    slowest_by_fault,
+)
 from harness.chaos.tab import Frame
 from harness.command import Report
 
 MAX_OVERTIME_SECONDS: Final = 300.0  # for producers that faults or a busy machine held up
 MAX_CATCH_UP_SECONDS: Final = 120.0  # after the last fault
 POLL_SECONDS: Final = 0.25
+MAX_RECOVERY_SECONDS: Final = 10.0  # with the suite's interval of 2 s
 MAX_REPORTED_DELAYS: Final = 20
 MAX_REPORTED_CASES: Final = 20  # of each list
 
@@ -39,7 +49,12 @@ def run(
 
     own_plan: these faults instead of the seed's. front: a proxy in front of the servers.
     """
-    drawn = plan.draw(seed, size.faults, 60 * size.minutes) if own_plan is None else own_plan
+    if own_plan is None:
+        drawn: Sequence[plan.Fault] = plan.draw(
+            seed, size.faults, 60 * size.minutes, size.surroundings.names
+        )
+    else:
+        drawn = own_plan
     started_at = time.monotonic()
     with running_cluster(seed, size, directory, front) as cluster:
         problems = []
@@ -68,12 +83,18 @@ def run(
         ]
         report = _judge(cluster, findings, faults, seed)
     report["size"] = asdict(size)
+    report["left out"] = sorted(vars(size.surroundings).keys() - {*size.surroundings.names})
+    report["frozen while numbering"] = faults.frozen_while_numbering
     report["plan"] = [asdict(fault) for fault in drawn]
     report["injected"] = faults.injected
     report["seconds"] = round(time.monotonic() - started_at, 1)
     report["seconds until caught up"] = round(findings.seconds, 1)
     report["problems"] = problems
-    report["passed"] = not problems and not any(report["cases"].values())
+    slowest = max(report["slowest recovery seconds"].values(), default=0.0)
+    report["recovered in time"] = slowest <= MAX_RECOVERY_SECONDS
+    report["passed"] = (
+        not problems and report["recovered in time"] and not any(report["cases"].values())
+    )
     return report
 
 
@@ -122,6 +143,15 @@ def _judge(cluster: Cluster, findings: Findings, faults: Faults, seed: int) -> R
     for key, (items, latest) in sorted(findings.lists.items()):
         judge_list(found, key, items, latest, verdict)
     counts = cluster.clients.call("end")
+    with cluster.connect() as connection:
+        changes = history.read(connection)
+    # Each `scope` stands for the audiences of the accounts that have it in the end.
+    scopes = {
+        latest["scope"]: found.audiences[account] for account, (_, latest) in findings.lists.items()
+    }
+    accounts = {name: client.account for name, client in enumerate(clients)}
+    frames = judge_frames(cluster.directory / "frames.gz", changes, accounts, scopes)
+    verdict.wrong_counts += frames.wrong
     measured = delays(clients, journals.committed_at, faults.outages)
     return {
         "seed": seed,
@@ -145,9 +175,15 @@ def _judge(cluster: Cluster, findings: Findings, faults: Faults, seed: int) -> R
             "99 %": _quantile(measured, 0.99),
             "longest": _quantile(measured, 1),
         },
+        "slowest recovery seconds": slowest_by_fault(measured),
+        "counts in frames": {
+            "checked": frames.checked,
+            "of unknown audiences": frames.unknown_audiences,
+        },
         "longest delays": [
             {
                 "id": case.wire_id,
+                "after": case.after,
                 "account": case.account,
                 "seconds": round(case.seconds, 3),
                 "committed": round(case.committed_at - faults.started_at, 3),

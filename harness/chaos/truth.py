@@ -30,6 +30,11 @@ JOIN auth_user u ON b.created_at >= u.date_joined AND (
                WHERE g.user_id = u.id AND b.audience = 'group:' || g.group_id))
 LEFT JOIN site_notifications_broadcastreceipt r ON r.broadcast_id = b.id AND r.account_id = u.id
 """
+AUDIENCES: Final = """
+SELECT id, array_remove(array['everyone', CASE WHEN is_staff THEN 'staff' END] || array(
+    SELECT 'group:' || group_id FROM auth_user_groups g WHERE g.user_id = u.id), NULL)
+FROM auth_user u
+"""
 BODIES: Final = "SELECT 'b' || id, body FROM site_notifications_broadcast"
 UNREAD: Final = "SELECT account_id, unread FROM site_notifications_inbox"
 # Committed without a number, or expired or retracted but not removed.
@@ -58,6 +63,7 @@ class Truth:
     broadcasts: dict[str, str] = field(
         default_factory=dict
     )  # bodies, also of those without recipients
+    audiences: dict[int, frozenset[str]] = field(default_factory=dict)  # by account
 
     def in_inbox(self, account: int) -> dict[str, str]:
         rows = self.rows[account].items()
@@ -79,6 +85,8 @@ def read(connection: psycopg.Connection) -> Truth:
             truth.rows[account][wire_id] = Row(body, number, state)
     truth.unread = dict(connection.execute(UNREAD).fetchall())
     truth.broadcasts = dict(connection.execute(BODIES).fetchall())
+    for account, audiences in connection.execute(AUDIENCES):
+        truth.audiences[account] = frozenset(audiences)
     return truth
 
 

@@ -7,8 +7,11 @@ from typing import Any
 from harness.chaos import plan
 from harness.chaos.clients import ClientState
 from harness.chaos.faults import Outages
+from harness.chaos.frames import FrameJudge
+from harness.chaos.history import History, SentBroadcast
 from harness.chaos.journal import Journal, Summary, read
 from harness.chaos.judge import Verdict, delays, judge_client, judge_database, judge_list
+from harness.chaos.proxy import FrameMeter
 from harness.chaos.tab import Appearance, Tab
 from harness.chaos.truth import Row, Truth
 
@@ -179,7 +182,9 @@ def test_an_item_that_the_list_already_lacks_can_still_be_replaced():
 
 def test_a_delay_counts_from_when_the_client_could_receive_the_item():
     outages = Outages()
-    outages.database_ends.append(5.0)
+    outages.add("PostgreSQL crashed", 1.0, 5.0)
+    outages.add("Redis frozen", 1.0, 5.5)  # the check delivers meanwhile
+    outages.add("server frozen", 1.0, 5.5, port=8001)
     shown = {
         "n1": Appearance("", at=1.5, ready_at=0.0, port=8000),
         "n2": Appearance("", at=6.0, ready_at=0.0, port=8000),
@@ -190,6 +195,45 @@ def test_a_delay_counts_from_when_the_client_could_receive_the_item():
     measured = delays([client], {"n1": 1.0, "n2": 2.0, "n3": 3.0}, outages)
 
     assert [delay.seconds for delay in measured] == [0.5, 1.0, 1.0]
+
+
+def judge_counts(*frames: dict[str, Any]) -> list[str]:
+    """Judge frames of a client whose account had its first item read by its third change."""
+    history = History(unread={7: ([1, 2, 3], [1, 2, 1])})
+    history.broadcasts[7] = [SentBroadcast(1, "everyone", 1, None), SentBroadcast(2, "x", 2, 3)]
+    history.receipts[7] = [(4, 1, False)]
+    judge = FrameJudge(history, {0: 7}, {"s": frozenset({"everyone", "x"})})
+    for frame in ({**LATEST, "type": "register"}, *frames):
+        judge.take(0, 0.0, frame)
+    return judge.result.wrong
+
+
+def test_counts_are_compared_with_those_at_the_position_of_their_frame():
+    heartbeat = {"type": "heartbeat", "seq": 3, "broadcast_seq": 2}
+
+    assert judge_counts(note(1), note(2)) == []
+    assert judge_counts({**heartbeat, "unread": 1, "unread_broadcasts": 2}) == []
+    assert judge_counts({**heartbeat, "broadcast_seq": 3, "unread_broadcasts": 1}) == []
+    assert judge_counts({**heartbeat, "seq": 4, "unread_broadcasts": 1}) == []
+    (wrong,) = judge_counts({**heartbeat, "seq": 2, "unread": 1})
+    assert "heartbeat with unread 1 instead of 2" in wrong
+    (wrong,) = judge_counts({**heartbeat, "unread_broadcasts": 0})
+    assert "unread_broadcasts 0 instead of 2" in wrong
+
+
+def test_a_proxy_finds_the_end_of_a_frame_however_the_bytes_arrive():
+    handshake = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    first, second = b"\x81\x03abc", b"\x81\x7e\x01\x00" + b"x" * 256
+    data = handshake + first + second + first
+    for step in (1, 3, len(data)):
+        meter, found = FrameMeter(), None
+        meter.aim(2)
+        for start in range(0, len(data), step):
+            found = meter.find(data[start : start + step])
+            if found is not None:
+                break
+        assert found is not None
+        assert start + found == len(handshake + first + second)
 
 
 def test_the_random_seed_decides_the_plan():
