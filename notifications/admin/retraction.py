@@ -12,7 +12,7 @@ from django.db import router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.html import escape
+from django.utils.html import conditional_escape, escape
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -32,7 +32,7 @@ def removal_in_words(message: Message) -> str:
     at, values = message.retracted_at or message.removed_at, {}
     if message.retracted_by_id is not None:
         words = _("Retracted by %(account)s, %(time)s")
-        values["account"] = escape(account_in_words(message, "retracted_by", at))
+        values["account"] = conditional_escape(account_in_words(message, "retracted_by", at))
     elif message.retracted_at:
         words = _("Retracted, %(time)s")
     elif at and message.expires_at and message.expires_at <= at:

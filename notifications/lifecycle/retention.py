@@ -86,7 +86,7 @@ def _delete_notifications(keys: Sequence[int], using: str) -> int:
         inboxes = Inbox.objects.using(using).lock(accounts, waits=False)
         deleted = [
             row
-            for row in settled.only("account", "seq", "removed_at")
+            for row in settled.only("account", "seq", "removed_at").order_by("pk")
             # If not, it was settled after the lock, or another has locked it.
             if row.account_id in inboxes
         ]

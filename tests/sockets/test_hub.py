@@ -382,6 +382,8 @@ async def test_a_tab_below_the_retention_floor_reloads(connect, alice):
 
 
 async def test_retention_removes_items_from_open_tabs(connect, alice):
+    long_ago = timezone.now() - timedelta(days=400)
+    await User.objects.aupdate(date_joined=long_ago)  # or they would be another account's
     result = [await anotify_accounts(alice, "hello", body) for body in ("unread", "read")]
     unread, read = (f"n{one.ids[0]}" for one in result)
     before = await read_position(alice)
@@ -389,7 +391,6 @@ async def test_retention_removes_items_from_open_tabs(connect, alice):
     tab = await connect(alice)
     await tab.receive_until_caught_up()
     await until_connections_are(1)
-    long_ago = timezone.now() - timedelta(days=400)
     await Notification.objects.aupdate(created_at=long_ago)
     await Notification.objects.filter(pk=read[1:]).aupdate(read_at=long_ago)
 

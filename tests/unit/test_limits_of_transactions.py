@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 
-from notifications import broadcast, notify_accounts, retract
+from notifications import broadcast, notify_accounts
 from notifications.db import transactions
 from notifications.db.transactions import in_short_transaction, is_busy
 from notifications.lifecycle import numbering
@@ -218,11 +218,11 @@ def test_nor_do_those_of_an_inbox_that_another_is_inserting(
         assert numbered() == {"bob", "carol"}
 
 
-def test_nor_do_those_that_a_caller_is_retracting(alice: User, bob: User) -> None:
+def test_nor_do_those_that_a_caller_has_locked(alice: User, bob: User) -> None:
     left_over(alice, bob)
     mine = Notification.objects.filter(account=alice)
 
-    with held(lambda: retract(mine)):
+    with held(lambda: list(mine.select_for_update())):
         assert numbering.number_left_overs([alice.pk, bob.pk], "default") == 1
         assert numbered() == {"bob"}
 
@@ -233,7 +233,7 @@ def test_left_over_broadcasts_wait_for_nobody() -> None:
 
     with held(BroadcastSequence.objects.lock):
         assert numbering.number_broadcasts("default", waits=False) == 0
-    with held(lambda: retract(Broadcast.objects.all())):
+    with held(lambda: list(Broadcast.objects.select_for_update())):
         assert numbering.number_broadcasts("default", waits=False) == 0
 
     assert numbering.number_broadcasts("default", waits=False) == 1

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "notifications"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
 
 # Documented, although they begin with an underscore.
-DOCUMENTED = {"_asdict", "_base_manager", "_default_manager", "_meta"}
+DOCUMENTED = {"_asdict", "_base_manager", "_default_manager", "_exit", "_meta", "_state"}
 # Adapters, and the names that only they may use, besides those with an underscore.
 ADAPTERS = {
     "channel_layer/taps.py": {"receive_buffer"},

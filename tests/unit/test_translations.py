@@ -116,7 +116,9 @@ def test_an_age_is_in_the_language_of_the_page(
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         notify_accounts(alice, "note", "Hello")
-    Notification.objects.update(created_at=timezone.now() - timedelta(hours=3, minutes=5))
+    hours_ago = timezone.now() - timedelta(hours=3, minutes=5)
+    User.objects.update(date_joined=hours_ago)  # or it would be another account's
+    Notification.objects.update(created_at=hours_ago)
     client = Client(headers={"accept-language": language})
     client.force_login(alice)
 
