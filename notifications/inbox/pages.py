@@ -147,57 +147,52 @@ def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
         return [_read_stored_of_one(recipients[0], using)]
     broadcasts = BroadcastSequence.objects.using(using).current()
     keys = [recipient.account_id for recipient in recipients]
-    inboxes = Inbox.objects.using(using).with_ends()
+    columns = ["pk", "seq", "unread", "floor", "ended"]
+    inboxes: Any = Inbox.objects.using(using).with_ends().filter(pk__in=keys)
     if any(lives.is_young(recipient.since) for recipient in recipients):
+        columns.append("first")
         inboxes = inboxes.with_first()
-    inbox_of = inboxes.in_bulk(keys)
+    inbox_of = {key: numbers for key, *numbers in inboxes.values_list(*columns)}
     unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
     stored = []
     for recipient, unread_broadcasts in zip(recipients, unread, strict=True):
-        inbox = inbox_of.get(recipient.account_id) or Inbox()
-        position = Position(inbox.seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
-        latest = Latest(
-            position, Counts(inbox.unread, unread_broadcasts), inbox.floor, broadcasts.floor
-        )
-        stored.append(
-            _Stored(latest, getattr(inbox, "has_ended", False), getattr(inbox, "first", None))
-        )
+        seq, own, floor, ended, *first = inbox_of.get(recipient.account_id, (0, 0, 0, 0))
+        position = Position(seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
+        latest = Latest(position, Counts(own, unread_broadcasts), floor, broadcasts.floor)
+        stored.append(_Stored(latest, bool(ended), first[0] if first else None))
     return stored
 
 
 def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
     """Return it with one query, as every page with a bell needs it."""
-    columns = ["kind", "seq", "floor", "epoch", "unread", "has_ended"]
-    inbox: Any = Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id)
-    broadcasts = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
+    columns = ["kind", "seq", "floor", "unread"]
+    inboxes: Any = Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id)
+    broadcasts: Any = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
     unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
     # Not Count, for which Django would group by broadcast.
     count = unread.values(count=Func(F("pk"), function="COUNT", output_field=IntegerField()))
-    shared: Any = broadcasts.annotate(
-        kind=Value("broadcasts"), unread=Subquery(count), has_ended=Value(False)
-    )
+    inboxes = inboxes.annotate(kind=Value("inbox"))
+    broadcasts = broadcasts.annotate(kind=Value("broadcasts"), unread=Subquery(count))
     if lives.is_young(recipient.since):
         columns.append("first")
-        inbox = inbox.with_first()
-        shared = shared.annotate(first=Value(None, output_field=times.TimeField()))
-    rows = (
-        inbox.annotate(kind=Value("inbox"), epoch=Value(0))
-        .values_list(*columns)
-        .union(shared.values_list(*columns), all=True)
+        inboxes = inboxes.with_first()
+        broadcasts = broadcasts.annotate(first=Value(None, output_field=times.TimeField()))
+    rows = inboxes.values_list(*columns, "ended").union(
+        broadcasts.values_list(*columns, "epoch"), all=True
     )
     found = {kind: numbers for kind, *numbers in rows}
     # Neither has a row before its first change.
-    seq, floor, _, unread_count, has_ended, *first = found.get("inbox", (0, 0, 0, 0, False))
-    broadcast_seq, broadcast_floor, epoch, unread_broadcasts, *_ = found.get(
-        "broadcasts", (0, 0, BroadcastSequence().epoch, 0)
+    seq, floor, own, *first, ended = found.get("inbox", (0, 0, 0, 0))
+    broadcast_seq, broadcast_floor, unread_broadcasts, *_, epoch = found.get(
+        "broadcasts", (0, 0, 0, BroadcastSequence().epoch)
     )
     latest = Latest(
         Position(seq, broadcast_seq, epoch, recipient.audience_hash),
-        Counts(unread_count, unread_broadcasts),
+        Counts(own, unread_broadcasts),
         floor,
         broadcast_floor,
     )
-    return _Stored(latest, has_ended, first[0] if first else None)
+    return _Stored(latest, bool(ended), first[0] if first else None)
 
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:

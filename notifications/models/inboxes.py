@@ -38,15 +38,16 @@ class LockedInbox:
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
     def with_ends(self) -> InboxQuerySet:
-        """With `has_ended`: whether an earlier account had the account's key."""
+        """With `ended`: 1 if an earlier account had the account's key, otherwise 0."""
         # Not Exists, as Django takes longer to write that than the database to answer.
         ends = AccountEnded._meta
         where = self._matches(ends.get_field("account"))
         return self.annotate(
-            has_ended=RawSQL(
-                f"EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other WHERE {where})",
+            ended=RawSQL(
+                f"CAST(EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other WHERE {where}) "
+                "AS integer)",
                 [],
-                output_field=models.BooleanField(),
+                output_field=models.IntegerField(),
             )
         )
 
@@ -86,26 +87,25 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
         """
         keys = sorted(set(account_ids))
         wanted = one_of(keys, Inbox._meta.get_field("account"), self.db)
-        free = self.with_ends().select_for_update(skip_locked=not waits)
-        rows: Any = free.filter(pk__in=wanted).order_by("pk")
-        locked = rows.values_list("account_id", "seq", "unread", "floor", "has_ended")
-        found = list(locked)
-        if len(found) < len(keys):
+        rows = self.select_for_update(skip_locked=not waits).filter(pk__in=wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor")
+        inboxes = {row[0]: LockedInbox(*row) for row in locked}
+        if len(inboxes) < len(keys):
             self._insert_missing(wanted)
-            found = list(locked.all())
-        inboxes = {row[0]: LockedInbox(*row[:4]) for row in found}
-        if ended := [row[0] for row in found if row[4]]:
-            self._finish_ends(inboxes, ended)
+            inboxes = {row[0]: LockedInbox(*row) for row in locked.all()}
+        if AccountEnded.objects.using(self.db).has_any_of(wanted):
+            self._finish_ends(inboxes)
         return inboxes
 
-    def _finish_ends(self, inboxes: dict[Any, LockedInbox], ended: list[Any]) -> None:
-        finished = finish_ends(ended, self.db)
-        ends = AccountEnded.objects.using(self.db).filter(account_id__in=ended)
+    def _finish_ends(self, inboxes: dict[Any, LockedInbox]) -> None:
+        finished = finish_ends(inboxes, self.db)
+        wanted = one_of([*inboxes], AccountEnded._meta.get_field("account"), self.db)
+        ends = AccountEnded.objects.using(self.db).filter(account_id__in=wanted)
         for account_id, upto in ends.values_list("account_id").annotate(
             models.Max("notifications_upto")
         ):
             inboxes[account_id].ended_upto = upto
-        begun = [inboxes[account_id] for account_id in ended if account_id in finished]
+        begun = [inboxes[account_id] for account_id in sorted(finished)]
         for inbox in begun:
             own = Notification.objects.using(self.db).filter(account_id=inbox.account_id)
             inbox.unread = own.unread().count()

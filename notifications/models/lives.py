@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from notifications.db.bulk import one_of
 from notifications.db.functions import LastId
 
 from .broadcasts import BroadcastReceipt
@@ -38,7 +39,8 @@ def finish_ends(account_ids: Collection[Any], using: str) -> set[Any]:
     Their inboxes have to be locked.
     """
     ends = AccountEnded.objects.using(using)
-    pending = list(ends.pending().filter(account_id__in=account_ids))
+    wanted = one_of([*account_ids], AccountEnded._meta.get_field("account"), using)
+    pending = list(ends.pending().filter(account_id__in=wanted))
     for end in pending:
         for rows in rows_of(end, using):
             rows.delete()
