@@ -60,7 +60,9 @@ def day_of(value: datetime) -> date:
 
 def for_other_fields(value: datetime) -> datetime:
     """Return an aware time as Django's own fields take it."""
-    return value if settings.USE_TZ else django_timezone.make_naive(value)
+    if settings.USE_TZ:
+        return value
+    return django_timezone.make_naive(value, django_timezone.get_default_timezone())
 
 
 def is_storable(value: datetime) -> bool:

@@ -19,7 +19,14 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
-from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import TextField
 from django.db.models.functions import Cast
@@ -190,10 +197,23 @@ def number_broadcasts(using: str, *, waits: bool = True) -> int:
         broadcast_sent.send_robust(Broadcast, broadcast=row)
     # Last, and without the lock: a count of a million accounts takes a while.
     for row in rows:
+        _store_audience_size(row, using)
+    return len(rows)
+
+
+def _store_audience_size(row: Broadcast, using: str) -> None:
+    """Count the accounts that get this broadcast; without it, the admin counts those of now."""
+
+    def store() -> None:
         accounts = audiences.accounts_in(row.audience).filter(audiences.created_by(row.created_at))
         own = Broadcast.objects.using(using).filter(pk=row.pk)
         own.update(audience_size=accounts.count())
-    return len(rows)
+
+    try:
+        in_short_transaction(store, using, waits=False)
+    except DatabaseError as error:
+        reason = type(error.__cause__ or error).__name__
+        logger.warning("Broadcast %s: its audience can't be counted (%s)", row.pk, reason)
 
 
 def _number(account_ids: Sequence[Any], using: str, waits: bool) -> list[NumberedRow]:

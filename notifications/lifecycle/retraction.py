@@ -59,11 +59,12 @@ def retract(model: type[Notification | Broadcast], keys: Sequence[int], by: Any,
 
 def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
     """
-    Remove all messages whose retraction was committed; return how many were removed.
+    Remove messages whose retraction a process left over; return how many were removed.
 
     Waits for nobody: those that others have locked are left to a later call.
 
-    account_ids: only the notifications of these accounts, and all broadcasts.
+    account_ids: only the notifications of these accounts, and broadcasts, ROWS_PER_TRANSACTION at
+        most, as a hub's other work waits for it.
     """
     waiting = Retraction.objects.using(using).order_by("pk")
     if account_ids is not None:
@@ -78,6 +79,8 @@ def finish(using: str, account_ids: Sequence[Any] | None = None) -> int:
         except OperationalError as error:
             if not is_busy(error):
                 raise
+        if account_ids is not None:
+            break
         # What can't be removed yet stays.
         rest = waiting.filter(pk__gt=keys[-1])
     return removed
