@@ -7,6 +7,11 @@ import hashlib
 import json
 from typing import Any
 
+import django
+
+# As a site's application does; without it, the runner would not get as far as its hub.
+django.setup()
+
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
