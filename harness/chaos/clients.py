@@ -15,7 +15,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +23,8 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from harness.accounts import session_key
 from harness.chaos.inbox import RequestFailed, mark, read_list
-from harness.chaos.tab import Appearance, Frame, Tab
+from harness.chaos.second import Second
+from harness.chaos.tab import ClientState, Frame, Tab
 from harness.frames import reset_when_closed
 from harness.session import connect_arguments, cookie
 
@@ -34,20 +34,6 @@ MAX_RECONNECT_DELAY_SECONDS: Final = 3.0
 RECONNECT_CODES: Final = {1000, 1005, 1006, 1012, 4012, 4408, 4429, 4503}
 MAX_MARKED_IDS: Final = 5
 CONCURRENT_MARKS: Final = 4
-
-
-@dataclass(frozen=True)
-class ClientState:
-    """What one client has and was shown."""
-
-    account: int
-    states: dict[str, str]
-    bodies: dict[str, str]
-    shown: dict[str, Appearance]
-    unread: int
-    unread_broadcasts: int
-    duplicated: list[str]
-    out_of_order: list[str]
 
 
 class Client:
@@ -141,6 +127,18 @@ class Client:
             "as": self._rng.choice(["read", "read", "unread", "archived", "inbox"]),
         }
 
+    def state(self) -> ClientState:
+        return ClientState(
+            self.account,
+            self.tab.states(),
+            {wire_id: item.body for wire_id, item in self.tab.items.items()},
+            self.tab.shown,
+            self.tab.unread,
+            self.tab.unread_broadcasts,
+            self.tab.duplicated,
+            self.tab.out_of_order,
+        )
+
     def _reconnect_delay(self) -> float:
         max_seconds = min(
             FIRST_RECONNECT_DELAY_SECONDS * 2**self._failures, MAX_RECONNECT_DELAY_SECONDS
@@ -206,17 +204,31 @@ class Clients:
     """All clients, on an event loop in a thread; runs in a process of its own by `Remote`."""
 
     def __init__(
-        self, ports: list[int], accounts: int, per_account: int, seed: int, frames: Path
+        self,
+        ports: list[int],
+        accounts: int,
+        per_account: int,
+        seed: int,
+        frames: Path,
+        has_second: bool = False,
     ) -> None:
-        """frames: a gzip file for every received frame, with its client and time."""
+        """
+        frames: a gzip file for every received frame, with its client and time.
+        has_second: the last connection of each account is the second client's.
+        """
         self.ports = ports
         self.seed = seed
         self.counts: Counter[str] = Counter()
         self.undoable: dict[int, Frame] = {}  # by account
         self._frames = gzip.open(frames, "wt", compresslevel=1)  # noqa: SIM115  closed by `end`
         self._rng = random.Random(f"{seed} clients")
-        self._clients = [
-            Client(name, 1 + name % accounts, self) for name in range(accounts * per_account)
+        seconds_from = accounts * (per_account - has_second)
+        self._clients: list[Client | Second] = [
+            Client(name, 1 + name % accounts, self) for name in range(seconds_from)
+        ]
+        self._clients += [
+            self._second(name, 1 + name % accounts)
+            for name in range(seconds_from, accounts * per_account)
         ]
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -226,6 +238,13 @@ class Clients:
     def record(self, client: int, at: float, text: str) -> None:
         self.counts["frames"] += 1
         self._frames.write(f"{client} {at:.4f} {text}\n")
+
+    def _second(self, name: int, account: int) -> Second:
+        def record(text: str) -> None:
+            self.record(name, time.monotonic(), text)
+
+        rng = random.Random(f"{self.seed} client {name}")
+        return Second(account, self.ports, rng, record)
 
     # --- Called by the run
 
@@ -280,19 +299,7 @@ class Clients:
         return sum(client.cut(min_seconds_away) for client in some)
 
     async def _states(self) -> list[ClientState]:
-        return [
-            ClientState(
-                client.account,
-                client.tab.states(),
-                {wire_id: item.body for wire_id, item in client.tab.items.items()},
-                client.tab.shown,
-                client.tab.unread,
-                client.tab.unread_broadcasts,
-                client.tab.duplicated,
-                client.tab.out_of_order,
-            )
-            for client in self._clients
-        ]
+        return [client.state() for client in self._clients]
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -49,6 +49,8 @@ class Surroundings:
     serializable: bool = False
     # Servers have MAX_FILES, and no more.
     few_files: bool = False
+    # One of each account's clients is the second one, written from docs/protocol.md only.
+    second_client: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -57,8 +59,14 @@ class Surroundings:
 
 def all_surroundings() -> Surroundings:
     """Return everything that there is on this machine: PgBouncer has to be installed."""
-    has_pgbouncer = pgbouncer_executable() is not None
-    return Surroundings(True, has_pgbouncer, replica=True, serializable=True, few_files=True)
+    return Surroundings(
+        proxies=True,
+        pgbouncer=pgbouncer_executable() is not None,
+        replica=True,
+        serializable=True,
+        few_files=True,
+        second_client=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,7 @@ def running_cluster(
                 size.clients_per_account,
                 seed,
                 directory / "frames.gz",
+                size.surroundings.second_client,
             )
         )
         _await_connected(clients)

@@ -24,6 +24,11 @@ CREATE TABLE chaos_broadcast (
     change bigserial, id bigint, seq bigint, audience text, created_at timestamptz,
     removed boolean);
 CREATE FUNCTION chaos_notification() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    -- Replaced by a row that was numbered together with it: it was unread from its own number on.
+    IF OLD.seq IS NULL AND NEW.number < NEW.seq THEN
+        INSERT INTO chaos_notification (account, id, seq, unread)
+            VALUES (NEW.account_id, NEW.id, NEW.number, true);
+    END IF;
     INSERT INTO chaos_notification (account, id, seq, unread) VALUES (NEW.account_id, NEW.id,
         NEW.seq, num_nulls(NEW.read_at, NEW.archived_at, NEW.removed_at) = 3);
     RETURN NULL; END $$;

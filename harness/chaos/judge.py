@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.chaos.clients import ClientState
 from harness.chaos.faults import Outages
 from harness.chaos.journal import Summary
-from harness.chaos.tab import Frame
+from harness.chaos.tab import ClientState, Frame
 from harness.chaos.truth import Truth
 
 
@@ -52,7 +51,7 @@ def judge_client(truth: Truth, name: str, client: ClientState, verdict: Verdict)
         verdict.lost.append(f"{name} lacks {wire_id}")
     for wire_id, state in client.states.items():
         row = rows.get(wire_id)
-        if row is None or row.body != client.bodies[wire_id]:
+        if row is None or row.body != client.bodies.get(wire_id, row.body):
             verdict.never_committed.append(f"{name} has {wire_id}, but its account does not")
         elif row.state != state:
             verdict.mismatched.append(f"{name} has {wire_id} as {state}, but it is {row.state}")

@@ -157,8 +157,11 @@ class _Link:
             return
         end = self._meter.find(data)  # always, so that it knows where frames begin
         if self._cut and end is not None:
-            self._forward(self.client, data[: end + self._cut.more_bytes])
-            self._end(self._cut.end)
+            cut = self._cut
+            # The server's direction goes on if only the client's becomes silent.
+            rest = data if cut.end == "no requests" else data[: end + cut.more_bytes]
+            self._forward(self.client, rest)
+            self._end(cut.end)
             return
         self._forward(self.client, data)
 

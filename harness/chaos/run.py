@@ -12,7 +12,6 @@ from typing import Any, Final
 import psycopg
 
 from harness.chaos import history, journal, plan, truth
-from harness.chaos.clients import ClientState
 from harness.chaos.cluster import Cluster, Front, Size, running_cluster
 from harness.chaos.faults import Faults
 from harness.chaos.frames import judge_frames
@@ -26,7 +25,7 @@ from harness.chaos.judge import (
     judge_list,
     slowest_by_fault,
 )
-from harness.chaos.tab import Frame
+from harness.chaos.tab import ClientState, Frame
 from harness.command import Report
 
 MAX_OVERTIME_SECONDS: Final = 300.0  # for producers that faults or a busy machine held up

@@ -34,6 +34,40 @@ class Appearance:
     port: int
 
 
+@dataclass(frozen=True)
+class ClientState:
+    """What one client has and was shown."""
+
+    account: int
+    states: dict[str, str]
+    bodies: dict[str, str]  # those that the client tells
+    shown: dict[str, Appearance]
+    unread: int
+    unread_broadcasts: int
+    duplicated: list[str]
+    out_of_order: list[str]
+
+
+class Arrivals:
+    """What the server sent to one client again, or after a later item."""
+
+    def __init__(self) -> None:
+        self.duplicated: list[str] = []
+        self.out_of_order: list[str] = []
+        self._received: set[str] = set()
+        self._last_number = {"n": 0, "b": 0}
+
+    def check(self, frame: Frame) -> None:
+        """Take a frame with an item."""
+        wire_id, kind = frame["id"], frame["id"][0]
+        if wire_id in self._received:
+            self.duplicated.append(wire_id)
+        elif frame["number"] < self._last_number[kind]:
+            self.out_of_order.append(wire_id)
+        self._received.add(wire_id)
+        self._last_number[kind] = max(self._last_number[kind], frame["number"])
+
+
 class Tab:
     def __init__(self) -> None:
         self.seq = self.broadcast_seq = -1
@@ -43,10 +77,7 @@ class Tab:
         self.items: dict[str, Item] = {}
         self.is_outdated = True  # the list has to be loaded before the position is valid
         self.shown: dict[str, Appearance] = {}
-        self.duplicated: list[str] = []
-        self.out_of_order: list[str] = []
-        self._received: set[str] = set()
-        self._last_number = {"n": 0, "b": 0}
+        self._arrivals = Arrivals()
         self._early: dict[str, tuple[str, int]] = {}  # states of items not yet received
         self._ranges: list[Frame] = []
 
@@ -58,6 +89,14 @@ class Tab:
             "epoch": self.epoch,
             "scope": self.scope,
         }
+
+    @property
+    def duplicated(self) -> list[str]:
+        return self._arrivals.duplicated
+
+    @property
+    def out_of_order(self) -> list[str]:
+        return self._arrivals.out_of_order
 
     @property
     def lacks_items(self) -> bool:
@@ -106,7 +145,7 @@ class Tab:
             case "register" | "ping" | "error" | "bye":
                 pass
             case _:
-                self._check_delivery(frame)
+                self._arrivals.check(frame)
                 if self._is_news(frame):
                     self._show(frame, at, ready_at, port)
                     self._add(frame)
@@ -130,15 +169,6 @@ class Tab:
     def _count(self, frame: Frame) -> None:
         self.unread = frame.get("unread", self.unread)
         self.unread_broadcasts = frame.get("unread_broadcasts", self.unread_broadcasts)
-
-    def _check_delivery(self, frame: Frame) -> None:
-        wire_id, kind = frame["id"], frame["id"][0]
-        if wire_id in self._received:
-            self.duplicated.append(wire_id)
-        elif frame["number"] < self._last_number[kind]:
-            self.out_of_order.append(wire_id)
-        self._received.add(wire_id)
-        self._last_number[kind] = max(self._last_number[kind], frame["number"])
 
     def _show(self, frame: Frame, at: float, ready_at: float, port: int) -> None:
         if frame["id"] not in self.shown:

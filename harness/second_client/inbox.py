@@ -250,13 +250,14 @@ class Inbox:
             self._forget()
             self.must_reconnect = True
         if is_first:
-            self._is_outdated = False
             for wire_id in self._stale:
                 self._items.pop(wire_id, None)
             self._stale.clear()
         for frame in page["items"]:
             self._add_from_page(frame, page)
         self._count(page)
+        # Not before: the connection may end, and the loading with it, between two pages.
+        self._is_outdated = page["next"] is not None
         return True
 
     def _is_overtaken(self, page: Frame) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from harness.chaos import plan
-from harness.chaos.clients import ClientState
 from harness.chaos.faults import Outages
 from harness.chaos.frames import FrameJudge
 from harness.chaos.history import History, SentBroadcast
 from harness.chaos.journal import Journal, Summary, read
 from harness.chaos.judge import Verdict, delays, judge_client, judge_database, judge_list
 from harness.chaos.proxy import FrameMeter
-from harness.chaos.tab import Appearance, Tab
+from harness.chaos.tab import Appearance, ClientState, Tab
 from harness.chaos.truth import Row, Truth
 
 LATEST = {

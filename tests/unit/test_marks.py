@@ -382,6 +382,11 @@ def test_undoing_a_range_brings_each_item_back_to_its_state(
     }
     steps = [(frame["entry"]["first"], frame["entry"]["seq"]) for frame in frames]
     assert steps == [(9, 10), (11, 12)]
+    # The counts are those after the last number, so only its frame has them.
+    assert [(frame.get("unread"), frame["entry"]["counted_at"]) for frame in frames] == [
+        (None, None),
+        (1, 2),
+    ]
 
 
 def test_undo_leaves_items_that_changed_since(
