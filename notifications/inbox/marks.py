@@ -333,12 +333,15 @@ def _state_updates(
     latest: Latest,
     upto: protocol.Frame | None,
 ) -> Iterator[publishing.LiveUpdate]:
-    counts, counted_at = latest.counts.as_dict(), latest.position.broadcast_seq
     account_id = recipient.account_id
     for state, group in groupby(changed, key=lambda item: item.state):
         items = list(group)
         first, seq = items[0].seq, items[-1].seq
         assert first is not None and seq is not None
+        # At the numbers before the last one, the counts are others.
+        is_last = seq == changed[-1].seq
+        counts = latest.counts.as_dict() if is_last else {}
+        counted_at = latest.position.broadcast_seq if is_last else None
         if upto:
             frame = protocol.state_range(
                 state, {"from": first, "seq": seq, "upto": upto}, seq=seq, **counts
