@@ -23,6 +23,9 @@ _NOTHING: Final = frozenset(
     )
 )
 
+# Letters of few languages have as many marks; piled up ones cover the lines above and below.
+MAX_MARKS: Final = 3
+
 _DIRECTIONS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -39,8 +42,21 @@ def is_blank(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Return a text without what changes the direction of writing, for titles and logs."""
-    return _DIRECTIONS.sub("", text)
+    """
+    Return a text without what leaves its place, for titles and logs.
+
+    That is what changes the direction of writing, and more than MAX_MARKS marks on a letter.
+    """
+    shown, marks = [], 0
+    for character in _DIRECTIONS.sub("", text):
+        category = unicodedata.category(character)
+        if category in {"Mn", "Me"}:
+            marks += 1
+        elif category != "Cf":  # which nobody sees, between two marks
+            marks = 0
+        if marks <= MAX_MARKS or category == "Cf":
+            shown.append(character)
+    return "".join(shown)
 
 
 def resolved(value: Any, levels: int) -> Any:

@@ -97,6 +97,10 @@ class ReadOnlyAdmin(ActionMixin, ModelAdmin):
 class AccountRowAdmin(ReadOnlyAdmin):
     """Rows that belong to an account, which may have been deleted."""
 
+    def owned_at(self, row: Any) -> datetime | None:
+        """Return a time at which the row's account existed, None if none is known."""
+        raise NotImplementedError
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # select_related's join would hide the rows of deleted accounts.
         return super().get_queryset(request).prefetch_related("account")
@@ -121,7 +125,7 @@ class AccountRowAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("account"), ordering="account_id")
     def account_name(self, row: Any) -> str:
-        return account_in_words(row, "account")
+        return account_in_words(row, "account", self.owned_at(row))
 
 
 def _asks_for(list_filter: Any, lookup: str) -> bool:

@@ -28,7 +28,16 @@ from notifications.notify import broadcast
 
 from . import audience_size
 from .audience_size import AudienceSize
-from .base import SEND_PERMISSION, ReadOnlyAdmin, body, isolated, link, sent_to, summary
+from .base import (
+    SEND_PERMISSION,
+    ReadOnlyAdmin,
+    account_in_words,
+    body,
+    isolated,
+    link,
+    sent_to,
+    summary,
+)
 from .retraction import RetractMixin, removal_in_words
 
 # The same message sent again within this time is a double click, not a second broadcast.
@@ -128,7 +137,9 @@ class BroadcastAdmin(RetractMixin, ReadOnlyAdmin):
 
     @admin.display(description=_("sent by"), ordering="sent_by_id")
     def sender(self, row: Broadcast) -> str | None:
-        return isolated(row.sent_by) if row.sent_by else None
+        if row.sent_by_id is None:
+            return None
+        return account_in_words(row, "sent_by", row.created_at)
 
     @admin.display(description=_("status"))
     def status(self, row: Broadcast) -> str:

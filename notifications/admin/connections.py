@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -37,6 +37,9 @@ class ConnectionAdmin(AccountRowAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         live = Connection.objects.live().values("pk")
         return super().get_queryset(request).filter(pk__in=live)
+
+    def owned_at(self, row: Connection) -> datetime:
+        return row.opened_at
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("site_notifications.delete_connection")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from notifications.forms import NotificationForm
-from notifications.models import Notification, State
+from notifications.models import AccountEnded, Notification, State
 from notifications.notify import notify_accounts
 
 from .base import (
@@ -72,6 +73,13 @@ class NotificationAdmin(RetractMixin, AccountRowAdmin):
     ordering = ["-pk"]
     search_fields = ["type", "body"]
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        moved = AccountEnded.objects.older_kept().filter(account_id=OuterRef("account_id"))
+        return super().get_queryset(request).annotate(may_be_moved=Exists(moved))
+
+    def owned_at(self, row: Any) -> datetime | None:
+        return None if row.may_be_moved else row.created_at
 
     @admin.display(description=_("status"))
     def status(self, row: Notification) -> str:

@@ -78,7 +78,8 @@ class LiveConnection:
         self._registration: asyncio.Future[None] | None = asyncio.Future()
         self.seq = self.broadcast_seq = self.epoch = 0
         self.scope = ""
-        self.unread = self.unread_broadcasts = 0
+        self.unread: int | None = 0  # None: the counts at this position are not known
+        self.unread_broadcasts = 0
         self._writer = writer
         # The innermost call of the fan-out, so not wrapped in a method.
         self.write = writer.write
@@ -137,8 +138,10 @@ class LiveConnection:
         Write the position, and the counts at it; return False if the connection is full.
 
         The counts of a connection that is behind are those of another position, so it gets none.
+        Nor does one that has a part of a change, as counts come with the last part.
         """
-        counts = None if self.behind else (self.unread, self.unread_broadcasts)
+        is_known = not self.behind and self.unread is not None
+        counts = (self.unread, self.unread_broadcasts) if is_known else None
         return self.write(EncodedFrame(protocol.heartbeat(self.seq, self.broadcast_seq, counts)))
 
     def close(self, code: CloseCode, delay: float = 0) -> None:
@@ -170,9 +173,13 @@ class LiveConnection:
         self.scope = _shared(position.scope)
 
     def count(self, unread: int | None, unread_broadcasts: int | None) -> None:
-        """Remember the counts in a frame; None if it has none."""
-        if unread is not None:
-            self.unread = unread
+        """
+        Remember the counts in a frame of a change.
+
+        unread: None if more frames of the same change follow; the last one has the count.
+        unread_broadcasts: None if the change leaves it as it is.
+        """
+        self.unread = unread
         if unread_broadcasts is not None:
             self.unread_broadcasts = unread_broadcasts
 

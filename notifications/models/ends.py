@@ -38,6 +38,10 @@ class AccountEndedQuerySet(models.QuerySet["AccountEnded"]):
             )
             return bool(cursor.fetchone()[0])
 
+    def older_kept(self) -> AccountEndedQuerySet:
+        """Those of accounts that may have rows older than themselves, which were moved to them."""
+        return self.filter(notifications_upto=0, receipts_upto=0)
+
 
 class AccountEnded(models.Model):
     """One end of an account. The last one of a key stays for as long as the key is in use."""

@@ -40,7 +40,7 @@ from notifications.hub.connection import LiveConnection
 from notifications.hub.hub import get_hub, stop_hub
 from notifications.inbox import marks, pages
 from notifications.inbox.pages import Position
-from notifications.lifecycle import numbering, retraction
+from notifications.lifecycle import numbering, publishing, retraction
 from notifications.maintenance import Maintenance, begin_epoch
 from notifications.models import Broadcast, Connection, Inbox, Notification, Retraction
 from notifications.protocol import CloseCode, account_group, account_message
@@ -617,6 +617,29 @@ async def test_a_notification_read_in_one_tab_is_read_in_the_others(connect, ali
     state = await tab.receive("state")
     assert (state["as"], state["ids"], state["seq"]) == ("read", [wire_id], 2)
     assert (state["unread"], state["unread_broadcasts"]) == (0, 0)
+
+
+async def test_a_heartbeat_answered_within_a_change_has_no_counts(connect, alice, monkeypatch):
+    """Counts come with the last frame of a change; they are not known at the numbers before it."""
+    ids = [f"n{(await anotify_accounts(alice, 'hello', str(n))).ids[0]}" for n in range(2)]
+    me = await sync_to_async(Recipient.of)(alice)
+    for mark, chosen in (("read", ids[:1]), ("archived", ids)):
+        await sync_to_async(marks.mark)(me, mark, chosen)
+    tab = await connect(alice)
+    await tab.receive_until_caught_up()
+    publish = publishing.publish
+    monkeypatch.setattr(publishing, "publish", lambda updates: publish(updates[:1]))
+
+    await sync_to_async(marks.mark)(me, "inbox", ids)
+    assert (await tab.receive("state"))["ids"] == ids[:1]
+    await tab.send_to(text_data='{"type":"heartbeat"}')
+
+    answer = await tab.receive("heartbeat")
+    assert "unread" not in answer and "unread_broadcasts" not in answer
+    # The check makes up for the rest.
+    while "unread" not in (answer := await tab.receive_frame()):
+        pass
+    assert (answer["seq"], answer["unread"]) == (7, 1)
 
 
 async def test_a_mark_made_while_disconnected_arrives_as_a_state_frame(connect, alice):

@@ -389,6 +389,43 @@ def test_undoing_a_range_brings_each_item_back_to_its_state(
     ]
 
 
+@pytest.mark.parametrize("more", [0, 160], ids=["one frame", "several frames"])
+@pytest.mark.parametrize("reverse", ["inbox", "undo"])
+def test_only_the_last_frame_of_a_change_has_counts(
+    recipient: Recipient,
+    alice: User,
+    notify: Make,
+    send: Make,
+    frames_of: Any,
+    reverse: str,
+    more: int,
+) -> None:
+    """At the numbers before it, other items have changed: its counts would be wrong there."""
+    was_read = [notify(alice), send()]
+    items = [*was_read, notify(alice), send(), *(notify(alice) for _ in range(more))]
+    mark(recipient, "read", was_read)
+    change_range = mark(recipient, "archived", items).change_range
+    assert change_range
+
+    if reverse == "undo":
+        frames = frames_of(lambda: undo(recipient, change_range))
+    else:
+        frames = frames_of(lambda: mark(recipient, "inbox", items))
+
+    assert {frame["as"] for frame in frames} == {"read", "unread"}
+    *earlier, last = frames
+    assert_without_counts(earlier)
+    assert (last["unread"], last["unread_broadcasts"]) == counts(recipient) == (1 + more, 1)
+    assert last["seq"] == Inbox.objects.get().seq
+
+
+def assert_without_counts(frames: list[protocol.Frame]) -> None:
+    names = ("unread", "unread_broadcasts", "counted_at")
+    for frame in frames:
+        assert not frame.keys() & set(names)
+        assert [frame["entry"][name] for name in names] == [None] * 3
+
+
 def test_undo_leaves_items_that_changed_since(
     recipient: Recipient, alice: User, notify: Make, send: Make, states: Any
 ) -> None:

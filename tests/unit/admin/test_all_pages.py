@@ -12,10 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 import notifications
-from notifications import notify_accounts
-from notifications.models import Notification
+from notifications import broadcast, move_inbox, notify_accounts
+from notifications.models import Connection, Notification
 
-from .pages import CONNECTIONS, NOTIFICATIONS, row, text
+from .pages import BROADCASTS, CONNECTIONS, NOTIFICATIONS, row, text
 
 
 def test_support_staff_find_an_accounts_notifications(
@@ -41,6 +41,38 @@ def test_the_notification_of_a_deleted_account_is_listed(admin: Client, alice: U
     assert shown["account_name"] == f"deleted account {pk}"
     orphan = Notification.objects.get()
     assert admin.get(f"{NOTIFICATIONS}{orphan.pk}/change/").status_code == 200
+
+
+def test_the_rows_of_a_deleted_account_do_not_name_a_new_one_with_its_key(
+    admin: Client, alice: User, bob: User, connect: Callable[..., Connection]
+) -> None:
+    notify_accounts(alice, "order_paid", "Order 1 is paid")
+    connect(alice)
+    broadcast("news", "News", sent_by=bob)
+    was = row(admin.get(BROADCASTS).content.decode())["sender"]
+    deleted = {"account": alice.pk, "operator": bob.pk}
+    for account in (alice, bob):
+        pk = account.pk
+        User.objects.filter(pk=pk).delete()
+        User.objects.create_user(f"mallory{pk}", pk=pk)
+
+    for address, column, name in (
+        (NOTIFICATIONS, "account_name", "account"),
+        (CONNECTIONS, "account_name", "account"),
+        (BROADCASTS, "sender", "operator"),
+    ):
+        page = admin.get(address).content.decode()
+        assert row(page)[column] == f"deleted account {deleted[name]}"
+    assert was == "bob"
+
+
+def test_moved_notifications_name_the_account_that_has_them(
+    admin: Client, alice: User, make_account: Callable[..., User]
+) -> None:
+    notify_accounts(alice, "order_paid", "Order 1 is paid")
+    move_inbox(alice, make_account("young"))
+
+    assert row(admin.get(NOTIFICATIONS).content.decode())["account_name"] == "young"
 
 
 @pytest.mark.parametrize(
