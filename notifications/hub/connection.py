@@ -140,8 +140,9 @@ class LiveConnection:
         The counts of a connection that is behind are those of another position, so it gets none.
         Nor does one that has a part of a change, as counts come with the last part.
         """
-        is_known = not self.behind and self.unread is not None
-        counts = (self.unread, self.unread_broadcasts) if is_known else None
+        counts = None
+        if not self.behind and self.unread is not None:
+            counts = (self.unread, self.unread_broadcasts)
         return self.write(EncodedFrame(protocol.heartbeat(self.seq, self.broadcast_seq, counts)))
 
     def close(self, code: CloseCode, delay: float = 0) -> None:
