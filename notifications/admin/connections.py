@@ -39,7 +39,8 @@ class ConnectionAdmin(AccountRowAdmin):
         return super().get_queryset(request).filter(pk__in=live)
 
     def owned_at(self, row: Connection) -> datetime:
-        return row.opened_at
+        opened_at: datetime = row.opened_at
+        return opened_at
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("site_notifications.delete_connection")

@@ -76,7 +76,8 @@ class NotificationAdmin(RetractMixin, AccountRowAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         moved = AccountEnded.objects.older_kept().filter(account_id=OuterRef("account_id"))
-        return super().get_queryset(request).annotate(may_be_moved=Exists(moved))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(may_be_moved=Exists(moved))
+        return rows
 
     def owned_at(self, row: Any) -> datetime | None:
         return None if row.may_be_moved else row.created_at
