@@ -171,6 +171,8 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
    * @param {Folder} folder
    */
   async loadOlder(folder = "inbox") {
+    const running = this.#loading.get(folder)
+    if (running && !running.before) await running.page // a reload: it may change what is older
     if (this.hasOlder(folder)) await this.#loadPage(folder, this.#state.folders[folder].next)
   }
 
@@ -314,10 +316,10 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   // One request per folder at a time; further callers wait for the same one.
   #loadPage(folder, before) {
     if (!this.#loading.has(folder)) {
-      const loading = this.#fetchPage(folder, before).finally(() => this.#loading.delete(folder))
-      this.#loading.set(folder, loading)
+      const page = this.#fetchPage(folder, before).finally(() => this.#loading.delete(folder))
+      this.#loading.set(folder, { before, page })
     }
-    return this.#loading.get(folder)
+    return this.#loading.get(folder).page
   }
 
   async #fetchPage(folder, before) {
