@@ -161,27 +161,45 @@ def mark(request: HttpRequest) -> HttpResponse:
     JSON: `{"ids": […], "as": …}`, `{"upto": {"seq", "broadcast_seq"}, "as": …}` or
     `{"undo": range}`. The response has the `range` of the changes (for `undo`; null if
     nothing changed), the `ids` that changed, and the inbox's position and counts.
+    `{"marks": […]}` has several of these, which are done in this order; the response has
+    their `answers`. An invalid one gives a 400, and those before it have been done.
     A form posts `ids`, or `seq` and `broadcast_seq`, with `as` and `next`, and is redirected.
     """
     from_form = request.content_type != "application/json"
     try:
         recipient = Recipient.of(request.user)
-        marked = _marked(recipient, _form(request) if from_form else _json_object(request))
+        data = _form(request) if from_form else _json_object(request)
+        answer = (
+            {"answers": [_marked(recipient, one) for one in _several(data["marks"])]}
+            if "marks" in data
+            else _marked(recipient, data)
+        )
     except ValueError as error:
         return _bad_request(error)
     if from_form:
         # Not redirect(), which would look up a single word as the name of a view.
         return HttpResponseRedirect(_next_url(request))
-    return JsonResponse(
-        {
-            "range": marked.change_range.as_dict() if marked.change_range else None,
-            "ids": marked.ids,
-            **marked.latest.as_dict(),
-        }
-    )
+    return JsonResponse(answer)
 
 
-def _marked(recipient: Recipient, data: dict[str, Any]) -> marks.Marked:
+def _several(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > marks.MAX_IDS:
+        given = f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.100}"
+        raise MarkError(f"marks must be a list of {marks.MAX_IDS} marks at most, not {given}")
+    return value
+
+
+def _marked(recipient: Recipient, data: Any) -> dict[str, Any]:
+    """Mark items; return the answer. Raises MarkError."""
+    marked = _mark(recipient, data)
+    return {
+        "range": marked.change_range.as_dict() if marked.change_range else None,
+        "ids": marked.ids,
+        **marked.latest.as_dict(),
+    }
+
+
+def _mark(recipient: Recipient, data: Any) -> marks.Marked:
     match data:
         case {"undo": {"as": str(name), "from": first, "seq": seq, **rest}} if _are_numbers(
             first, seq

@@ -206,6 +206,8 @@ class Inbox:
             self._change_state(wire_id, frame["as"], frame.get("seq"))
 
     def _change_state(self, wire_id: str, state: str, seq: int | None) -> None:
+        if self._early.get(wire_id, ("", 0))[0] == "gone":
+            return
         if state == "gone":
             self._remove(wire_id, seq or 0)
             return

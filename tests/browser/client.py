@@ -10,6 +10,8 @@ from playwright.sync_api import Page
 from .site import Site
 
 CLIENT = "globalThis[Symbol.for('notifications.client')]"
+# What was sent before has been sent when this is answered.
+LATER_REQUEST = "() => fetch('/healthz').then(() => null)"
 
 
 def status(page: Page) -> str:

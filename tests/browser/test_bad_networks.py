@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, Route, WebSocket, expect
 
 from harness.services import free_port
 
-from .client import CLIENT, expect_status, status, wait_until
+from .client import CLIENT, LATER_REQUEST, expect_status, status, wait_until
 from .conftest import Problems, log_in_as
 from .elements import badge, expect_back_online, expect_online, items, open_bell, panel, toasts
 from .network import Condition, Network, network
@@ -82,6 +82,8 @@ def test_where_an_account_is_impersonated_the_page_polls(
     page.goto("/")
     expect_status(page, "polling")
     asked = len(sockets)
+    polls: list[str] = []
+    page.on("request", lambda it: "/changes/" in it.url and polls.append(it.url))
 
     site.shell(
         'notify_accounts(alice, "news", "For alice")\n'
@@ -91,6 +93,13 @@ def test_where_an_account_is_impersonated_the_page_polls(
     page.clock.run_for(31_000)
     wait_until(page, lambda: page.evaluate(f"() => {CLIENT}.unread.total") == 1)
     assert len(sockets) - asked <= 2  # one in 15 seconds at most
+    expect_status(page, "polling")
+    for _ in range(4):
+        tried = len(sockets)
+        page.clock.run_for(31_000)
+        wait_until(page, lambda tried=tried: len(sockets) > tried)
+        page.evaluate(LATER_REQUEST)
+    assert len(polls) <= len(sockets) - asked
     expect_status(page, "polling")
     page.clock.resume()
     expect(items(open_bell(page)).locator("[data-slot=body]")).to_have_text(["For alice"])
@@ -253,6 +262,27 @@ def test_where_websockets_are_blocked_the_client_polls_over_http(
     expect_status(page, "online")
     expect(items(panel(page))).to_contain_text(["Over a socket", "As well", "Over HTTP"])
     assert page.evaluate("() => announced") == ["Over HTTP", "As well", "Over a socket"]
+
+
+def test_while_polling_an_item_comes_back_from_the_archive(
+    site: Site, net: Network, alices: BrowserContext
+) -> None:
+    notify(site, "Old", "New")
+    mark = "from notifications.inbox import marks\nfrom notifications.audiences import Recipient\n"
+    mark += 'ids = ["n%d" % Notification.objects.earliest("number").pk]\n'
+    site.shell(mark + 'marks.mark(Recipient.of(alice), "archived", ids)')
+    net.become("no websockets")
+    page = alices.new_page()
+    page.clock.install()
+    page.goto("/")
+    expect_status(page, "polling")
+    listed = items(open_bell(page)).locator("[data-slot=body]")
+    expect(listed).to_have_text(["New"])
+
+    site.shell(mark + 'marks.mark(Recipient.of(alice), "inbox", ids)')
+    page.clock.fast_forward(31_000)
+
+    expect(listed).to_have_text(["New", "Old"])
 
 
 def test_after_sleep_a_dead_connection_is_noticed_at_once(

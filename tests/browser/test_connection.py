@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
+from playwright.sync_api import BrowserContext, Page, Route, WebSocketRoute, expect
 
-from .client import expect_status, status, wait_until
+from .client import CLIENT, LATER_REQUEST, expect_status, status, wait_until
 from .conftest import Problems
-from .elements import badge, expect_no_unread, items, open_bell, toasts
+from .elements import badge, expect_no_unread, items, notify, open_bell, toasts
 from .site import Site
 
 MINUTE = 60_000  # ms
@@ -48,6 +48,9 @@ class FakeServer:
         item = {"id": f"n{seq}", "number": seq, "seq": seq, "state": "unread"}
         created_at = f"2026-01-01T00:{seq:02}:00+00:00"
         self.say("news", body, **{**item, "level": "info", "created_at": created_at, **siblings})
+
+    def mark(self, seq: int, wire_id: str, mark: str) -> None:
+        self.say("state", **{"as": mark}, ids=[wire_id], seq=seq, unread=1, unread_broadcasts=0)
 
     def close(self, code: int) -> None:
         self.sockets[-1].close(code=code)
@@ -382,6 +385,65 @@ def test_a_list_that_failed_to_load_is_loaded_when_online(
 
     expect(items(panel)).to_contain_text(["From the outage"])
     expect(panel.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_page_without_a_list_asks_for_nothing_when_unknown_items_are_marked(
+    page: Page, server: FakeServer
+) -> None:
+    page.evaluate(f"() => {CLIENT}.load('important')")
+    asked = list_requests(page)
+
+    for seq in (11, 12, 13):
+        server.mark(seq, f"n{seq}", "unread")
+
+    page.wait_for_function(f"() => {CLIENT}.unread.unread === 1")
+    page.evaluate(LATER_REQUEST)
+    assert asked == []
+
+
+def test_a_list_that_failed_to_load_again_waits_for_a_heartbeat(
+    page: Page, server: FakeServer, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED")
+    page.evaluate(f"() => {CLIENT}.load()")
+    asked = list_requests(page)
+    page.route("**/notifications/items/**", lambda route: route.abort())
+    with page.expect_event("requestfailed"):
+        server.mark(11, "n3", "unread")
+
+    for seq in (12, 13):
+        server.mark(seq, "n4", "unread")
+        page.evaluate(LATER_REQUEST)
+    assert len(asked) == 1
+    server.say("heartbeat", seq=13, broadcast_seq=5, unread=1, unread_broadcasts=0)
+
+    server.mark(14, "n4", "read")
+    wait_until(page, lambda: len(asked) == 2)
+
+
+def list_requests(page: Page) -> list[str]:
+    """The URLs that the page asks for its list from now on."""
+    asked: list[str] = []
+    page.on("request", lambda it: "/items/" in it.url and asked.append(it.url))
+    return asked
+
+
+def test_what_is_older_loads_after_a_list_that_is_loaded_again(
+    site: Site, log_in: Callable[..., BrowserContext], server: FakeServer
+) -> None:
+    notify(site, 70)
+    page = open_page(log_in("alice", site), server)
+    page.evaluate(f"() => {CLIENT}.load()")
+    held: list[Route] = []
+    page.route("**/notifications/items/**", lambda route: held.append(route), times=1)
+    server.say("resync", **server.position())
+    wait_until(page, lambda: len(held) == 1)
+    page.evaluate(f"() => {{ window.older = [1, 2].map(() => {CLIENT}.loadOlder()) }}")
+
+    held[0].continue_()
+    page.evaluate("() => Promise.all(window.older)")
+
+    assert page.evaluate(f"() => {CLIENT}.items().length") == 60
 
 
 def test_after_a_list_of_another_epoch_the_client_reconnects(

@@ -7,13 +7,11 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
-from .client import CLIENT, wait_until
+from .client import CLIENT, LATER_REQUEST, wait_until
 from .elements import badge, expect_no_unread, expect_online, items, notify, open_bell
 from .site import Site
 
 OpenTab = Callable[..., Page]
-# What was sent before has been sent when this is answered.
-LATER_REQUEST = "() => fetch('/healthz').then(() => null)"
 STATES = """
 from notifications.inbox import pages
 from notifications.audiences import Recipient
@@ -106,4 +104,33 @@ def test_a_mark_on_the_way_out_does_not_wait_and_carries_those_before_it(
     expect(page.get_by_role("heading", name="Espresso machine")).to_be_visible()
 
     wait_until(page, lambda: site.shell(STATES).split() == ["unread", "read", "unread", "read"])
+    held[0].continue_()
+
+
+def test_marks_on_the_way_out_are_done_in_their_order(site: Site, open_tab: OpenTab) -> None:
+    notify(site, 4)
+    page = open_tab("alice")
+    expect_online(page)
+    ids = page.evaluate(f"() => {CLIENT}.load().then(() => {CLIENT}.items().map(({{id}}) => id))")
+    range_ = page.evaluate(f"(id) => {CLIENT}.mark([id], 'read').then((a) => a.range)", ids[2])
+    held, sent = hold_first_mark(page)
+    page.evaluate(f"(id) => {{ {CLIENT}.mark([id], 'read') }}", ids[0])
+    wait_until(page, lambda: len(held) == 1)
+
+    page.evaluate(
+        f"""([ids, range]) => {{
+            {CLIENT}.mark([ids[1]], "archived")
+            {CLIENT}.mark([ids[1]], "read")
+            {CLIENT}.undo(range)
+            {CLIENT}.mark([ids[2]], "archived")
+            {CLIENT}.mark([ids[2]], "inbox")
+            {CLIENT}.mark([ids[3]], "read")
+        }}""",
+        [ids, range_],
+    )
+    page.evaluate("() => { dispatchEvent(new Event('pagehide')) }")
+
+    # The second one is archived, and so is not marked as read.
+    wait_until(page, lambda: site.shell(STATES).split() == ["unread", "unread", "read"])
+    assert [list(body) for body in sent] == [["ids", "as"], ["marks"]]
     held[0].continue_()

@@ -89,6 +89,26 @@ def test_a_tap_while_the_panel_is_closing_does_not_reach_the_page(
         tap(page, pay, "touch")
 
 
+def test_toasts_are_used_beside_a_panel_that_was_opened_while_it_closed(
+    site: Site, open_page: Callable[[int], Page]
+) -> None:
+    page = open_page(1440)
+    page.evaluate(SLOW_CLOSING)
+    site.shell('notify_accounts(alice, "news", "Hello", url="/orders/1/")')
+    close = toasts(page).get_by_role("button", name="Close")
+    expect(close).to_be_visible()
+    open_bell(page)
+    page.keyboard.press("Escape")
+    expect(panel(page)).not_to_have_css("opacity", "1")
+
+    bell(page).press("Enter")
+    expect(bell(page)).to_have_attribute("aria-expanded", "true")
+    tap(page, close, "mouse")
+
+    expect(toasts(page)).to_have_count(0)
+    expect(bell(page)).to_have_attribute("aria-expanded", "true")
+
+
 def test_a_middle_click_outside_opens_no_link(open_page: Callable[[int], Page]) -> None:
     page = open_page(1440)
     link = page.get_by_role("link", name="Espresso machine").bounding_box()

@@ -46,7 +46,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   #lists
   #loading = new Map()
   #isConfirmed = false
-  #lacksItems = false
+  #hasFailed = false
 
   /** @param {Config} config */
   constructor(config) {
@@ -171,6 +171,8 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
    * @param {Folder} folder
    */
   async loadOlder(folder = "inbox") {
+    const running = this.#loading.get(folder)
+    if (running && !running.before) await running.page // a reload: it may change what is older
     if (this.hasOlder(folder)) await this.#loadPage(folder, this.#state.folders[folder].next)
   }
 
@@ -254,16 +256,16 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     if (frame.type === "register" || frame.type === "resync") this.#origin = frame
     const before = this.#state
     const isNews = store.isNew(before, frame)
-    this.#lacksItems ||= store.lacksItems(before, frame)
     this.#update(store.applyFrame(before, frame))
     if (frame.type === "state") {
       if (!store.isOld(before, frame)) this.#emit("state", frame)
     } else if (!PROTOCOL_TYPES.includes(frame.type)) {
       if (isNews || frame.id === undefined) this.#notify(frame)
     }
-    // What is lacking may still arrive while the connection catches up.
-    const isDue = this.#state.isOutdated || (this.#lacksItems && this.status === "online")
-    if (isDue && !this.#loading.has("inbox")) this.#reload()
+    if (frame.type === "heartbeat") this.#hasFailed = false
+    // What is lacking may still arrive before a frame with counts: until then it is catching up.
+    const isDue = this.#state.isOutdated || (frame.unread !== undefined && store.lacksItems(this.#state))
+    if (isDue && !this.#hasFailed && !this.#loading.has("inbox")) this.#reload()
   }
 
   #notify(notification) {
@@ -303,12 +305,10 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   // Requests
 
   async #reload() {
-    this.#lacksItems = false
     try {
       await this.#loadPage("inbox")
     } catch (error) {
-      // The next frame tries again.
-      this.#lacksItems = true
+      this.#hasFailed = true // after the next heartbeat it tries again
       if (error.name !== "ApiError") throw error
     }
   }
@@ -316,10 +316,10 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
   // One request per folder at a time; further callers wait for the same one.
   #loadPage(folder, before) {
     if (!this.#loading.has(folder)) {
-      const loading = this.#fetchPage(folder, before).finally(() => this.#loading.delete(folder))
-      this.#loading.set(folder, loading)
+      const page = this.#fetchPage(folder, before).finally(() => this.#loading.delete(folder))
+      this.#loading.set(folder, { before, page })
     }
-    return this.#loading.get(folder)
+    return this.#loading.get(folder).page
   }
 
   async #fetchPage(folder, before) {
@@ -329,7 +329,7 @@ export class NotificationsClient extends /** @type {new () => NotificationsEvent
     // After a resync this page may be out of date.
     if (generation !== this.#state.generation || lists.isOvertaken(this.#state, page)) return this.#fetchPage(folder)
     const loaded = /** @type {Folder[]} */ (Object.keys(this.#state.folders))
-    this.#update(lists.applyPage(this.#state, page, folder))
+    this.#update(lists.applyPage(this.#state, page, folder, before))
     const { epoch, scope } = this.#origin ?? page
     if (page.epoch !== epoch || page.scope !== scope) this.#tabs.restart()
     await Promise.all(loaded.filter((name) => name !== folder).map((name) => this.load(name)))

@@ -150,13 +150,13 @@ export class Connection {
   }
 
   #closed = ({ code }) => {
+    if (code > 4000) this.#failures = 0
     const isRefused = ["connecting", "polling"].includes(this.status)
     if (code === NOT_LOGGED_IN && isRefused) return this.#pollInstead()
     if (LOGGED_OUT.includes(code)) return this.stop("logged_out")
     if (FINAL.includes(code) || (code === SESSION_CHANGED && this.#sessionHasChanged)) return this.stop()
     // The account has too many newer connections.
     if (code === EVICTED) return this.stop("paused")
-    if (code > 4000) this.#failures = 0
     this.#sessionHasChanged = code === SESSION_CHANGED
     const minDelay = code === TOO_FAST ? TOO_FAST_DELAY_MS : 0
     const delay = Math.max((this.#bye?.delay ?? 0) * 1000, minDelay)
@@ -173,6 +173,7 @@ export class Connection {
       if (refused === this.#webSocket) this.#setStatus("polling")
     } catch (error) {
       if (error.name !== "ApiError") throw error
+      if (refused === this.#webSocket) this.#setStatus("offline")
     }
     if (refused === this.#webSocket) this.#reconnect()
   }

@@ -20,17 +20,12 @@ export class MarkQueue {
     })
   }
 
-  // Sends at once all that wait: the page is being left.
+  // Sends at once all that wait, in one request, which keeps their order: the page is being left.
   flush() {
-    const later = new Set()
-    for (const waiting of this.#waiting.splice(0).reverse()) {
-      const { mark } = waiting
-      // Only an item's last mark counts, so these requests may arrive in any order.
-      const ids = mark.ids?.filter((id) => !later.has(id))
-      for (const id of ids ?? []) later.add(id)
-      if (ids?.length === 0) waiting.resolve({ range: null, ids })
-      else this.#answer({ ...waiting, mark: ids ? { ...mark, ids } : mark })
-    }
+    const waiting = this.#waiting.splice(0)
+    if (!waiting.length) return
+    const all = this.#send({ marks: waiting.map(({ mark }) => mark) })
+    for (const [i, { resolve, reject }] of waiting.entries()) all.then(({ answers }) => resolve(answers[i]), reject)
   }
 
   // Private

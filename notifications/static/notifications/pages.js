@@ -1,5 +1,5 @@
 // @ts-check
-import { asMarked, count, inRange, isBroadcast, isItem, movePosition, outdate, positionOf } from "./store.js";
+import { asMarked, count, inRange, isBroadcast, isGone, isItem, movePosition, outdate, positionOf } from "./store.js";
 
 // The lists: pages of the inbox, loaded over HTTP, merged with the items and changes in frames.
 //
@@ -46,7 +46,8 @@ export function isOvertaken(state, page) {
 // concern items that are not on the page, and all of them will arrive as frames. After a
 // resync, or if the page has another epoch or scope, the items held before are dropped.
 // Another epoch has other numbers: only then does the position become the page's.
-export function applyPage(state, page, folder) {
+// before: what the page was requested with; the first page of a list has none.
+export function applyPage(state, page, folder, before) {
   const { epoch, scope } = page
   let start = state
   if (hasOtherOrigin(state, page)) start = outdate(state, { ...numbersIn(state, page), epoch, scope })
@@ -65,7 +66,8 @@ export function applyPage(state, page, folder) {
   }
   const reached = next.folders[folder]
   const isFurther = !reached || from.own < reached.from.own || from.broadcasts < reached.from.broadcasts
-  next.folders[folder] = { from, next: isFurther ? page.next : reached.next }
+  const readAt = before ? reached?.readAt : page.seq
+  next.folders[folder] = { from, next: isFurther ? page.next : reached.next, readAt }
   const counted = count(next, page)
   return positionOf(counted) ? counted : movePosition(counted, page)
 }
@@ -85,6 +87,7 @@ function numbersIn({ seq, broadcast_seq, ...state }, { epoch }) {
 }
 
 function itemOfPage(state, item, page) {
+  if (isGone(state, item.id)) return null
   const { generation } = state
   const held = state.items.get(item.id)
   const isAhead = isBroadcast(item) ? item.broadcast_seq > state.broadcast_seq : item.seq > state.seq
@@ -93,9 +96,6 @@ function itemOfPage(state, item, page) {
   if (held && held.changedAt >= changedAt) return held
   let added = { ...item, changedAt, generation, isAhead: held ? held.isAhead : isAhead, isLive: held?.isLive }
   const early = state.early.get(item.id)
-  if (early?.seq > changedAt || early?.broadcast_seq > page.broadcast_seq) {
-    added = { ...added, state: early.state, changedAt: early.seq ?? changedAt }
-  }
-  added = state.ranges.reduce(inRange, added)
-  return added.state === "gone" ? null : added
+  if (early?.seq > changedAt) added = { ...added, state: early.state, changedAt: early.seq }
+  return state.ranges.reduce(inRange, added)
 }

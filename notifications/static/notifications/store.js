@@ -31,7 +31,7 @@ export function initialState({ position = NOWHERE, unread = 0, unread_broadcasts
     unread_broadcasts,
     unreadBroadcastsAt: position,
     items: new Map(),
-    // The loaded ones, by name: {next, from}.
+    // The loaded ones, by name: {next, from, readAt}.
     folders: {},
     // Items of an older generation are from before a resync: a page will replace them.
     generation: 0,
@@ -65,7 +65,7 @@ export function isUnread(state, id) {
 
 // Whether the frame is an item that this page has not received before.
 export function isNew(state, frame) {
-  if (!isItem(frame) || isOld(state, frame)) return false
+  if (!isItem(frame) || isOld(state, frame) || isGone(state, frame.id)) return false
   const held = state.items.get(frame.id)
   return !held || held.isAhead
 }
@@ -74,11 +74,16 @@ export function isOld(state, frame) {
   return frame.seq <= state.seq || frame.broadcast_seq <= state.broadcast_seq
 }
 
-// Whether the frame may bring an item back, from the archive, that a loaded list does not have.
-export function lacksItems(state, frame) {
-  if (frame.type !== "state" || !["read", "unread"].includes(frame.as) || isOld(state, frame)) return false
-  const { folders, items } = state
-  return Object.keys(folders).length > 0 && (frame.ids ?? []).some((id) => !items.has(id))
+// Whether items may have come back from the archive that are not here, since the list was read.
+export function lacksItems({ folders, early, items }) {
+  const { readAt } = folders.inbox ?? folders.unread ?? {}
+  const isBack = ([id, { state, seq }]) => seq > readAt && ["read", "unread"].includes(state) && !items.has(id)
+  return [...early].some(isBack)
+}
+
+// For good: a page or a frame that is on its way may still have it.
+export function isGone(state, id) {
+  return state.early.get(id)?.state === "gone"
 }
 
 export function applyFrame(state, frame) {
@@ -237,15 +242,15 @@ function changeOf(frame) {
 
 function withEarlyState(state, frame) {
   const item = { ...frame, changedAt: isBroadcast(frame) ? 0 : changeOf(frame) }
+  if (isGone(state, frame.id)) return { ...item, state: "gone" }
   const early = state.early.get(frame.id)
-  if (early?.broadcast_seq > frame.broadcast_seq) return { ...item, state: early.state }
   const current = early?.seq > item.changedAt ? { ...item, state: early.state, changedAt: early.seq } : item
   return state.ranges.reduce(inRange, current)
 }
 
 function changeStates(state, frame) {
   if (frame.range) return changeRange(state, frame)
-  const { ids = [], seq, broadcast_seq } = frame
+  const { ids = [], seq } = frame
   const as = stateAfter(frame.as)
   const items = new Map(state.items)
   const early = new Map(state.early)
@@ -253,7 +258,7 @@ function changeStates(state, frame) {
   for (const id of ids) {
     const item = items.get(id)
     // After a resync, a page replaces the item, and may be older than this state.
-    if (item?.generation !== state.generation || as === "gone") remember(early, id, { state: as, seq, broadcast_seq })
+    if (item?.generation !== state.generation || as === "gone") remember(early, id, { state: as, seq })
     if (!item) continue
     if (as === "gone") {
       items.delete(id)
@@ -266,6 +271,7 @@ function changeStates(state, frame) {
 }
 
 function remember(early, id, change) {
+  if (early.get(id)?.state === "gone") return
   early.delete(id)
   early.set(id, change)
   if (early.size > MAX_EARLY_STATES) early.delete(early.keys().next().value)

@@ -55,6 +55,42 @@ def test_all_items_up_to_a_position_are_marked(browser: Client, alice: User, not
     assert [item["id"] for item in browser.get(ITEMS).json()["items"]] == [later]
 
 
+def test_several_marks_are_done_in_their_order(browser: Client, alice: User, notify: Any) -> None:
+    one, two = notify(alice), notify(alice)
+    read = post(browser, {"ids": [two], "as": "read"}).json()["range"]
+    archive = {"ids": [one], "as": "archived"}
+
+    answers = post(
+        browser, {"marks": [archive, {"ids": [one], "as": "read"}, {"undo": read}]}
+    ).json()["answers"]
+
+    assert [answer["ids"] for answer in answers] == [[one], [], [two]]
+    assert [answer["unread"] for answer in answers] == [0, 0, 1]
+    states = {row.wire_id: row.state for row in Notification.objects.all()}
+    assert states == {one: "archived", two: "unread"}
+
+
+@pytest.mark.parametrize("marks", [None, {}, "n1", 1001 * [{"ids": [], "as": "read"}]])
+def test_several_marks_must_be_a_short_list(browser: Client, marks: Any) -> None:
+    answer = post(browser, {"marks": marks})
+
+    assert answer.status_code == 400
+    assert "marks must be a list of 1000 marks at most" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("invalid", [None, 1, [], {"as": "read"}, {"marks": []}])
+def test_an_invalid_mark_among_several_leaves_those_before_it_done(
+    browser: Client, alice: User, notify: Any, invalid: Any
+) -> None:
+    one, two = notify(alice), notify(alice)
+    marks = [{"ids": [one], "as": "read"}, invalid, {"ids": [two], "as": "read"}]
+
+    assert post(browser, {"marks": marks}).status_code == 400
+
+    states = {row.wire_id: row.state for row in Notification.objects.all()}
+    assert states == {one: "read", two: "unread"}
+
+
 def test_huge_numbers_are_accepted(browser: Client, alice: User, notify: Any) -> None:
     wire_id = notify(alice)
     huge = {"seq": 10**30, "broadcast_seq": 10**30}

@@ -136,7 +136,7 @@ export class NotificationsInbox extends AccountElement {
     const { loading, older, showOlder } = this.#parts
     loading.hidden = !this.#isLoading || items.length > 0
     older.hidden = !isLoaded || !this.#client.hasOlder(folder)
-    showOlder.ariaDisabled = this.#isLoading // `disabled` would take the focus away
+    showOlder.setAttribute("aria-disabled", this.#isLoading) // `disabled` would take the focus away
     this.#renderEmpty(isLoaded && items.length === 0)
     this.setAttribute("aria-busy", this.#isLoading)
   }

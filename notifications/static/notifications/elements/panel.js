@@ -78,6 +78,7 @@ export class Panel {
   #raiseToasts() {
     const toasts = document.querySelector("notifications-toasts")
     if (!toasts) return
+    toasts.removeAttribute("popover") // a panel that is still closing left them below the scrim
     toasts.popover = "manual"
     toasts.showPopover()
   }
