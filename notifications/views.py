@@ -37,6 +37,7 @@ from .request_limit import View, limited
 from .unreadable import UNREADABLE, refuse_unreadable
 
 MAX_NUMBER: Final = 2**63 - 1
+MAX_MARKS: Final = 100  # in one request
 ACCOUNT_HEADER: Final = "X-Notifications-Account"
 
 
@@ -183,9 +184,9 @@ def mark(request: HttpRequest) -> HttpResponse:
 
 
 def _several(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) > marks.MAX_IDS:
+    if not isinstance(value, list) or len(value) > MAX_MARKS:
         given = f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.100}"
-        raise MarkError(f"marks must be a list of {marks.MAX_IDS} marks at most, not {given}")
+        raise MarkError(f"marks must be a list of {MAX_MARKS} marks at most, not {given}")
     return value
 
 

@@ -75,7 +75,7 @@ def test_several_marks_must_be_a_short_list(browser: Client, marks: Any) -> None
     answer = post(browser, {"marks": marks})
 
     assert answer.status_code == 400
-    assert "marks must be a list of 1000 marks at most" in answer.json()["error"]
+    assert "marks must be a list of 100 marks at most" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("invalid", [None, 1, [], {"as": "read"}, {"marks": []}])
