@@ -336,8 +336,9 @@ def test_a_followers_new_account_has_a_leader_beside_the_former_accounts(
 
 
 def test_a_leaders_new_account_leaves_the_followers_without_a_session(
-    site: Site, tabs: tuple[Page, Page]
+    site: Site, tabs: tuple[Page, Page], problems: Problems
 ) -> None:
+    problems.expect("401")  # a refused tab asks over HTTP whether it is logged out
     bobs, alices = tabs
     become(bobs, "bob", site)
 
