@@ -34,7 +34,8 @@ async def test_a_stuck_check_delays_neither_authentication_nor_the_lease(connect
 
     stuck = asyncio.create_task(hub.database.run(goes_on.wait, 60))
     try:
-        (admission,) = await asyncio.gather(hub.authenticate(Session("unknown")))
+        async with asyncio.timeout(TIMEOUT_SECONDS):  # the check is stuck for longer
+            (admission,) = await asyncio.gather(hub.authenticate(Session("unknown")))
         assert admission.recipient is None
         lease_until = (await Worker.objects.aget()).lease_until
         await wait_until(is_renewed)
