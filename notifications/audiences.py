@@ -11,6 +11,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.db import router
 from django.db.models import DateTimeField, Q, QuerySet
 
 from .conf import conf, date_field_of_accounts
@@ -108,7 +109,9 @@ def _groups_of(accounts: Sequence[Any]) -> defaultdict[Any, list[str]]:
     if accounts and (field := groups_field()):
         mine, theirs = f"{field.m2m_field_name()}__pk", f"{field.m2m_reverse_field_name()}__pk"
         # Not prefetch_related, as only the keys are needed.
-        memberships = field.remote_field.through._default_manager.filter(
+        through = field.remote_field.through
+        # A replica may not have the newest ones yet.
+        memberships = through._default_manager.using(router.db_for_write(through)).filter(
             **{f"{mine}__in": [account.pk for account in accounts]}
         )
         for account_id, group_pk in memberships.values_list(mine, theirs):
