@@ -131,9 +131,10 @@ class Maintenance:
 
     def _sweep_ends(self, using: str, until: float) -> None:
         """Clear away what ended accounts left, and look through the next BATCH_SIZE ends."""
-        lives.finish_pending(using, until)
         ends = AccountEnded.objects.using(using).order_by("pk")
         batch = list(ends.filter(pk__gt=self._swept_ends_upto)[:BATCH_SIZE])
+        if batch or self._swept_ends_upto:
+            lives.finish_pending(using, until)
         self._swept_ends_upto = batch[-1].pk if len(batch) == BATCH_SIZE else 0
         lives.forget_ends(batch, using)
 

@@ -85,13 +85,51 @@ def _saved(instance: Any, raw: bool, using: str, **kwargs: Any) -> None:
     is_new = instance._state.adding and not raw and key is not None
     if not is_new or using != router.db_for_write(AccountEnded):
         return
-    if is_key(key, instance._meta.pk) and _record_missing([key], using):
+    if is_key(key, instance._meta.pk) and _has_rows(key, using) and _record_missing([key], using):
         # A tab of the account before may be open still, if its process died as it was deleted.
         # A nested function: a partial would crash while Django logs its failure (ticket 36487).
         def recheck() -> None:
             hub_commands.recheck_accounts([key])
 
         transaction.on_commit(recheck, using=using, robust=True)
+
+
+def _has_rows(key: Any, using: str) -> bool:
+    inbox = Inbox.objects.using(using).filter(pk=key).values("account_id")
+    ends = AccountEnded.objects.using(using).filter(account_id=key).values("account_id")
+    unnumbered = Notification.objects.using(using).unnumbered().filter(account_id=key)
+    return bool(inbox.union(ends, unnumbered.values("account_id"), all=True)[:1])
+
+
+def _record_missing(account_ids: Sequence[Any], using: str) -> list[Any]:
+    """
+    Record the ends of those of these accounts that don't exist; return their keys.
+
+    Only what is committed counts as theirs: a new account may be about to be.
+    """
+    notifications, receipts = (
+        _last_ids(model, account_ids, using) for model in (Notification, BroadcastReceipt)
+    )
+    missing = sorted({*account_ids} - _existing(account_ids))  # after reading what is theirs
+    AccountEnded.objects.using(using).bulk_create(
+        AccountEnded(
+            account_id=key,
+            notifications_upto=notifications.get(key, 0),
+            receipts_upto=receipts.get(key, 0),
+        )
+        for key in missing
+    )
+    return missing
+
+
+def _last_ids(model: Any, account_ids: Sequence[Any], using: str) -> dict[Any, int]:
+    last: defaultdict[Any, int] = defaultdict(int)
+    mine = _is_account("account_id", account_ids, using)
+    for numbered in (Q(seq__isnull=True), Q(seq__isnull=False)):  # an index for each
+        rows = model.objects.using(using).filter(mine, numbered)
+        for key, id in rows.values_list("account_id").annotate(Max("pk")):
+            last[key] = max(last[key], id)
+    return last
 
 
 # --- After reads
@@ -241,7 +279,9 @@ def sweep_missing(account_ids: Sequence[Any], using: str, until: float = math.in
 
     Returns of how many accounts there was something.
     """
-    recorded = _record_missing(account_ids, using)
+    recorded = []
+    if unannounced := _unannounced(account_ids, using):
+        recorded = _record_missing(unannounced, using)
     for keys in _batches(recorded):
         _finish(keys, using, until)
     if not keys_are_automatic():
@@ -304,45 +344,20 @@ def _finish_step(account_ids: Sequence[Any], using: str) -> bool:
     return in_short_transaction(finish, using, waits=False)
 
 
-def _record_missing(account_ids: Sequence[Any], using: str) -> list[Any]:
-    """
-    Record the ends of those of these accounts that ended without a signal; return their keys.
-
-    Only what is committed counts as theirs: a new account may be about to be.
-    """
-    ends = AccountEnded.objects.using(using).pending()
-    announced = {
-        *ends.filter(_is_account("account_id", account_ids, using)).values_list(
-            "account_id", flat=True
-        )
-    }
-    keys = [key for key in account_ids if key not in announced]
-    last = {model: _last_ids(model, keys, using) for model in (Notification, BroadcastReceipt)}
-    # Without rows, their positions can be followed still, unless there is nothing after the floor.
-    inboxes = Inbox.objects.using(using).filter(_is_account("pk", keys, using), seq__gt=F("floor"))
-    with_rows = {key for ids in last.values() for key in ids}
-    found = sorted(with_rows.union(inboxes.values_list("pk", flat=True)))
-    # After reading what is to be deleted.
-    missing = sorted({*found} - _existing(found))
-    ends.bulk_create(
-        AccountEnded(
-            account_id=key,
-            notifications_upto=last[Notification].get(key, 0),
-            receipts_upto=last[BroadcastReceipt].get(key, 0),
-        )
-        for key in missing
-    )
-    return missing
-
-
-def _last_ids(model: Any, account_ids: Sequence[Any], using: str) -> dict[Any, int]:
-    last: defaultdict[Any, int] = defaultdict(int)
+def _unannounced(account_ids: Sequence[Any], using: str) -> list[Any]:
+    """Return those of these accounts that have something, but no pending end."""
     mine = _is_account("account_id", account_ids, using)
-    for numbered in (Q(seq__isnull=True), Q(seq__isnull=False)):  # an index for each
-        rows = model.objects.using(using).filter(mine, numbered)
-        for key, id in rows.values_list("account_id").annotate(Max("pk")):
-            last[key] = max(last[key], id)
-    return last
+    found: set[Any] = set()
+    for rows in (
+        Notification.objects.unnumbered(),
+        Notification.objects.filter(seq__isnull=False),
+        BroadcastReceipt.objects.all(),
+        # Without rows, positions can be followed still if there is something after the floor.
+        Inbox.objects.filter(seq__gt=F("floor")),
+    ):
+        found.update(rows.using(using).filter(mine).values_list("account_id", flat=True).distinct())
+    pending = AccountEnded.objects.using(using).pending().filter(mine)
+    return sorted(found.difference(pending.values_list("account_id", flat=True)))
 
 
 def _delete_empty_inboxes(account_ids: Sequence[Any], using: str) -> int:

@@ -74,7 +74,8 @@ def _rows_of(ends: Sequence[AccountEnded], using: str) -> Iterator[QuerySet[Any]
     def rows(model: Any, **last: str) -> QuerySet[Any]:
         own = is_one_of("account_id", account_ids, model._meta.get_field("account"), using)
         upto = {name: OuterRef(column) for name, column in last.items()}
-        return model._base_manager.using(using).filter(own, Exists(mine.filter(**upto)))
+        found: QuerySet[Any] = model._base_manager.using(using)
+        return found.filter(own, Exists(mine.filter(**upto)))
 
     notifications = rows(Notification, notifications_upto__gte="pk")
     yield notifications.filter(seq__isnull=True)

@@ -130,7 +130,7 @@ class Notification(Message):
             models.UniqueConstraint(
                 fields=["account", "idempotency_key", "life"],
                 condition=models.Q(idempotency_key__isnull=False),
-                name="site_notif_once_per_key",
+                name="site_notif_once_per_life",
             ),
             # Partial, so that inserting a row, before it has numbers, does not touch the index.
             models.UniqueConstraint(
