@@ -67,6 +67,12 @@ def unread(account: User) -> int:
 
 
 @pytest.fixture
+def given_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts have keys that the site gives, such as e-mail addresses."""
+    monkeypatch.setattr(lives, "is_automatic", lambda field: False)
+
+
+@pytest.fixture
 def first_life(alice: User, notify: Make, send: Make) -> list[str]:
     """Alice has items in each state; return their ids."""
     ids = [notify(alice, f"Old {n}", replace_key=f"place {n}") for n in range(4)]
@@ -411,13 +417,55 @@ def test_rows_without_a_signal_are_deleted_by_the_sweep_but_not_those_of_the_nex
     assert Inbox.objects.get().unread == 1
 
 
+def test_an_old_position_is_not_followed_after_the_sweep(
+    given_keys: None, alice: User, first_life: list[str], notify: Make
+) -> None:
+    old = pages.read_latest(Recipient.of(alice)).position
+    delete(alice)
+    Maintenance().run(full=True)
+    assert not Notification.objects.exists()
+    assert Maintenance().run(full=True) == Report()
+
+    new = create(alice)
+    for n in range(old.seq):
+        notify(new, f"New {n}")
+
+    assert read_changes(Recipient.of(new), old, 100).resync
+
+
+def test_a_registration_ends_only_what_was_there_before_it(
+    alice: User, bob: User, notify: Make
+) -> None:
+    """Another one may succeed meanwhile, and what it writes has later ids."""
+    last = notify(alice, "Old")
+    notify(bob, "Later")
+    raw_delete(alice)
+
+    create(alice)
+
+    assert f"n{AccountEnded.objects.get().notifications_upto}" == last
+
+
+def test_many_ended_accounts_are_swept_together(
+    make_account: Callable[..., User],
+    commit: Commit,
+    django_assert_max_num_queries: Any,
+) -> None:
+    accounts = [make_account(f"account{n}") for n in range(50)]
+    with commit():
+        notify_accounts(accounts, "hello", "Hello")
+    User.objects.filter(pk__in=[account.pk for account in accounts]).delete()
+
+    lives.finish_pending("default", until=0)
+    assert Notification.objects.count() == 50  # there was no time
+
+    with django_assert_max_num_queries(70):
+        assert Maintenance().run(full=True).accounts_swept == 50
+    assert not Notification.objects.exists()
+    assert not Inbox.objects.exists()
+
+
 # --- Rows that are older than their account: neither end nor beginning was announced
-
-
-@pytest.fixture
-def given_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accounts have keys that the site gives, such as e-mail addresses."""
-    monkeypatch.setattr(lives, "is_automatic", lambda field: False)
 
 
 @pytest.fixture
