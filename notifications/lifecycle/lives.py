@@ -23,6 +23,7 @@ from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.db.models.signals import post_delete, pre_save
 
+from notifications import audiences
 from notifications.channel_layer import hub_commands
 from notifications.db import times
 from notifications.db.bulk import is_one_of
@@ -195,6 +196,30 @@ def find_older(accounts: Created, using: str) -> dict[Any, datetime]:
         if (since := since_of[key])
         and is_older(first, since)
         and (known_at is None or is_older(known_at, since))
+    }
+
+
+def older_ids(account_ids: Sequence[Any], idempotency_key: str, using: str) -> dict[Any, int]:
+    """
+    Return those of these accounts whose notification with this key is of an unannounced life, with
+    its id. Until it is hidden, that tells the lives apart.
+    """
+    if keys_are_automatic():
+        return {}
+    mine = _is_account("account_id", account_ids, using)
+    rows = Notification.objects.using(using).filter(mine, idempotency_key=idempotency_key)
+    found = list(rows.order_by("pk").values_list("account_id", "pk", "created_at"))
+    if not found:
+        return {}
+    keys = [account_id for account_id, _, _ in found]
+    since_of = {account.pk: audiences.created_at(account) for account in _accounts(keys)}
+    ends = AccountEnded.objects.using(using).filter(account_id__in=keys)
+    known_at = dict(ends.order_by("ended_at").values_list("account_id", "ended_at"))
+    return {
+        account_id: id
+        for account_id, id, created_at in found
+        if is_older(created_at, since := since_of.get(account_id))
+        and (account_id not in known_at or is_older(known_at[account_id], since))
     }
 
 
@@ -385,10 +410,14 @@ def _delete_in_steps(rows: QuerySet[Any]) -> None:
 
 
 def _existing(account_ids: Sequence[Any]) -> set[Any]:
+    return set(_accounts(account_ids).values_list("pk", flat=True))
+
+
+def _accounts(account_ids: Sequence[Any]) -> QuerySet[Any]:
     # Never from a replica, which may not have the newest accounts yet.
     user_model = get_user_model()
     accounts = user_model._base_manager.using(router.db_for_write(user_model))
-    return set(accounts.filter(pk__in=account_ids).values_list("pk", flat=True))
+    return accounts.filter(pk__in=account_ids)
 
 
 def _is_account(name: str, account_ids: Sequence[Any], using: str) -> Q:

@@ -495,6 +495,20 @@ def test_a_read_hides_rows_that_are_older_than_the_account(
     assert not notify_accounts(older, "hello", "New", idempotency_key="key").created
 
 
+def test_their_idempotency_keys_do_not_count(older: User, commit: Commit) -> None:
+    Notification.objects.filter(body="Old 0").update(idempotency_key="key")
+
+    for created in (1, 0):
+        with commit():
+            result = notify_accounts(older, "hello", "New", idempotency_key="key")
+        assert result.created == created
+    with commit():
+        assert bodies(older) == []
+
+    assert not notify_accounts(older, "hello", "New", idempotency_key="key").created
+    assert bodies(older) == ["New"]
+
+
 def test_the_sweep_hides_them_and_retention_deletes_them(older: User, settings: Any) -> None:
     assert Maintenance().run(full=True).inboxes_with_older_rows == 1
     assert Maintenance().run(full=True).inboxes_with_older_rows == 0
