@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class Report:
     retracted: int = 0
     expired: int = 0
     accounts_swept: int = 0
+    inboxes_with_older_rows: int = 0  # than their account; removed
     removed_by_age: int = 0
     notifications_deleted: int = 0
     receipts_deleted: int = 0
@@ -113,31 +115,38 @@ class Maintenance:
         report.retracted = retraction.finish(using)
         with _left_to_the_next_pass():
             report.expired = retraction.expire(using)
+        # So that the next pass is in time, which reaps and expires.
+        budget = math.inf if full else conf.HEARTBEAT_INTERVAL / 2
+        until = time.monotonic() + budget
         with _left_to_the_next_pass():
-            self._sweep_ends(using)
+            self._sweep_ends(using, until)
         with _left_to_the_next_pass():
-            report.accounts_swept = self._sweep(using, full)
+            swept, hidden = self._sweep(using, full, until)
+            report.accounts_swept, report.inboxes_with_older_rows = swept, hidden
         # Last and bounded, so that it does not delay the rest of the next pass.
         with _left_to_the_next_pass():
             for name, count in islice(retention.steps(using), None if full else RETENTION_STEPS):
                 setattr(report, name, getattr(report, name) + count)
         return report
 
-    def _sweep_ends(self, using: str) -> None:
-        """Clear away what the next BATCH_SIZE ended accounts left."""
+    def _sweep_ends(self, using: str, until: float) -> None:
+        """Clear away what ended accounts left, and look through the next BATCH_SIZE ends."""
         ends = AccountEnded.objects.using(using).order_by("pk")
         batch = list(ends.filter(pk__gt=self._swept_ends_upto)[:BATCH_SIZE])
+        if batch or self._swept_ends_upto:
+            lives.finish_pending(using, until)
         self._swept_ends_upto = batch[-1].pk if len(batch) == BATCH_SIZE else 0
-        lives.sweep_ends(batch, using)
+        lives.forget_ends(batch, using)
 
-    def _sweep(self, using: str, sweep_all: bool) -> int:
+    def _sweep(self, using: str, sweep_all: bool, until: float) -> tuple[int, int]:
         """
         Delete the rows of deleted accounts, in the next BATCH_SIZE inboxes or in all of them.
 
-        Rows that are older than their account are removed.
+        Rows that are older than their account are removed. Returns of how many accounts there was
+        something, and in how many inboxes there were older rows.
         """
         user_model = get_user_model()
-        swept = 0
+        swept = hidden = 0
         while True:
             inboxes = Inbox.objects.using(using).order_by("pk")
             if self._swept_upto is not None:
@@ -148,12 +157,12 @@ class Maintenance:
             accounts = user_model._base_manager.using(router.db_for_write(user_model))
             if keys:
                 known = Recipient.of_many(list(accounts.filter(pk__in=keys)))
-                lives.hide_older([(account.account_id, account.since) for account in known], using)
+                created = [(account.account_id, account.since) for account in known]
+                hidden += lives.hide_older(created, using, until)
                 missing = sorted({*keys} - {account.account_id for account in known})
-                lives.delete_rows_of_missing(missing, using)
-                swept += len(missing)
+                swept += lives.sweep_missing(missing, using, until)
             if not (keys and sweep_all):
-                return swept
+                return swept, hidden
 
 
 def begin_epoch() -> int:

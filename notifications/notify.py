@@ -26,7 +26,7 @@ from . import protocol
 from .accounts import account_keys, require_known
 from .audiences import audience_key
 from .db import times
-from .lifecycle import moving, numbering, publishing, retraction
+from .lifecycle import lives, moving, numbering, publishing, retraction
 from .models import Broadcast, Notification
 from .texts import is_blank, resolved
 
@@ -103,20 +103,25 @@ def notify_accounts(
 
         transaction.on_commit(publish, using=using, robust=True)
         return NotifyResult()
+    values = {
+        "type": type,
+        "body": body,
+        "meta_data": meta_data,
+        "url": url,
+        "level": level,
+        "idempotency_key": idempotency_key,
+        "replace_key": replace_key or "",
+        "expires_at": expires_at,
+    }
+    older = lives.older_ids(keys, idempotency_key, using) if idempotency_key else {}
+    others = [key for key in keys if key not in older] if older else keys
     ids: list[int] = []
     with transaction.atomic(using=using, savepoint=False):
-        for start in range(0, len(keys), ROWS_PER_STATEMENT):
-            ids += Notification.objects.using(using).insert(
-                keys[start : start + ROWS_PER_STATEMENT],
-                type=type,
-                body=body,
-                meta_data=meta_data,
-                url=url,
-                level=level,
-                idempotency_key=idempotency_key,
-                replace_key=replace_key or "",
-                expires_at=expires_at,
-            )
+        rows = Notification.objects.using(using)
+        for start in range(0, len(others), ROWS_PER_STATEMENT):
+            ids += rows.insert(others[start : start + ROWS_PER_STATEMENT], **values)
+        for key, id in older.items():
+            ids += rows.insert([key], life=id, **values)
         numbering.number_after_commit(keys, using)
     return NotifyResult(created=len(ids), skipped=len(keys) - len(ids), ids=ids)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
+from django.db.models import AutoField
 
 MAX_KEY: Final = 2**63 - 1
 
@@ -29,3 +30,10 @@ def is_key(value: Any, field: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def is_automatic(field: Any) -> bool:
+    """Whether the database gives this primary key, or that of the parent it is the key of."""
+    while field.remote_field:
+        field = field.target_field
+    return isinstance(field, AutoField)

@@ -32,7 +32,7 @@ from notifications.models import (
     State,
 )
 
-from .pages import Counts, Latest, Position, read_latest_of_many
+from .pages import Counts, Latest, Position, read_latest_of_many, reader
 
 MAX_CHANGES: Final = 1000  # a client that is further behind reloads its list
 ACCOUNTS_PER_QUERY: Final = 50  # each adds a condition
@@ -114,23 +114,25 @@ def read_changes_of_many(
     """
     latest_of = read_latest_of_many([recipient for recipient, _, _ in wanted])
     requests = [
-        _Request(recipient, position or latest.position, latest, limit)
+        _Request(reader(recipient, latest), position or latest.position, latest, limit)
         for (recipient, position, limit), latest in zip(wanted, latest_of, strict=True)
     ]
     changes = _read_changes(requests, size)
     if len(requests) == 1 and not requests[0].is_behind:
         return [changes[requests[0]]]
     using = router.db_for_write(Inbox)
-    account_ids = {request.recipient.account_id for request in requests}
-    inboxes = Inbox.objects.using(using).filter(pk__in=account_ids)
+    account_ids = [recipient.account_id for recipient, _, _ in wanted]
+    inboxes = Inbox.objects.using(using).filter(pk__in=set(account_ids))
     numbers = {pk: (seq, floor) for pk, seq, floor in inboxes.values_list("pk", "seq", "floor")}
     broadcasts = BroadcastSequence.objects.using(using).current()
-    for request in requests:
+    for request, account_id in zip(requests, account_ids, strict=True):
         position = request.latest.position
-        seq, floor = numbers.get(request.recipient.account_id, (0, 0))
+        seq, floor = numbers.get(account_id, (0, 0))
         if request.position.seq < floor or request.position.broadcast_seq < broadcasts.floor:
             # A change that was deleted after the latest position was read is missing from the rows.
             changes[request] = _without_changes(request, resync=True)
+        if not request.latest.has_own:
+            seq = position.seq  # nothing was counted
         if len(requests) > 1 and (seq, broadcasts.seq) != (position.seq, position.broadcast_seq):
             # The counts of many are read by several queries, and may be newer than the position.
             changes[request] = replace(changes[request], complete=False)

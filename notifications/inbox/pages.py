@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
@@ -94,6 +94,8 @@ class Latest:
     counts: Counts
     floor: int
     broadcast_floor: int
+    # False: the account's own rows are still those of an earlier life, so that it has none.
+    has_own: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.position.as_dict(), **self.counts.as_dict()}
@@ -115,30 +117,70 @@ def read_latest_of_many(recipients: Sequence[Recipient]) -> list[Latest]:
     """
     Return the same for many accounts, with a fixed number of queries.
 
-    What earlier lives of the accounts left is cleared away first.
+    This waits for nobody and, in a transaction, writes nothing: what earlier lives of the accounts
+    left is cleared away after it. Until then, the accounts' own parts are empty.
     """
-    using = router.db_for_write(Inbox)
+    return _read_latest(recipients, router.db_for_write(Inbox))
+
+
+def _read_latest(
+    recipients: Sequence[Recipient], using: str, *, clears: bool = True
+) -> list[Latest]:
     stored = _read_stored(recipients, using)
-    ended = [
+    older = lives.find_older(
+        [
+            (recipient.account_id, recipient.since)
+            for recipient, one in zip(recipients, stored, strict=True)
+            if lives.is_older(one.first, recipient.since)
+        ],
+        using,
+    )
+    left = {
         recipient.account_id
         for recipient, one in zip(recipients, stored, strict=True)
-        if one.has_ended
+        if one.is_pending or recipient.account_id in older
+    }
+    if not left:
+        return [one.latest for one in stored]
+    if clears and lives.clear_after_commit(sorted(left - older.keys()), older, using):
+        return _read_latest(recipients, using, clears=False)
+    strangers = [
+        replace(recipient, account_id=None) if recipient.account_id in left else recipient
+        for recipient in recipients
     ]
-    older = [
-        (recipient.account_id, recipient.since)
-        for recipient, one in zip(recipients, stored, strict=True)
-        if lives.is_older(one.first, recipient.since)
+    return [
+        _without_own(one.latest, other.latest, recipient.account_id not in older)
+        if recipient.account_id in left
+        else one.latest
+        for recipient, one, other in zip(
+            recipients, stored, _read_stored(strangers, using), strict=True
+        )
     ]
-    if lives.finish(ended, using) + lives.hide_older(older, using):
-        stored = _read_stored(recipients, using)
-    return [one.latest for one in stored]
+
+
+def _without_own(latest: Latest, of_stranger: Latest, is_pending: bool) -> Latest:
+    """
+    Return it for an inbox whose rows are an earlier life's, for the account that has none yet.
+
+    is_pending: no row is the account's. Then clearing away makes the inbox's next change, before
+    any other, and what is read now is what there is at that change.
+    """
+    seq = latest.position.seq + is_pending
+    return replace(
+        of_stranger, position=replace(of_stranger.position, seq=seq), floor=seq, has_own=False
+    )
+
+
+def reader(recipient: Recipient, latest: Latest) -> Recipient:
+    """Return whose rows to read for this recipient: nobody's, if its own part is empty."""
+    return recipient if latest.has_own else replace(recipient, account_id=None)
 
 
 class _Stored(NamedTuple):
     """What is stored, which may include rows of an earlier life of the account."""
 
     latest: Latest
-    has_ended: bool
+    is_pending: bool
     first: datetime | None  # when the row with the first change was created; of young accounts
 
 
@@ -147,8 +189,8 @@ def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
         return [_read_stored_of_one(recipients[0], using)]
     broadcasts = BroadcastSequence.objects.using(using).current()
     keys = [recipient.account_id for recipient in recipients]
-    columns = ["pk", "seq", "unread", "floor", "ended"]
-    inboxes: Any = Inbox.objects.using(using).with_ends().filter(pk__in=keys)
+    columns = ["pk", "seq", "unread", "floor", "pending"]
+    inboxes: Any = Inbox.objects.using(using).with_pending().filter(pk__in=keys)
     if any(lives.is_young(recipient.since) for recipient in recipients):
         columns.append("first")
         inboxes = inboxes.with_first()
@@ -156,17 +198,17 @@ def _read_stored(recipients: Sequence[Recipient], using: str) -> list[_Stored]:
     unread = _count_unread_broadcasts(recipients, broadcasts.seq, using)
     stored = []
     for recipient, unread_broadcasts in zip(recipients, unread, strict=True):
-        seq, own, floor, ended, *first = inbox_of.get(recipient.account_id, (0, 0, 0, 0))
+        seq, own, floor, pending, *first = inbox_of.get(recipient.account_id, (0, 0, 0, 0))
         position = Position(seq, broadcasts.seq, broadcasts.epoch, recipient.audience_hash)
         latest = Latest(position, Counts(own, unread_broadcasts), floor, broadcasts.floor)
-        stored.append(_Stored(latest, bool(ended), first[0] if first else None))
+        stored.append(_Stored(latest, bool(pending), first[0] if first else None))
     return stored
 
 
 def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
     """Return it with one query, as every page with a bell needs it."""
     columns = ["kind", "seq", "floor", "unread"]
-    inboxes: Any = Inbox.objects.using(using).with_ends().filter(pk=recipient.account_id)
+    inboxes: Any = Inbox.objects.using(using).with_pending().filter(pk=recipient.account_id)
     broadcasts: Any = BroadcastSequence.objects.using(using).filter(pk=BroadcastSequence.ONLY)
     unread = Broadcast.objects.using(using).unread(recipient).filter(seq__lte=OuterRef("seq"))
     # Not Count, for which Django would group by broadcast.
@@ -177,12 +219,12 @@ def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
         columns.append("first")
         inboxes = inboxes.with_first()
         broadcasts = broadcasts.annotate(first=Value(None, output_field=times.TimeField()))
-    rows = inboxes.values_list(*columns, "ended").union(
+    rows = inboxes.values_list(*columns, "pending").union(
         broadcasts.values_list(*columns, "epoch"), all=True
     )
     found = {kind: numbers for kind, *numbers in rows}
     # Neither has a row before its first change.
-    seq, floor, own, *first, ended = found.get("inbox", (0, 0, 0, 0))
+    seq, floor, own, *first, pending = found.get("inbox", (0, 0, 0, 0))
     broadcast_seq, broadcast_floor, unread_broadcasts, *_, epoch = found.get(
         "broadcasts", (0, 0, 0, BroadcastSequence().epoch)
     )
@@ -192,7 +234,7 @@ def _read_stored_of_one(recipient: Recipient, using: str) -> _Stored:
         floor,
         broadcast_floor,
     )
-    return _Stored(latest, bool(ended), first[0] if first else None)
+    return _Stored(latest, bool(pending), first[0] if first else None)
 
 
 def _count_unread_broadcasts(recipients: Sequence[Recipient], upto: int, using: str) -> list[int]:
@@ -260,6 +302,7 @@ def read_page(
     Raises ValueError for a malformed cursor.
     """
     latest = read_latest(recipient)
+    recipient = reader(recipient, latest)
     cursor = _parse_cursor(before) if before else None
     notifications, broadcasts = _rows_in(folder, recipient)
     if cursor:

@@ -35,18 +35,9 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.RemoveConstraint(model_name="notification", name="site_notif_once_per_key"),
         migrations.AddField(
             model_name="notification",
             name="life",
             field=models.PositiveBigIntegerField(db_default=0, default=0, editable=False),
-        ),
-        migrations.AddConstraint(
-            model_name="notification",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("account", "idempotency_key", "life"),
-                name="site_notif_once_per_key",
-            ),
         ),
     ]

@@ -9,7 +9,7 @@ from .broadcasts import Broadcast, BroadcastQuerySet, BroadcastReceipt
 from .connections import Connection, MaintenanceLease, Worker
 from .ends import AccountEnded
 from .inboxes import BroadcastSequence, BroadcastSequenceQuerySet, Inbox, LockedInbox
-from .lives import finish_ends, record_end, rows_of
+from .lives import finish_ends, record_end
 from .message import (
     JSONValueField,
     Level,
@@ -44,7 +44,6 @@ __all__ = [
     "Worker",
     "finish_ends",
     "record_end",
-    "rows_of",
     "stored_meta_data",
     "validate_type",
     "validate_url",

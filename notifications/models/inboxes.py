@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext_lazy as _
 
 from notifications.db import times
-from notifications.db.bulk import one_of, update_rows
+from notifications.db.bulk import is_one_of, one_of, update_rows
 from notifications.db.functions import EpochSeconds, RandomHex
 
 from .ends import AccountEnded
@@ -37,15 +37,15 @@ class LockedInbox:
 
 
 class InboxQuerySet(models.QuerySet["Inbox"]):
-    def with_ends(self) -> InboxQuerySet:
-        """With `ended`: 1 if an earlier account had the account's key, otherwise 0."""
+    def with_pending(self) -> InboxQuerySet:
+        """With `pending`: 1 if what an earlier life left may still be there, otherwise 0."""
         # Not Exists, as Django takes longer to write that than the database to answer.
         ends = AccountEnded._meta
         where = self._matches(ends.get_field("account"))
         return self.annotate(
-            ended=RawSQL(
-                f"CAST(EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other WHERE {where}) "
-                "AS integer)",
+            pending=RawSQL(
+                f"CAST(EXISTS (SELECT 1 FROM {self._quote(ends.db_table)} AS other "
+                f"WHERE {where} AND other.finished_at IS NULL) AS integer)",
                 [],
                 output_field=models.IntegerField(),
             )
@@ -97,21 +97,35 @@ class InboxQuerySet(models.QuerySet["Inbox"]):
             self._finish_ends(inboxes)
         return inboxes
 
+    def lock_free(self, account_ids: Iterable[Any]) -> dict[Any, LockedInbox]:
+        """Lock those of these inboxes that exist and nobody else has locked; finish no ends."""
+        wanted = is_one_of("pk", sorted(account_ids), Inbox._meta.get_field("account"), self.db)
+        rows = self.select_for_update(skip_locked=True).filter(wanted).order_by("pk")
+        locked = rows.values_list("account_id", "seq", "unread", "floor")
+        return {row[0]: LockedInbox(*row) for row in locked}
+
     def _finish_ends(self, inboxes: dict[Any, LockedInbox]) -> None:
-        finished = finish_ends(inboxes, self.db)
+        finished = finish_ends(inboxes, self.db) or set()
         wanted = one_of([*inboxes], AccountEnded._meta.get_field("account"), self.db)
         ends = AccountEnded.objects.using(self.db).filter(account_id__in=wanted)
         for account_id, upto in ends.values_list("account_id").annotate(
             models.Max("notifications_upto")
         ):
             inboxes[account_id].ended_upto = upto
-        begun = [inboxes[account_id] for account_id in sorted(finished)]
-        for inbox in begun:
-            own = Notification.objects.using(self.db).filter(account_id=inbox.account_id)
-            inbox.unread = own.unread().count()
-            # A position of the earlier life can't be followed.
+        self.begin_anew([inboxes[account_id] for account_id in sorted(finished)])
+
+    def begin_anew(self, inboxes: Sequence[LockedInbox]) -> None:
+        """Count what these have, so that no position of an earlier life can be followed."""
+        if not inboxes:
+            return
+        keys = [inbox.account_id for inbox in inboxes]
+        own = is_one_of("account_id", keys, Notification._meta.get_field("account"), self.db)
+        unread = Notification.objects.using(self.db).unread().filter(own)
+        counts = dict(unread.values_list("account_id").annotate(models.Count("pk")))
+        for inbox in inboxes:
+            inbox.unread = counts.get(inbox.account_id, 0)
             inbox.floor = inbox.next_seq()
-        update_rows(Inbox, begun, ["seq", "unread", "floor"], self.db)
+        update_rows(Inbox, inboxes, ["seq", "unread", "floor"], self.db)
 
     def _insert_missing(self, account_ids: RawSQL) -> None:
         account = Inbox._meta.get_field("account")

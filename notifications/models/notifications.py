@@ -48,6 +48,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         Insert the same row for each account in one statement; return the new rows' ids.
 
         Accounts that have a row with the same idempotency key, from the same life, are skipped.
+        Without a value for `life`, it is the one that the recorded ends say.
         Not `bulk_create(ignore_conflicts=True)`, which does not return ids.
         """
         connection = connections[self.db]
@@ -92,6 +93,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """Return the SQL of a new row's `life`, for the key of an account in `account.key`."""
         if row.idempotency_key is None:
             return "0"
+        if row.life:
+            return str(row.life)
         quote: Callable[[Any], str] = connections[self.db].ops.quote_name
         ends, account = AccountEnded._meta.db_table, AccountEnded._meta.get_field("account")
         return (
@@ -130,7 +133,7 @@ class Notification(Message):
             models.UniqueConstraint(
                 fields=["account", "idempotency_key", "life"],
                 condition=models.Q(idempotency_key__isnull=False),
-                name="site_notif_once_per_key",
+                name="site_notif_once_per_life",
             ),
             # Partial, so that inserting a row, before it has numbers, does not touch the index.
             models.UniqueConstraint(

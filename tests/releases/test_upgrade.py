@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness.services import PostgresServer, free_port
@@ -99,3 +100,27 @@ def test_a_migrated_database_shows_all_that_was_in_the_inboxes(make_database: Ma
         }
         marked = inboxes.mark(1, ids=[item["id"] for item in newest], **{"as": "read"})
         assert marked["unread"] == before[0]["unread"]
+
+
+@pytest.mark.parametrize("make_database", ["postgresql"], indirect=True)
+def test_an_interrupted_swap_of_an_index_is_repeated(make_database: MakeDatabase) -> None:
+    database = make_database()
+    database.load()
+    CURRENT.manage(database.services, "migrate", "-v", "0")
+    schema = database.schema()
+    forget = "DELETE FROM django_migrations WHERE name = '0005_once_per_life'"
+    # What is left of building an index concurrently if that is interrupted.
+    invalidate = (
+        "UPDATE pg_index SET indisvalid = false "
+        "WHERE indexrelid = 'site_notif_once_per_life'::regclass"
+    )
+    assert isinstance(database, PostgreSQL)
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        for interrupted in (forget, f"{forget}; {invalidate}"):
+            connection.execute(interrupted)
+
+            CURRENT.manage(database.services, "migrate", "-v", "0")
+
+            assert database.schema() == schema
+            invalid = connection.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+            assert invalid.fetchone() == (0,)

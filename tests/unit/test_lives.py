@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from notifications import notify_accounts
@@ -18,7 +20,7 @@ from notifications.audiences import Recipient
 from notifications.inbox import marks, pages
 from notifications.inbox.changes import read_changes, read_changes_of_many
 from notifications.lifecycle import lives, numbering
-from notifications.maintenance import Maintenance
+from notifications.maintenance import Maintenance, Report
 from notifications.models import (
     AccountEnded,
     BroadcastReceipt,
@@ -62,6 +64,12 @@ def bodies(account: User, folder: pages.Folder = "inbox") -> list[str]:
 
 def unread(account: User) -> int:
     return pages.read_latest(Recipient.of(account)).counts.total
+
+
+@pytest.fixture
+def given_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts have keys that the site gives, such as e-mail addresses."""
+    monkeypatch.setattr(lives, "is_automatic", lambda field: False)
 
 
 @pytest.fixture
@@ -216,6 +224,82 @@ def test_a_key_may_have_many_lives(alice: User, notify: Make) -> None:
     assert AccountEnded.objects.count() == 1
 
 
+# --- Reads
+
+
+def test_a_read_writes_nothing_in_the_callers_transaction(
+    alice: User, first_life: list[str], commit: Commit
+) -> None:
+    new = recreate(alice)
+
+    with commit():
+        with CaptureQueriesContext(connection) as queries:
+            assert bodies(new) == []
+            assert unread(new) == 0
+        assert {query["sql"].split()[0].strip("(") for query in queries} == {"SELECT"}
+        assert AccountEnded.objects.pending().exists()
+
+    assert not AccountEnded.objects.pending().exists()
+    assert not Notification.objects.filter(account=new).exists()
+
+
+def test_what_an_earlier_life_did_with_a_broadcast_does_not_count(
+    alice: User, first_life: list[str]
+) -> None:
+    delete(alice)
+    new = User.objects.create(
+        pk=alice.pk, username="other", date_joined=timezone.now() - timedelta(hours=1)
+    )
+    latest = pages.read_latest(Recipient.of(new))
+    position = replace(latest.position, broadcast_seq=0)
+
+    changes = read_changes(Recipient.of(new), position, 100)
+
+    assert bodies(new) == ["More old news", "Old news"]
+    assert bodies(new, "archived") == []
+    assert latest.counts.unread_broadcasts == 2
+    assert [frame["state"] for frame in changes.frames] == ["unread", "unread"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("many", [False, True])
+def test_a_read_does_not_wait_for_an_inbox_that_another_has_locked(
+    alice: User, bob: User, first_life: list[str], many: bool
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    old = pages.read_latest(Recipient.of(alice)).position
+    new = Recipient.of(recreate(alice))
+    wanted = [(new, old, 100), (Recipient.of(bob), None, 100)][: 1 + many]
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                list(Inbox.objects.select_for_update().filter(pk=alice.pk))
+                locked.set()
+                assert go_on.wait(60)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        holding = threads.submit(hold)
+        assert locked.wait(60)
+        masked = read_changes_of_many(wanted)[0]
+        # A client at this position has all there is.
+        again = read_changes_of_many([(new, masked.position, 100), *wanted[1:]])[0]
+        assert AccountEnded.objects.pending().exists()
+        go_on.set()
+        holding.result()
+
+    assert (masked.resync, masked.counts.unread) == (True, 0)
+    assert (again.resync, again.complete, again.frames) == (False, True, [])
+    # Nor has it anything to reload after the end is finished.
+    finished = read_changes_of_many([(new, masked.position, 100), *wanted[1:]])[0]
+    assert not AccountEnded.objects.pending().exists()
+    assert (finished.resync, finished.position) == (False, masked.position)
+
+
 # --- What deletes accounts without a signal, or does not delete them
 
 
@@ -317,15 +401,14 @@ def test_rows_without_a_signal_are_deleted_by_the_sweep_but_not_those_of_the_nex
 ) -> None:
     """The account is created while its key's old rows are being swept."""
     raw_delete(alice)
-    finish = lives.finish
+    finish = lives._finish
 
-    def finish_after_creation(account_ids: list[Any], using: str) -> int:
-        if account_ids and not User.objects.filter(pk=alice.pk).exists():
-            notify_accounts(create(alice), "hello", "New")
-            numbering.number_and_publish([alice.pk], "default")
-        return finish(account_ids, using)
+    def finish_after_creation(account_ids: list[Any], using: str, until: float) -> None:
+        notify_accounts(create(alice), "hello", "New")
+        numbering.number_and_publish([alice.pk], "default")
+        finish(account_ids, using, until)
 
-    monkeypatch.setattr(lives, "finish", finish_after_creation)
+    monkeypatch.setattr(lives, "_finish", finish_after_creation)
 
     Maintenance().run(full=True)
 
@@ -334,11 +417,59 @@ def test_rows_without_a_signal_are_deleted_by_the_sweep_but_not_those_of_the_nex
     assert Inbox.objects.get().unread == 1
 
 
+def test_an_old_position_is_not_followed_after_the_sweep(
+    given_keys: None, alice: User, first_life: list[str], notify: Make
+) -> None:
+    old = pages.read_latest(Recipient.of(alice)).position
+    delete(alice)
+    Maintenance().run(full=True)
+    assert not Notification.objects.exists()
+    assert Maintenance().run(full=True) == Report()
+
+    new = create(alice)
+    for n in range(old.seq):
+        notify(new, f"New {n}")
+
+    assert read_changes(Recipient.of(new), old, 100).resync
+
+
+def test_a_registration_ends_only_what_was_there_before_it(
+    alice: User, bob: User, notify: Make
+) -> None:
+    """Another one may succeed meanwhile, and what it writes has later ids."""
+    last = notify(alice, "Old")
+    notify(bob, "Later")
+    raw_delete(alice)
+
+    create(alice)
+
+    assert f"n{AccountEnded.objects.get().notifications_upto}" == last
+
+
+def test_many_ended_accounts_are_swept_together(
+    make_account: Callable[..., User],
+    commit: Commit,
+    django_assert_max_num_queries: Any,
+) -> None:
+    accounts = [make_account(f"account{n}") for n in range(50)]
+    with commit():
+        notify_accounts(accounts, "hello", "Hello")
+    User.objects.filter(pk__in=[account.pk for account in accounts]).delete()
+
+    lives.finish_pending("default", until=0)
+    assert Notification.objects.count() == 50  # there was no time
+
+    with django_assert_max_num_queries(70):
+        assert Maintenance().run(full=True).accounts_swept == 50
+    assert not Notification.objects.exists()
+    assert not Inbox.objects.exists()
+
+
 # --- Rows that are older than their account: neither end nor beginning was announced
 
 
 @pytest.fixture
-def older(alice: User, first_life: list[str]) -> User:
+def older(given_keys: None, alice: User, first_life: list[str]) -> User:
     """Alice's key has another account now, which no signal announced."""
     Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     raw_delete(alice)
@@ -346,20 +477,41 @@ def older(alice: User, first_life: list[str]) -> User:
     return User.objects.get()
 
 
-def test_a_read_hides_rows_that_are_older_than_the_account(older: User, notify: Make) -> None:
-    for folder in ("inbox", "unread", "archived"):
-        assert bodies(older, folder) == []
-    assert unread(older) == 0
+def test_a_read_hides_rows_that_are_older_than_the_account(
+    older: User, notify: Make, commit: Commit, caplog: pytest.LogCaptureFixture
+) -> None:
+    notify(older, "New", idempotency_key="key")
+    position = pages.read_latest(Recipient.of(older)).position
+    with commit():
+        for folder in ("inbox", "unread", "archived"):
+            assert bodies(older, folder) == []
+        assert unread(older) == 0
 
-    Notification.objects.unnumbered().delete()
-    notify(older, "New")
     assert bodies(older) == ["New"]
     assert unread(older) == 1
+    assert read_changes(Recipient.of(older), position, 100).resync
+    assert not Notification.objects.unnumbered().exists()
+    assert f"account {older.pk} " in caplog.text
+    assert not notify_accounts(older, "hello", "New", idempotency_key="key").created
+
+
+def test_their_idempotency_keys_do_not_count(older: User, commit: Commit) -> None:
+    Notification.objects.filter(body="Old 0").update(idempotency_key="key")
+
+    for created in (1, 0):
+        with commit():
+            result = notify_accounts(older, "hello", "New", idempotency_key="key")
+        assert result.created == created
+    with commit():
+        assert bodies(older) == []
+
+    assert not notify_accounts(older, "hello", "New", idempotency_key="key").created
+    assert bodies(older) == ["New"]
 
 
 def test_the_sweep_hides_them_and_retention_deletes_them(older: User, settings: Any) -> None:
-    Notification.objects.unnumbered().delete()
-    Maintenance().run(full=True)
+    assert Maintenance().run(full=True).inboxes_with_older_rows == 1
+    assert Maintenance().run(full=True).inboxes_with_older_rows == 0
     assert not Notification.objects.present().exists()
 
     settings.NOTIFICATIONS_RETENTION_DAYS = 0
@@ -368,8 +520,22 @@ def test_the_sweep_hides_them_and_retention_deletes_them(older: User, settings: 
     assert not Notification.objects.exists()
 
 
-def test_a_time_of_creation_that_was_changed_deletes_nothing_at_once(
+def test_rows_older_than_an_account_with_an_automatic_key_are_its_own(
     alice: User, notify: Make
+) -> None:
+    """Its time of creation was changed: the database gives no key twice."""
+    notify(alice, "Hello")
+    Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    User.objects.update(date_joined=timezone.now())
+    alice.refresh_from_db()
+
+    for _ in range(2):
+        assert bodies(alice) == ["Hello"]
+        assert Maintenance().run(full=True) == Report()
+
+
+def test_a_time_of_creation_that_was_changed_deletes_nothing_at_once(
+    given_keys: None, alice: User, notify: Make
 ) -> None:
     notify(alice, "Hello", idempotency_key="key")
     Notification.objects.update(created_at=timezone.now() - timedelta(minutes=1))
@@ -385,7 +551,7 @@ def test_a_time_of_creation_that_was_changed_deletes_nothing_at_once(
 
 @pytest.mark.parametrize("difference", [timedelta(seconds=0.5), timedelta(days=10)])
 def test_a_clock_that_is_a_little_ahead_or_a_future_time_hides_nothing(
-    alice: User, notify: Make, difference: timedelta
+    given_keys: None, alice: User, notify: Make, difference: timedelta
 ) -> None:
     notify(alice, "Hello")
     created = Notification.objects.get().created_at
