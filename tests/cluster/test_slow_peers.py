@@ -28,7 +28,7 @@ MAX_KERNEL_BUFFER = 10_000_000  # per client; Linux uses 3 to 6 million
 PEERS = """
 for name in {names}:
     User.objects.create_user(name, password="demo")
-notify_accounts(User.objects.get(username="alice"), "first", "")
+notify_accounts(User.objects.get(username="alice"), "first", "First")
 """
 NOTIFY_A_LOT = """
 from django.db import transaction
